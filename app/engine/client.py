@@ -1,0 +1,309 @@
+"""The API's handle on the engine: requests in, token streams out, and the supervisor of the engine process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Protocol
+
+from app.config import Config
+from app.engine.process import run_engine
+from app.engine.stream import EngineDied, TokenStream
+from app.messages import (
+    Abort,
+    EngineFailed,
+    EngineLoading,
+    EngineReady,
+    Event,
+    FinishReason,
+    Generate,
+    SamplingParams,
+    StepOutput,
+)
+
+logger = logging.getLogger("millrace.supervisor")
+
+LOADING_RETRY_AFTER = 2
+OVERLOADED_RETRY_AFTER = 1
+LONGEST_RESTART_DELAY = 30.0
+
+
+class EngineState(StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    RESTARTING = "restarting"
+    DRAINING = "draining"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Overloaded(RuntimeError):
+    """The queue is full. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(RuntimeError):
+    """The engine is loading, restarting, draining or failed. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineObserver(Protocol):
+    """Whoever measures. Called on the event loop, in the order things happen."""
+
+    def step_taken(self, output: StepOutput) -> None: ...
+
+    def token_gap(self, seconds: float) -> None:
+        """Time between two consecutive output tokens of one sequence."""
+
+    def sequence_finished(self, stream: TokenStream) -> None:
+        """Called once per stream, whatever its end; `stream.finish_reason` and `stream.times` tell."""
+
+    def engine_restarted(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHealth:
+    """`last_step_age` is in seconds, None before the first step."""
+
+    state: EngineState
+    reason: str
+    phase: str
+    progress: float
+    num_running: int
+    num_waiting: int
+    num_restarts: int
+    last_step_age: float | None
+    step_overdue: bool
+
+
+class EngineClient:
+    """Owns the engine process and every open stream. All methods belong to one event loop.
+
+    When the process dies, open streams end with `EngineDied` and it is started again, at once at first and then after
+    delays that double. When it reports that it cannot serve this model at all, it stays down and `on_failed` is told.
+    """
+
+    def __init__(self, config: Config, observer: EngineObserver, on_failed: Callable[[str], None]) -> None:
+        self.ready: EngineReady | None = None
+        self._config = config
+        self._observer = observer
+        self._on_failed = on_failed
+        self._state = EngineState.STOPPED
+        self._reason = ""
+        self._loading = EngineLoading("starting the process", 0.0)
+        self._streams: dict[int, TokenStream] = {}
+        self._num_created = 0
+        self._num_restarts = 0
+        self._num_failed_starts = 0
+        self._last_step: StepOutput | None = None
+        self._last_activity = time.monotonic()
+        self._process: SpawnProcess | None = None
+        self._commands: Connection | None = None
+        self._restart: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def health(self) -> EngineHealth:
+        stats = self._last_step.stats if self._last_step else None
+        age = time.monotonic() - self._last_activity
+        return EngineHealth(
+            state=self._state,
+            reason=self._reason,
+            phase=self._loading.phase,
+            progress=self._loading.fraction,
+            num_running=stats.num_running if stats else 0,
+            num_waiting=stats.num_waiting if stats else 0,
+            num_restarts=self._num_restarts,
+            last_step_age=age if stats else None,
+            step_overdue=bool(self._streams) and self._is_serving and age > self._config.step_timeout,
+        )
+
+    @property
+    def num_open_streams(self) -> int:
+        return len(self._streams)
+
+    @property
+    def engine_pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def _is_serving(self) -> bool:
+        return self._state in (EngineState.READY, EngineState.DRAINING)
+
+    async def start(self) -> None:
+        """Start the process and return; the model loads while the API already answers."""
+        self._state = EngineState.LOADING
+        self._spawn()
+
+    def generate(
+        self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
+    ) -> TokenStream:
+        """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
+        if self._state is not EngineState.READY or self._commands is None:
+            raise Unavailable(f"the engine is {self._state}" + f" ({self._reason})" * bool(self._reason), LOADING_RETRY_AFTER)
+        limit = self._config.max_num_seqs + self._config.max_queue
+        if len(self._streams) >= limit:
+            raise Overloaded(f"{limit} sequences are running or queued already", OVERLOADED_RETRY_AFTER)
+        if not self._streams:
+            self._last_activity = time.monotonic()
+        self._num_created += 1
+        stream = TokenStream(self._num_created, len(prompt_token_ids), time.monotonic(), self._close)
+        self._streams[stream.seq_id] = stream
+        self._idle.clear()
+        self._send(Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt))
+        return stream
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more and let open streams finish; after `seconds` the rest ends with ABORT."""
+        if self._state is EngineState.READY:
+            self._state, self._reason = EngineState.DRAINING, "the server is shutting down"
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        for stream in list(self._streams.values()):
+            self._close(stream)
+            stream.finish(FinishReason.ABORT)
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Drain, then end the process."""
+        await self.drain(drain_seconds)
+        self._state = EngineState.STOPPED
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._process is not None and self._commands is not None:
+            self._commands.close()
+            await asyncio.to_thread(self._process.join, 5)
+            if self._process.exitcode is None:
+                self._process.kill()
+                await asyncio.to_thread(self._process.join)
+
+    def _spawn(self) -> None:
+        """Start a process and a thread that brings its events to this loop, ending with the pipe."""
+        context = multiprocessing.get_context("spawn")
+        command_reader, self._commands = context.Pipe(duplex=False)
+        events, event_writer = context.Pipe(duplex=False)
+        process = context.Process(
+            target=run_engine, args=(self._config, command_reader, event_writer), name="millrace-engine", daemon=True
+        )
+        process.start()
+        # The parent's copies of the child's ends would keep the pipes open after the child's death.
+        command_reader.close()
+        event_writer.close()
+        self._process = process
+        loop = asyncio.get_running_loop()
+        threading.Thread(
+            target=_forward_events, args=(events, loop, self._receive, self._lost), name="engine-events", daemon=True
+        ).start()
+
+    def _receive(self, event: Event) -> None:
+        match event:
+            case StepOutput():
+                self._take(event)
+            case EngineLoading():
+                self._loading = event
+            case EngineReady():
+                self.ready = event
+                self._state, self._reason = EngineState.READY, ""
+                self._num_failed_starts = 0
+            case EngineFailed():
+                self._state, self._reason = EngineState.FAILED, event.reason
+
+    def _take(self, output: StepOutput) -> None:
+        """Hand out one step's tokens to the streams that still want them."""
+        now = time.monotonic()
+        self._last_step, self._last_activity = output, now
+        for seq_id, num_cached in output.admitted.items():
+            if stream := self._streams.get(seq_id):
+                stream.num_cached_tokens = num_cached
+                stream.times.scheduled = now - output.stats.execute_seconds
+        for seq_id, prompt_logprobs in output.prompt_logprobs.items():
+            if stream := self._streams.get(seq_id):
+                stream.prompt_logprobs.extend(prompt_logprobs)
+        for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
+            if stream := self._streams.get(seq_id):
+                if stream.times.last_token is not None:
+                    self._observer.token_gap(now - stream.times.last_token)
+                stream.push(token_id, output.logprobs.get(row), now)
+        for seq_id, reason in output.finished.items():
+            if stream := self._streams.get(seq_id):
+                stream.finish(reason)
+                self._forget(stream)
+        self._observer.step_taken(output)
+
+    def _close(self, stream: TokenStream) -> None:
+        """A reader has had enough of an unfinished stream."""
+        if stream.seq_id in self._streams:
+            self._forget(stream)
+            self._send(Abort((stream.seq_id,)))
+
+    def _forget(self, stream: TokenStream) -> None:
+        del self._streams[stream.seq_id]
+        stream.times.finished = time.monotonic()
+        self._observer.sequence_finished(stream)
+        if not self._streams:
+            self._idle.set()
+
+    def _send(self, command: Generate | Abort) -> None:
+        assert self._commands is not None
+        # A broken pipe is the death of the process, which `_lost` deals with for all streams at once.
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.send(command)
+
+    def _lost(self) -> None:
+        """The process has ended, whether it was told to or not."""
+        if self._state is EngineState.STOPPED or self._process is None:
+            return
+        self._process.join()
+        if self._state is EngineState.FAILED:
+            logger.error("%s", self._reason)
+            self._on_failed(self._reason)
+            return
+        self._reason = f"the engine process ended with code {self._process.exitcode}"
+        logger.error("%s; starting it again", self._reason)
+        error = EngineDied(f"{self._reason} while this request was running; it may be sent again")
+        for stream in list(self._streams.values()):
+            stream.fail(error)
+            self._forget(stream)
+        self._last_step = None
+        if self._state is not EngineState.DRAINING:
+            self._state = EngineState.RESTARTING
+            self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        self._num_restarts += 1
+        self._num_failed_starts += 1
+        self._observer.engine_restarted()
+        if self._num_failed_starts > 1:
+            await asyncio.sleep(min(2.0 ** (self._num_failed_starts - 2), LONGEST_RESTART_DELAY))
+        self._loading = EngineLoading("starting the process", 0.0)
+        self._spawn()
+
+
+def _forward_events(
+    events: Connection, loop: asyncio.AbstractEventLoop, receive: Callable[[Event], None], lost: Callable[[], None]
+) -> None:
+    """Runs in a thread: every event of one process onto the loop, and its end."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+        try:
+            while True:
+                loop.call_soon_threadsafe(receive, events.recv())
+        except (EOFError, OSError):
+            loop.call_soon_threadsafe(lost)
+        finally:
+            events.close()

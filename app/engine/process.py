@@ -1,0 +1,73 @@
+"""The engine process: a plain loop of steps between two pipes.
+
+The API process imports this module to name its target, so what needs torch is imported when the process runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from app.config import Config
+from app.messages import Command, EngineFailed, Event
+
+if TYPE_CHECKING:
+    from app.engine.core import EngineCore
+
+logger = logging.getLogger("millrace.engine")
+
+
+def run_engine(config: Config, commands: Connection, events: Connection) -> None:
+    """Load the model, say so, and step until the API process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
+    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
+    inbox = Inbox(commands)
+    from app.engine.startup import CannotServe, start_engine
+
+    try:
+        core, ready = start_engine(config, events.send)
+    except CannotServe as error:
+        events.send(EngineFailed(str(error)))
+        return
+    events.send(ready)
+    serve(core, inbox, events.send)
+
+
+def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:
+    """Step while there is work, sleep while there is none. Every batch of commands is answered by a step's report."""
+    while True:
+        for command in inbox.drain(wait=not core.scheduler.has_work):
+            core.apply(command)
+        send(core.step())
+
+
+class Inbox:
+    """Commands from the API process, taken off the pipe at once so that its `send` never waits for a step.
+
+    When the pipe ends the API process has gone, nobody is left to answer, and the process exits where it stands.
+    """
+
+    def __init__(self, commands: Connection) -> None:
+        self._commands = commands
+        self._queue: SimpleQueue[Command] = SimpleQueue()
+        threading.Thread(target=self._receive, name="inbox", daemon=True).start()
+
+    def drain(self, wait: bool) -> Iterator[Command]:
+        """Everything that has arrived; with `wait`, at least one command."""
+        if wait:
+            yield self._queue.get()
+        while not self._queue.empty():
+            yield self._queue.get()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                self._queue.put(self._commands.recv())
+            except EOFError:
+                os._exit(0)

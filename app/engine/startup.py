@@ -1,0 +1,137 @@
+"""From a configuration to an engine that is ready to step, with a report on the way."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+from collections.abc import Callable
+from time import perf_counter
+
+import transformers
+
+from app.config import Config
+from app.engine.core import EngineCore
+from app.messages import EngineLoading, EngineReady, SamplingParams
+from app.model.kv_cache import KVCache
+from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
+from app.model.memory import CacheTooSmall, available_bytes, plan_cache
+from app.model.runner import ModelRunner
+from app.scheduler.block_pool import BlockPool
+from app.scheduler.scheduler import Scheduler
+from app.scheduler.sequence import Sequence
+
+logger = logging.getLogger("millrace.engine")
+
+
+class CannotServe(ValueError):
+    """The model or the configuration is at fault, and starting again would not help."""
+
+
+PROGRESS = {"reading the configuration": 0.1, "loading the weights": 0.2, "making the cache": 0.9, "warming up": 0.95}
+"""How much of a start lies behind when a phase begins; importing torch comes before the first."""
+
+
+class Phases:
+    """Names what the start is doing, reports it as it begins, and times it."""
+
+    def __init__(self, report: Callable[[EngineLoading], None]) -> None:
+        self._report = report
+        self._began = perf_counter()
+        self._current: str | None = None
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, phase: str) -> None:
+        self.end()
+        self._current, self._began = phase, perf_counter()
+        self._report(EngineLoading(phase, PROGRESS[phase]))
+
+    def end(self) -> None:
+        if self._current is not None:
+            self.seconds[self._current] = round(perf_counter() - self._began, 3)
+
+
+def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:
+    """Load the model, make its cache and take a first step. Raises CannotServe."""
+    keep_freed_memory()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    phases = Phases(report)
+    try:
+        return _start(config, phases)
+    except (UnsupportedModel, CacheTooSmall) as error:
+        raise CannotServe(str(error)) from error
+
+
+def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
+    phases.begin("reading the configuration")
+    device = choose_device(config.device)
+    facts = inspect_model(config.model_path, config.revision)
+    dtype = choose_dtype(config.dtype, facts.config, device)
+    phases.begin("loading the weights")
+    model = load_model(config.model_path, config.revision, facts, dtype, device)
+    phases.begin("making the cache")
+    bytes_per_block = KVCache.bytes_per_block(facts.layers, config.block_size, dtype)
+    num_blocks, max_model_len = plan_cache(
+        bytes_per_block,
+        config.block_size,
+        available_bytes(device),
+        config.kv_cache_memory,
+        config.max_num_seqs,
+        facts.max_model_len,
+        config.max_model_len,
+        shared_with_others=device.type != "cuda",
+    )
+    cache = KVCache(facts.layers, num_blocks, config.block_size, dtype, device)
+    runner = ModelRunner(model, cache, device)
+    scheduler = Scheduler(BlockPool(num_blocks), config.block_size, config.max_num_seqs, config.max_num_batched_tokens)
+    core = EngineCore(scheduler, runner)
+    phases.begin("warming up")
+    warm_up(core, model.config.vocab_size)
+    phases.end()
+    ready = EngineReady(
+        max_model_len=max_model_len,
+        vocab_size=model.config.vocab_size,
+        block_size=config.block_size,
+        num_blocks=num_blocks,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        attention_backend="sdpa",
+        num_parameters=model.num_parameters(),
+        model_bytes=sum(parameter.nbytes for parameter in model.parameters()),
+        kv_cache_bytes=num_blocks * bytes_per_block,
+        phases=phases.seconds,
+    )
+    logger.info("%s", describe(ready))
+    return core, ready
+
+
+def describe(ready: EngineReady) -> str:
+    """What the operator should know of memory, and the flag that changes it."""
+    return (
+        f"model {ready.model_bytes / 2**20:,.1f} MiB ({ready.num_parameters / 1e6:,.1f}M parameters, {ready.dtype}) on "
+        f"{ready.device}; KV cache {ready.kv_cache_bytes / 2**20:,.1f} MiB holds {ready.num_cache_tokens:,} tokens, "
+        f"{ready.num_cache_tokens / ready.max_model_len:,.1f} sequences of {ready.max_model_len:,} "
+        "(--kv-cache-memory changes it)"
+    )
+
+
+def warm_up(core: EngineCore, vocab_size: int) -> None:
+    """Run a short prompt and one decode step, so that the first request does not pay for lazy initialisation."""
+    prompt = [token_id % vocab_size for token_id in range(core.scheduler.block_size - 2)]
+    core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=2, seed=0, temperature=1.0)))
+    while core.scheduler.has_work:
+        core.step()
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to reuse large freed buffers instead of returning them to the kernel.
+
+    Every activation over its threshold is otherwise mapped, faulted in and unmapped again at each use, which was
+    measured to cost several times the work done on it.
+    """
+    if sys.platform == "linux":
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,101 @@
+"""The tokens of one sequence on their way to one reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.messages import FinishReason, TokenLogprobs
+
+
+@dataclass(slots=True)
+class TokenDelta:
+    """Everything that arrived since the last read. `logprobs` runs beside `token_ids` where it was asked for."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+
+class EngineDied(RuntimeError):
+    """The engine process ended while this sequence was running; the request may be sent again."""
+
+
+@dataclass(slots=True)
+class SequenceTimes:
+    """Moments in seconds of the monotonic clock, which both processes share; None until they come."""
+
+    arrived: float
+    scheduled: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
+    finished: float | None = None
+
+
+class TokenStream:
+    """An async iterator of `TokenDelta`, written by the engine client and read by one request.
+
+    A reader that lags gets what it missed in one delta, so a stream never holds more than one. Iteration ends after
+    the delta that carries a finish reason, and raises `EngineDied` if the engine is lost before that.
+    """
+
+    def __init__(
+        self, seq_id: int, num_prompt_tokens: int, arrived: float, on_close: Callable[[TokenStream], None]
+    ) -> None:
+        self.seq_id = seq_id
+        self.num_prompt_tokens = num_prompt_tokens
+        self.num_cached_tokens = 0
+        self.num_output_tokens = 0
+        self.prompt_logprobs: list[TokenLogprobs] = []
+        self.times = SequenceTimes(arrived)
+        self.finish_reason: FinishReason | None = None
+        self._on_close = on_close
+        self._pending = TokenDelta()
+        self._error: EngineDied | None = None
+        self._wake = asyncio.Event()
+        self._exhausted = False
+
+    def __aiter__(self) -> TokenStream:
+        return self
+
+    async def __anext__(self) -> TokenDelta:
+        if self._exhausted:
+            raise StopAsyncIteration
+        await self._wake.wait()
+        self._wake.clear()
+        if self._error is not None and not self._pending.token_ids:
+            raise self._error
+        delta, self._pending = self._pending, TokenDelta()
+        if self._error is not None:
+            self._wake.set()
+        self._exhausted = delta.finish_reason is not None
+        return delta
+
+    def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
+        """Append a token that arrived at `now`, in seconds of the monotonic clock."""
+        self.num_output_tokens += 1
+        self.times.first_token = self.times.first_token or now
+        self.times.last_token = now
+        self._pending.token_ids.append(token_id)
+        if logprobs is not None:
+            self._pending.logprobs.append(logprobs)
+        self._wake.set()
+
+    def finish(self, reason: FinishReason) -> None:
+        self.finish_reason = self._pending.finish_reason = reason
+        self._wake.set()
+
+    def fail(self, error: EngineDied) -> None:
+        self.finish_reason = FinishReason.ERROR
+        self._error = error
+        self._wake.set()
+
+    def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
+        """End the sequence now if it has not ended: `STOP` when its reader has all it wants, `ABORT` when it left.
+
+        May be called any number of times, from a `finally` and from a background callback alike.
+        """
+        if self.finish_reason is None:
+            self.finish_reason = reason
+            self._on_close(self)

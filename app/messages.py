@@ -1,0 +1,144 @@
+"""What may cross between the API process and the engine process: plain frozen data, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How one sequence is sampled. Validated at the door: the engine trusts every field.
+
+    `max_tokens` counts output tokens. `top_k` 0 and `top_p` 1.0 mean off. `stop_token_ids` already contains the
+    model's end tokens unless the request ignores them. `logprobs` and `prompt_logprobs` are the number of most
+    likely alternatives to report beside the chosen token; None reports nothing.
+    """
+
+    max_tokens: int
+    min_tokens: int = 0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop_token_ids: frozenset[int] = frozenset()
+    seed: int = 0
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt."""
+
+    seq_id: int
+    prompt_token_ids: Seq[int]
+    params: SamplingParams
+    priority: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    seq_ids: tuple[int, ...]
+
+
+Command = Generate | Abort
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Natural logarithms of the model's own probabilities, before penalties, bias, temperature and truncation.
+
+    `top` holds (token id, logprob) of the most likely tokens, best first.
+    """
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepStats:
+    """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds."""
+
+    num_running: int
+    num_waiting: int
+    num_free_blocks: int
+    num_blocks: int
+    num_prefill_tokens: int
+    num_decode_tokens: int
+    num_prefix_queried: int
+    num_prefix_hits: int
+    num_preempted: int
+    schedule_seconds: float = 0.0
+    execute_seconds: float = 0.0
+    update_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one step gave, in columns: row i says that sequence `seq_ids[i]` grew by `token_ids[i]`.
+
+    A sequence may fill several rows. `logprobs` is keyed by row, everything else by sequence id. `admitted` tells
+    how many prompt tokens of a sequence scheduled for the first time came from the prefix cache.
+    """
+
+    seq_ids: list[int]
+    token_ids: list[int]
+    finished: dict[int, FinishReason]
+    stats: StepStats
+    logprobs: dict[int, TokenLogprobs] = field(default_factory=dict)
+    prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
+    admitted: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoading:
+    """Progress of a start: what is being done, and how much of the whole start is behind us (0 to 1)."""
+
+    phase: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReady:
+    """What the API must know of the loaded model and its cache. `phases` gives seconds of start-up by name."""
+
+    max_model_len: int
+    vocab_size: int
+    block_size: int
+    num_blocks: int
+    device: str
+    dtype: str
+    attention_backend: str
+    num_parameters: int
+    model_bytes: int
+    kv_cache_bytes: int
+    phases: dict[str, float]
+
+    @property
+    def num_cache_tokens(self) -> int:
+        return self.num_blocks * self.block_size
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailed:
+    """The engine cannot serve this model with this configuration: starting again would not help."""
+
+    reason: str
+
+
+Event = EngineLoading | EngineReady | EngineFailed | StepOutput

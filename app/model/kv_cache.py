@@ -1,0 +1,56 @@
+"""The paged key/value cache: one tensor of blocks for the keys and one for the values of each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What one attention layer stores for one token: `num_kv_heads` keys and values of these sizes."""
+
+    num_kv_heads: int
+    key_size: int
+    value_size: int
+
+    @property
+    def num_elements(self) -> int:
+        return self.num_kv_heads * (self.key_size + self.value_size)
+
+
+class KVCache:
+    """`keys[layer]` and `values[layer]` have shape `[num_blocks, block_size, num_kv_heads, head_size]`.
+
+    A token's slot is `block_id * block_size + offset`. Blocks start as zeros, because padding is read (and masked)
+    and a stray NaN would survive the mask.
+    """
+
+    def __init__(
+        self,
+        layers: list[LayerShape],
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.num_blocks = num_blocks
+        self.block_size = block_size
+
+        def blocks(layer: LayerShape, head_size: int) -> torch.Tensor:
+            return torch.zeros(num_blocks, block_size, layer.num_kv_heads, head_size, dtype=dtype, device=device)
+
+        self.keys = [blocks(layer, layer.key_size) for layer in layers]
+        self.values = [blocks(layer, layer.value_size) for layer in layers]
+        self._key_slots = [keys.flatten(0, 1) for keys in self.keys]
+        self._value_slots = [values.flatten(0, 1) for values in self.values]
+
+    @staticmethod
+    def bytes_per_block(layers: list[LayerShape], block_size: int, dtype: torch.dtype) -> int:
+        return block_size * dtype.itemsize * sum(layer.num_elements for layer in layers)
+
+    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
+        """Store `[num_tokens, num_kv_heads, head_size]` keys and values in the slots given per token."""
+        self._key_slots[layer].index_copy_(0, slot_mapping, keys)
+        self._value_slots[layer].index_copy_(0, slot_mapping, values)

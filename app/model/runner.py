@@ -1,0 +1,65 @@
+"""Executes a scheduled batch: tensors in, one forward pass, sampled tokens out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from app.messages import TokenLogprobs
+from app.model.inputs import build_forward_batch, token_array
+from app.model.kv_cache import KVCache
+from app.model.logprobs import gather_logprobs
+from app.model.sampler import sample
+from app.model.sdpa import SdpaAttention, Workspace
+from app.scheduler.batch import ModelOutput, ScheduledBatch
+
+
+class ModelRunner:
+    """The model and its cache, and the one place where a step touches the device."""
+
+    def __init__(self, model: PreTrainedModel, cache: KVCache, device: torch.device) -> None:
+        self.model = model
+        self.cache = cache
+        self.device = device
+        self._workspace = Workspace()
+
+    @torch.inference_mode()
+    def execute(self, batch: ScheduledBatch) -> ModelOutput:
+        """Compute the batch's tokens and sample the next token of every row that reaches its end."""
+        forward_batch = build_forward_batch(batch, self.cache.block_size, self.device)
+        logits = self.model(
+            input_ids=forward_batch.input_ids[None],
+            position_ids=forward_batch.positions[None],
+            use_cache=False,
+            logits_to_keep=forward_batch.logits_indices,
+            attention=SdpaAttention(forward_batch, self.cache, self._workspace),
+        ).logits[0]
+        sequences = [row.sequence for row in batch.rows if row.samples]
+        prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
+        to_sample = logits[: len(sequences)].float()
+        reported = [i for i, sequence in enumerate(sequences) if sequence.params.logprobs is not None]
+        model_logits = to_sample[reported]
+        token_ids = sample(to_sample, sequences)
+        logprobs: dict[int, TokenLogprobs] = {}
+        if reported:
+            num_top = [sequences[i].params.logprobs or 0 for i in reported]
+            chosen = token_ids[reported].clamp(min=0)
+            logprobs = dict(zip(reported, gather_logprobs(model_logits, chosen, num_top), strict=True))
+        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs)
+
+
+def _prompt_logprobs(batch: ScheduledBatch, logits: torch.Tensor) -> dict[int, list[TokenLogprobs]]:
+    """Reports on the prompt tokens that this step's `[num_positions, vocab]` logits predict, by sequence id."""
+    reports = {}
+    begin = 0
+    for row in batch.rows:
+        positions = row.prompt_logprob_positions
+        if positions:
+            predicted = token_array(row.sequence)[positions.start + 1 : positions.stop + 1].astype(np.int64)
+            row_logits = logits[begin : begin + len(positions)].float()
+            num_top = [row.sequence.params.prompt_logprobs or 0] * len(positions)
+            token_ids = torch.from_numpy(predicted).to(logits.device)
+            reports[row.sequence.seq_id] = gather_logprobs(row_logits, token_ids, num_top)
+            begin += len(positions)
+    return reports

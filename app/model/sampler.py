@@ -1,0 +1,151 @@
+"""From logits to tokens: per-sequence penalties, bias, temperature and truncation, vectorised over the batch.
+
+What a sequence draws depends on nothing but its own logits, parameters and position: the uniform number is a hash of
+(seed, position), and every row takes a route through the code that its own parameters choose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from app.model.inputs import token_array
+from app.scheduler.batch import NO_TOKEN
+from app.scheduler.sequence import Sequence
+
+NUCLEUS_CANDIDATES = 256
+"""Top-p alone first looks at this many of the most likely tokens, and at all of them only if they do not suffice."""
+
+
+def sample(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+    """Choose the next token of each sequence from its row of float32 `[num_sequences, vocab]` logits, which change.
+
+    Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
+    """
+    _apply_penalties(logits, sequences)
+    _apply_bias(logits, sequences)
+    token_ids = logits.argmax(-1)
+    finite = logits.gather(1, token_ids[:, None])[:, 0].isfinite()
+    drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
+    truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
+    whole = [index for index in drawn if index not in set(truncated)]
+    if truncated:
+        token_ids[truncated] = _draw_truncated(logits[truncated], [sequences[index] for index in truncated])
+    if whole:
+        token_ids[whole] = _draw_whole(logits[whole], [sequences[index] for index in whole])
+    return token_ids.where(finite, NO_TOKEN)
+
+
+def uniforms(sequences: list[Sequence]) -> np.ndarray:
+    """One float64 in [0, 1) per sequence: splitmix64 (Steele et al. 2014) of its seed and the position it draws for."""
+    with np.errstate(over="ignore"):
+        seeds = np.array([sequence.params.seed for sequence in sequences], dtype=np.uint64)
+        positions = np.array([sequence.num_tokens for sequence in sequences], dtype=np.uint64)
+        bits = _mix(_mix(seeds) + positions * np.uint64(0x9E3779B97F4A7C15))
+    return (bits >> np.uint64(40)).astype(np.float64) * 2.0**-24
+
+
+def _mix(bits: np.ndarray) -> np.ndarray:
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def _draw_whole(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+    """Draw from the whole vocabulary, in its own order: nothing is sorted."""
+    probabilities = (logits / _column(logits, [s.params.temperature for s in sequences])).softmax(-1)
+    min_p = [s.params.min_p for s in sequences]
+    if any(min_p):
+        floor = probabilities.amax(-1, keepdim=True) * _column(logits, min_p)
+        probabilities = probabilities.masked_fill(probabilities < floor, 0)
+    return _invert(probabilities, sequences)
+
+
+def _draw_truncated(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+    """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
+    these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
+    scaled = logits / _column(logits, [s.params.temperature for s in sequences])
+    vocab_size = logits.shape[-1]
+    top_k = [min(s.params.top_k or vocab_size, vocab_size) for s in sequences]
+    num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in top_k))
+    log_total = scaled.logsumexp(-1, keepdim=True)
+    values, candidates = scaled.topk(num_candidates)
+    probabilities = (values - log_total).exp()
+    unlimited = _column(logits, [k >= vocab_size for k in top_k]).bool()
+    top_p = _column(logits, [s.params.top_p for s in sequences])
+    if num_candidates < vocab_size and bool((unlimited & (probabilities.sum(-1, keepdim=True) < top_p)).any()):
+        values, candidates = scaled.topk(vocab_size)
+        probabilities = (values - log_total).exp()
+    ranks = torch.arange(probabilities.shape[-1], device=logits.device)
+    probabilities = probabilities.masked_fill(ranks >= _column(logits, top_k), 0)
+    total = probabilities.sum(-1, keepdim=True).masked_fill(unlimited, 1)
+    before = probabilities.cumsum(-1) - probabilities
+    floor = probabilities[:, :1] * _column(logits, [s.params.min_p for s in sequences])
+    probabilities = probabilities.masked_fill((before >= top_p * total) | (probabilities < floor), 0)
+    return candidates.gather(1, _invert(probabilities, sequences)[:, None])[:, 0]
+
+
+def _invert(probabilities: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+    """Invert the cumulative distribution of (unnormalised) probabilities at each sequence's uniform number.
+
+    The first entry whose cumulative sum exceeds `u * total` has a probability above 0, since u < 1.
+    """
+    precise = torch.float32 if probabilities.device.type == "mps" else torch.float64
+    cumulative = probabilities.cumsum(-1, dtype=precise)
+    draws = torch.from_numpy(uniforms(sequences)[:, None]).to(cumulative)
+    return torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)[:, 0].clamp(
+        max=probabilities.shape[-1] - 1
+    )
+
+
+def _apply_penalties(logits: torch.Tensor, sequences: list[Sequence]) -> None:
+    """Repetition (prompt and output; Keskar et al. 2019), then frequency and presence (output; OpenAI's API)."""
+    repeated = [(i, s) for i, s in enumerate(sequences) if s.params.repetition_penalty != 1]
+    if repeated:
+        rows, token_ids, _counts = _count_tokens(logits, [(i, token_array(s)) for i, s in repeated])
+        penalties = _column(logits, [s.params.repetition_penalty for s in sequences])[rows, 0]
+        values = logits[rows, token_ids]
+        logits[rows, token_ids] = torch.where(values > 0, values / penalties, values * penalties)
+    counted = [(i, s) for i, s in enumerate(sequences) if s.params.frequency_penalty or s.params.presence_penalty]
+    if counted:
+        outputs = [(i, token_array(s)[s.num_prompt_tokens :]) for i, s in counted]
+        rows, token_ids, counts = _count_tokens(logits, outputs)
+        frequency = _column(logits, [s.params.frequency_penalty for s in sequences])[rows, 0]
+        presence = _column(logits, [s.params.presence_penalty for s in sequences])[rows, 0]
+        logits[rows, token_ids] -= frequency * counts + presence
+
+
+def _count_tokens(
+    logits: torch.Tensor, histories: list[tuple[int, np.ndarray]]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Distinct (row, token) pairs of the given token histories, and how often each occurs."""
+    vocab_size = logits.shape[-1]
+    keys = np.concatenate([row * vocab_size + history.astype(np.int64) for row, history in histories])
+    distinct, counts = np.unique(keys, return_counts=True)
+    rows, token_ids = np.divmod(distinct, vocab_size)
+    return _to(logits, rows), _to(logits, token_ids), _to(logits, counts)
+
+
+def _apply_bias(logits: torch.Tensor, sequences: list[Sequence]) -> None:
+    """Add the biases asked for, and forbid the stop tokens of sequences that are still below their minimum."""
+    entries = [
+        (row, token_id, bias) for row, sequence in enumerate(sequences) for token_id, bias in sequence.params.logit_bias
+    ]
+    entries += [
+        (row, token_id, -torch.inf)
+        for row, sequence in enumerate(sequences)
+        if sequence.num_output_tokens < sequence.params.min_tokens
+        for token_id in sequence.params.stop_token_ids
+    ]
+    if entries:
+        rows, token_ids, biases = zip(*entries, strict=True)
+        logits.index_put_((_to(logits, rows), _to(logits, token_ids)), _to(logits, biases), accumulate=True)
+
+
+def _column(logits: torch.Tensor, values: list[float] | list[int] | list[bool]) -> torch.Tensor:
+    return torch.tensor(values, dtype=logits.dtype, device=logits.device)[:, None]
+
+
+def _to(logits: torch.Tensor, values: object) -> torch.Tensor:
+    tensor = torch.as_tensor(values, device=logits.device)
+    return tensor.to(logits.dtype) if tensor.is_floating_point() else tensor

@@ -1,0 +1,77 @@
+"""Fixed-size blocks of the key/value cache: who holds them, and which still hold something worth finding again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+
+class BlockPool:
+    """Reference-counted blocks with a prefix cache over those that are free.
+
+    A block is free when nobody references it. A free block keeps its hash and can be found by it until it is handed
+    out again, least recently used first (vLLM's automatic prefix caching, Kwon et al. 2023, with eviction in O(1)).
+    Invariant: a block is in `_free` exactly when its reference count is 0, and `_by_hash[h] == b` exactly when
+    `_hashes[b] == h`.
+    """
+
+    def __init__(self, num_blocks: int) -> None:
+        self.num_blocks = num_blocks
+        self.ref_counts = [0] * num_blocks
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
+        self._hashes: list[bytes | None] = [None] * num_blocks
+        self._by_hash: dict[bytes, int] = {}
+
+    @property
+    def num_free(self) -> int:
+        return len(self._free)
+
+    def find(self, block_hashes: Iterable[bytes]) -> list[int]:
+        """The blocks that hold the longest known prefix of a chain of hashes. They are not referenced yet."""
+        found = []
+        for block_hash in block_hashes:
+            block_id = self._by_hash.get(block_hash)
+            if block_id is None:
+                break
+            found.append(block_id)
+        return found
+
+    def num_allocatable(self, found: Iterable[int]) -> int:
+        """How many blocks `allocate` could still give once the found ones are referenced."""
+        return self.num_free - sum(self.ref_counts[block_id] == 0 for block_id in found)
+
+    def reference(self, block_ids: Iterable[int]) -> None:
+        for block_id in block_ids:
+            if self.ref_counts[block_id] == 0:
+                del self._free[block_id]
+            self.ref_counts[block_id] += 1
+
+    def allocate(self, count: int) -> list[int]:
+        """Hand out free blocks, forgetting what they held. Raises KeyError if fewer than `count` are free."""
+        block_ids = [self._free.popitem(last=False)[0] for _ in range(count)]
+        for block_id in block_ids:
+            self._forget(block_id)
+            self.ref_counts[block_id] = 1
+        return block_ids
+
+    def release(self, block_table: Sequence[int]) -> None:
+        """Drop one reference to each block of a table. Tails become reusable before heads, which more can share."""
+        for block_id in reversed(block_table):
+            self.ref_counts[block_id] -= 1
+            if self.ref_counts[block_id] == 0:
+                self._free[block_id] = None
+                if self._hashes[block_id] is None:
+                    self._free.move_to_end(block_id, last=False)
+
+    def publish(self, block_id: int, block_hash: bytes) -> None:
+        """Make a full block findable. The first block published under a hash keeps it."""
+        if block_hash not in self._by_hash and self._hashes[block_id] is None:
+            self._hashes[block_id] = block_hash
+            self._by_hash[block_hash] = block_id
+
+
+    def _forget(self, block_id: int) -> None:
+        block_hash = self._hashes[block_id]
+        if block_hash is not None:
+            self._hashes[block_id] = None
+            del self._by_hash[block_hash]

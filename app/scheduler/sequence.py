@@ -1,0 +1,112 @@
+"""One generation: its tokens, how many of them are computed, and the blocks that hold their keys and values."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from app.messages import FinishReason, SamplingParams
+
+
+class SequenceStatus(Enum):
+    WAITING = auto()
+    RUNNING = auto()
+    FINISHED = auto()
+
+
+class Sequence:
+    """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
+
+    `token_ids` holds the prompt and then the output. It and `block_table` are int32 arrays, so that the model side
+    reads them through the buffer protocol without a copy.
+    """
+
+    __slots__ = (
+        "arrival",
+        "block_hashes",
+        "block_table",
+        "cache_salt",
+        "finish_reason",
+        "num_cached_tokens",
+        "num_computed_tokens",
+        "num_prompt_logprobs",
+        "num_prompt_tokens",
+        "params",
+        "priority",
+        "seq_id",
+        "status",
+        "times_passed",
+        "token_ids",
+    )
+
+    def __init__(
+        self,
+        seq_id: int,
+        prompt_token_ids: Iterable[int],
+        params: SamplingParams,
+        priority: int = 0,
+        cache_salt: str = "",
+    ) -> None:
+        self.seq_id = seq_id
+        self.token_ids = array("i", prompt_token_ids)
+        self.num_prompt_tokens = len(self.token_ids)
+        self.params = params
+        self.priority = priority
+        self.cache_salt = cache_salt
+        self.arrival = 0
+        self.status = SequenceStatus.WAITING
+        self.finish_reason: FinishReason | None = None
+        self.num_computed_tokens = 0
+        self.num_cached_tokens: int | None = None
+        self.num_prompt_logprobs = 0
+        self.block_table = array("i")
+        self.block_hashes: list[bytes] = []
+        self.times_passed = 0
+
+    def __repr__(self) -> str:
+        return f"<Sequence {self.seq_id} {self.status.name} {self.num_computed_tokens}/{self.num_tokens}>"
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_owed_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def max_num_tokens(self) -> int:
+        return self.num_prompt_tokens + self.params.max_tokens
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Who goes first: the smaller priority, then the earlier arrival. The last in this order is preempted first."""
+        return (self.priority, self.arrival)
+
+    def hash_full_blocks(self, block_size: int) -> list[bytes]:
+        """The hash of every full block so far. A block's hash covers all tokens before it and the salt."""
+        hashes = self.block_hashes
+        while (end := (len(hashes) + 1) * block_size) <= len(self.token_ids):
+            parent = hashes[-1] if hashes else self.cache_salt.encode()
+            hasher = hashlib.blake2b(parent, digest_size=16, person=b"" if hashes else b"salt")
+            hasher.update(self.token_ids[end - block_size : end].tobytes())
+            hashes.append(hasher.digest())
+        return hashes
+
+    def append(self, token_id: int) -> None:
+        """Take a sampled token, and end if it is a stop token or the last one allowed."""
+        self.token_ids.append(token_id)
+        if token_id in self.params.stop_token_ids:
+            self.finish(FinishReason.STOP)
+        elif self.num_output_tokens >= self.params.max_tokens:
+            self.finish(FinishReason.LENGTH)
+
+    def finish(self, reason: FinishReason) -> None:
+        self.status = SequenceStatus.FINISHED
+        self.finish_reason = reason

@@ -1,0 +1,92 @@
+"""What can be served, what is refused and why: decided before a single weight is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers as tf
+
+from app.model.kv_cache import LayerShape
+from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
+from tests.models import ARCHITECTURES, reference_model
+
+TINY = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 128}
+
+
+def saved(config: tf.PretrainedConfig, directory: Path) -> str:
+    config.save_pretrained(directory)
+    return str(directory)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (tf.T5Config(), "encoder-decoder"),
+        (tf.MambaConfig(**TINY), "no replaceable attention"),
+        (tf.BloomConfig(hidden_size=64, n_layer=2, n_head=4), "no replaceable attention"),
+        (tf.FalconConfig(**TINY, num_attention_heads=4), "no replaceable attention"),
+        (tf.Qwen3NextConfig(**TINY), "no replaceable attention|linear_attention"),
+        (tf.Llama4TextConfig(**TINY, num_local_experts=2), "chunked_attention"),
+        (tf.Lfm2Config(**TINY, layer_types=["conv", "full_attention"]), "conv"),
+        (tf.BertConfig(**TINY, num_attention_heads=4), "not causal"),
+        (tf.CLIPConfig(), "no causal language model"),
+    ],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_a_model_that_cannot_be_served_is_refused_with_its_reason(
+    config: tf.PretrainedConfig, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedModel, match=reason):
+        inspect_model(saved(config, tmp_path), None)
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="no configuration"):
+        inspect_model(str(tmp_path), None)
+
+
+def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
+    model = reference_model("Llama")
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    facts = inspect_model(str(tmp_path), None)
+    with pytest.raises(UnsupportedModel, match="cannot be loaded"):
+        load_model(str(tmp_path), None, facts, torch.float32, torch.device("cpu"))
+
+
+def test_the_trace_tells_what_every_layer_stores(tmp_path: Path) -> None:
+    deepseek = inspect_model(saved(ARCHITECTURES["DeepSeek-V3"](), tmp_path), None)
+    assert deepseek.layers == [LayerShape(num_kv_heads=4, key_size=16, value_size=12)] * 3
+
+
+def test_rotary_embeddings_that_depend_on_the_batch_are_served_up_to_where_they_switch(tmp_path: Path) -> None:
+    factors = [1.0] * 8
+    config = tf.Phi3Config(
+        **TINY,
+        num_attention_heads=4,
+        intermediate_size=64,
+        pad_token_id=0,
+        max_position_embeddings=4096,
+        original_max_position_embeddings=1024,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": factors,
+            "long_factor": factors,
+            "original_max_position_embeddings": 1024,
+        },
+    )
+    assert inspect_model(saved(config, tmp_path), None).max_model_len == 1024
+
+
+def test_the_dtype_is_the_stored_one_on_a_gpu_and_float32_on_a_cpu() -> None:
+    config = tf.LlamaConfig(dtype=torch.bfloat16)
+    assert choose_dtype("auto", config, torch.device("cuda")) == torch.bfloat16
+    assert choose_dtype("auto", config, torch.device("cpu")) == torch.float32
+    assert choose_dtype("float16", config, torch.device("cpu")) == torch.float16
+
+
+def test_a_named_device_is_taken_as_it_is() -> None:
+    assert choose_device("cuda:1") == torch.device("cuda:1")
