@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import NoReturn
 
-from app.config import ENV_PREFIX, Config, ConfigError, load_config
+from app.config import ENV_PREFIX, Config, ConfigError, load_config, load_defaults
 
 DESCRIPTION = """\
 Serve a language model over the OpenAI API, streaming.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,8 +48,8 @@ def parse_auto(value: object) -> object:
     return None if value == "auto" else value
 
 
-Bytes = Annotated[int | None, BeforeValidator(parse_bytes), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[Count | None, BeforeValidator(parse_bytes)]
 
 
 class Config(BaseSettings):
@@ -114,6 +115,10 @@ class Config(BaseSettings):
         if self.model == "demo":
             return "millrace-demo"
         return Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
+
+
+def load_defaults() -> dict[str, object]:
+    return tomllib.loads(DEFAULTS.read_text())
 
 
 def load_config(overrides: dict[str, object]) -> Config:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from app.model.inputs import token_array
 from app.scheduler.batch import NO_TOKEN
@@ -36,7 +37,7 @@ def sample(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
     return token_ids.where(finite, NO_TOKEN)
 
 
-def uniforms(sequences: list[Sequence]) -> np.ndarray:
+def uniforms(sequences: list[Sequence]) -> NDArray[np.float64]:
     """One float64 in [0, 1) per sequence: splitmix64 (Steele et al. 2014) of its seed and the position it draws for."""
     with np.errstate(over="ignore"):
         seeds = np.array([sequence.params.seed for sequence in sequences], dtype=np.uint64)
@@ -45,7 +46,7 @@ def uniforms(sequences: list[Sequence]) -> np.ndarray:
     return (bits >> np.uint64(40)).astype(np.float64) * 2.0**-24
 
 
-def _mix(bits: np.ndarray) -> np.ndarray:
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))

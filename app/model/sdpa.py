@@ -67,7 +67,8 @@ class SdpaAttention:
         grouped_query = query.view(num_kv_heads, -1, num_tokens, query.shape[-1])
         output = query.new_empty(num_tokens, query.shape[1], value.shape[-1])
         for group in self._plans[sliding_window]:
-            rows_query = grouped_query[:, :, group.tokens].unflatten(2, (group.num_rows, -1)).permute(2, 0, 1, 3, 4)
+            shape = (num_kv_heads, grouped_query.shape[1], group.num_rows, -1, query.shape[-1])
+            rows_query = grouped_query[:, :, group.tokens].view(shape).permute(2, 0, 1, 3, 4)
             if group.blocks is None:
                 rows_keys, rows_values = keys[None, group.tokens], values[None, group.tokens]
             else:

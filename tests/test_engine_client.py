@@ -1,0 +1,167 @@
+"""The engine process seen from the API's side: real pipes, a real model, real deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.config import Config
+from app.engine.client import EngineClient, EngineState, Overloaded, Unavailable
+from app.engine.stream import EngineDied, TokenStream
+from app.messages import FinishReason, SamplingParams, StepOutput
+from tests.models import generate_alone, greedy
+
+PROMPT = (5, 6, 7, 8)
+LONG = SamplingParams(max_tokens=200, temperature=0.0)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Witness:
+    """Remembers what it observed, and wakes whoever waits for a state of the engine."""
+
+    def __init__(self) -> None:
+        self.ends: list[FinishReason | None] = []
+        self.num_gaps = 0
+        self.stepped = asyncio.Event()
+
+    def step_taken(self, output: StepOutput) -> None:
+        self.stepped.set()
+
+    def token_gap(self, seconds: float) -> None:
+        self.num_gaps += 1
+
+    def sequence_finished(self, stream: TokenStream) -> None:
+        self.ends.append(stream.finish_reason)
+
+    def engine_restarted(self) -> None:
+        pass
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.stepped.clear()
+            await asyncio.wait_for(self.stepped.wait(), 30)
+
+
+async def until_ready(client: EngineClient) -> None:
+    async with asyncio.timeout(60):
+        while client.health.state is not EngineState.READY:
+            await asyncio.sleep(0.02)
+
+
+async def collect(stream: TokenStream) -> list[int]:
+    return [token_id async for delta in stream for token_id in delta.token_ids]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(llama_config: Config) -> AsyncIterator[tuple[EngineClient, Witness]]:
+    witness = Witness()
+    client = EngineClient(llama_config, witness, on_failed=pytest.fail)
+    await client.start()
+    await until_ready(client)
+    yield client, witness
+    await client.stop(0)
+
+
+Engine = tuple[EngineClient, Witness]
+
+
+async def test_streams_carry_the_models_tokens_and_a_reason(engine: Engine) -> None:
+    client, witness = engine
+    streams = [client.generate((*PROMPT, extra), greedy(9)) for extra in range(1, 5)]
+    outputs = await asyncio.gather(*map(collect, streams))
+    assert outputs == [generate_alone("Llama", (*PROMPT, extra), 9) for extra in range(1, 5)]
+    assert [stream.finish_reason for stream in streams] == [FinishReason.LENGTH] * 4
+    assert witness.num_gaps == 4 * 8
+
+
+async def test_a_reader_that_lags_gets_everything_in_one_delta(engine: Engine) -> None:
+    client, witness = engine
+    stream = client.generate(PROMPT, greedy(9))
+    await witness.until(lambda: stream.finish_reason is not None)
+    deltas = [delta async for delta in stream]
+    assert [len(delta.token_ids) for delta in deltas] == [9]
+    assert stream.times.scheduled is not None
+    assert stream.times.first_token is not None
+    assert stream.times.arrived <= stream.times.scheduled <= stream.times.first_token
+
+
+async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_goes_on(engine: Engine) -> None:
+    client, witness = engine
+    leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
+    await anext(leaver)
+    leaver.close()
+    leaver.close()
+    assert await collect(stayer) == generate_alone("Llama", (9, 9, 9), 40)
+    await witness.until(lambda: client.health.num_running == 0)
+    assert witness.ends[-2:] == [FinishReason.ABORT, FinishReason.LENGTH]
+    assert client.num_open_streams == 0
+
+
+async def test_prompt_logprobs_and_cached_tokens_arrive_with_the_stream(engine: Engine) -> None:
+    client, _ = engine
+    prompt = tuple(range(1, 41))
+    stream = client.generate(prompt, SamplingParams(max_tokens=1, logprobs=2, prompt_logprobs=1, temperature=0.0))
+    [delta] = [delta async for delta in stream]
+    assert [report.token_id for report in stream.prompt_logprobs] == list(prompt[1:])
+    assert delta.logprobs[0].token_id == delta.token_ids[0] == delta.logprobs[0].top[0][0]
+    again = client.generate(prompt, greedy(1))
+    await collect(again)
+    assert again.num_cached_tokens == 32
+
+
+async def test_the_queue_is_bounded(engine: Engine) -> None:
+    client, _ = engine
+    streams = [client.generate(PROMPT, LONG) for _ in range(8)]
+    with pytest.raises(Overloaded, match="8 sequences"):
+        client.generate(PROMPT, LONG)
+    for stream in streams:
+        stream.close()
+    assert await collect(client.generate(PROMPT, greedy(3))) == generate_alone("Llama", PROMPT, 3)
+
+
+async def test_a_killed_engine_ends_its_streams_and_is_started_again(engine: Engine) -> None:
+    client, _ = engine
+    streams = [client.generate((*PROMPT, extra), LONG) for extra in range(1, 9)]
+    await asyncio.gather(*(anext(stream) for stream in streams[:4]))
+    assert client.engine_pid is not None
+    os.kill(client.engine_pid, signal.SIGKILL)
+    ends = await asyncio.wait_for(asyncio.gather(*map(collect, streams), return_exceptions=True), 2)
+    assert [type(end) for end in ends] == [EngineDied] * 8
+    assert client.health.state is EngineState.RESTARTING
+    assert "-9" in client.health.reason
+    with pytest.raises(Unavailable, match="-9"):
+        client.generate(PROMPT, LONG)
+    await until_ready(client)
+    assert client.health.num_restarts == 1
+    assert await collect(client.generate(PROMPT, greedy(5))) == generate_alone("Llama", PROMPT, 5)
+
+
+async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(llama_config: Config) -> None:
+    client = EngineClient(llama_config, Witness(), on_failed=pytest.fail)
+    await client.start()
+    await until_ready(client)
+    short = client.generate(PROMPT, greedy(3))
+    await client.drain(30)
+    assert short.finish_reason is FinishReason.LENGTH
+    with pytest.raises(Unavailable, match="shutting down"):
+        client.generate(PROMPT, LONG)
+    await client.stop(0)
+    assert client.health.state is EngineState.STOPPED
+
+
+async def test_a_model_that_cannot_be_served_stops_the_engine_with_the_reason(
+    llama_config: Config, tmp_path: Path
+) -> None:
+    reasons: asyncio.Queue[str] = asyncio.Queue()
+    client = EngineClient(llama_config.model_copy(update={"model": str(tmp_path)}), Witness(), reasons.put_nowait)
+    await client.start()
+    assert "no configuration" in await asyncio.wait_for(reasons.get(), 60)
+    assert client.health.state is EngineState.FAILED
+    await client.stop(0)
