@@ -73,7 +73,10 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def serve(config: Config) -> None:
+    """Run the server until a signal ends it. Exits with 1 if the model cannot be served."""
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
-    from app.api.server import run_server  # FastAPI takes its time; --help and errors need not wait for it
+    from app.api.run import run_server  # FastAPI takes its time; --help and errors need not wait for it
 
-    run_server(config)
+    reason = run_server(config)
+    if reason is not None:
+        fail(reason)

@@ -1,0 +1,78 @@
+"""The HTTP application, made of plain dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import chat, completions, operations
+from app.api.errors import answer_errors
+from app.api.service import Engine, Limits, Service
+from app.metrics import Metrics
+from app.text.tokenizer import Tokenizer
+
+
+def create_app(
+    *,
+    engine: Engine,
+    load_tokenizer: Callable[[], Tokenizer],
+    served_model_name: str,
+    version: str,
+    metrics: Metrics,
+    limits: Limits,
+    drain_seconds: float,
+) -> FastAPI:
+    """The application. Its lifespan starts the engine, loads the tokenizer beside it, and stops the engine."""
+    service = Service(engine, load_tokenizer, served_model_name, version, limits, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop(drain_seconds)
+
+    app = FastAPI(title="Millrace", version=version, lifespan=lifespan)
+    app.state.service = service
+    answer_errors(app)
+    app.add_middleware(CountResponses, metrics=metrics)
+    for module in (completions, chat, operations):
+        app.include_router(module.router)
+    return app
+
+
+class CountResponses:
+    """Counts responses by route template and status, as they begin. Plain ASGI: it costs a stream nothing."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        status = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._count(scope, status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        except Exception:
+            # Who answers this with a 500 stands outside, where no middleware sees it.
+            if not status:
+                self._count(scope, 500)
+            raise
+
+    def _count(self, scope: Scope, status: int) -> None:
+        self._metrics.http_response(getattr(scope.get("route"), "path", "unknown"), status)

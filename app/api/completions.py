@@ -1,0 +1,77 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.admission import Echo, admit, check_token_ids
+from app.api.body import JsonRoute
+from app.api.generation import Generation, Piece
+from app.api.logprobs import completion_logprobs
+from app.api.reply import Json, Reply
+from app.api.responses import respond
+from app.api.schemas.completion import CompletionRequest
+from app.api.service import ServiceDependency
+from app.text.detokenizer import IncrementalDetokenizer
+from app.text.tokenizer import Tokenizer
+
+router = APIRouter(route_class=JsonRoute)
+
+
+@router.post("/v1/completions")
+async def create_completion(body: CompletionRequest, request: Request, service: ServiceDependency) -> Response:
+    """Continue a text, or several."""
+    tokenizer, ready = service.require(body.model)
+    service.limits.check(len(body.prompt), body.n)
+    encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
+    generation = Generation(service.engine, tokenizer, admit(encoded, body, ready, "prompt"), body)
+    reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
+    return await respond(request, generation, reply, body)
+
+
+class CompletionReply(Reply):
+    """Chunks and whole answers of the same shape."""
+
+    id_prefix = "cmpl"
+    object = chunk_object = "text_completion"
+
+    def chunks(self, piece: Piece) -> list[Json]:
+        chunks = []
+        if piece.text or piece.tokens:
+            chunks.append(_choice(piece.index, piece.text, self._logprobs(piece), None))
+        if piece.finish_reason is not None:
+            chunks.append(_choice(piece.index, "", None, piece.finish_reason))
+        return chunks
+
+    def choice(self, piece: Piece) -> Json:
+        return _choice(piece.index, piece.text, self._logprobs(piece), piece.finish_reason)
+
+    def _logprobs(self, piece: Piece) -> Json | None:
+        if self.num_logprobs is None:
+            return None
+        return completion_logprobs(piece.tokens, self.num_logprobs, self.tokenizer)
+
+
+def _choice(index: int, text: str, logprobs: Json | None, finish_reason: str | None) -> Json:
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _encode(body: CompletionRequest, tokenizer: Tokenizer, vocab_size: int) -> list[tuple[list[int], Echo | None]]:
+    encoded: list[tuple[list[int], Echo | None]] = []
+    for prompt in body.prompt:
+        if isinstance(prompt, str):
+            token_ids = tokenizer.encode(prompt, add_special_tokens=body.add_special_tokens)
+        else:
+            check_token_ids(prompt, vocab_size, "prompt")
+            token_ids = prompt
+        encoded.append((token_ids, _echo(prompt, token_ids, body, tokenizer) if body.echo else None))
+    return encoded
+
+
+def _echo(prompt: str | list[int], token_ids: list[int], body: CompletionRequest, tokenizer: Tokenizer) -> Echo:
+    """A text comes back as it was sent; token ids come back as the text they would be in an output."""
+    detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=body.skip_special_tokens)
+    text = detokenizer.push(token_ids).text + detokenizer.flush().text
+    return Echo(prompt if isinstance(prompt, str) else text, detokenizer.token_offsets)

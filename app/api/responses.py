@@ -1,0 +1,66 @@
+"""A generation as an HTTP response, streamed or whole; either way it is closed when the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+from fastapi import Request, Response
+
+from app.api.events import GenerationEvents, encode
+from app.api.generation import Generation, Piece
+from app.api.logprobs import prompt_logprobs
+from app.api.reply import Json, Reply
+from app.api.schemas.sampling import SamplingFields
+
+CLIENT_LEFT = 499
+
+
+async def respond(request: Request, generation: Generation, reply: Reply, body: SamplingFields) -> Response:
+    """Send `generation` the way `body` asks for."""
+    if body.stream:
+        return GenerationEvents(generation, reply, body.include_usage)
+    try:
+        whole = await _unless_client_leaves(request, _whole(generation, reply, body.prompt_logprobs))
+    finally:
+        generation.close()
+    if whole is None:
+        return Response(status_code=CLIENT_LEFT)
+    return Response(encode(whole).encode(), media_type="application/json")
+
+
+async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int | None) -> Json:
+    """The same pieces that a stream would send, put together."""
+    texts: list[list[str]] = [[] for _ in generation.choices]
+    wholes = [Piece(choice.index, "") for choice in generation.choices]
+    async for piece in generation.pieces():
+        texts[piece.index].append(piece.text)
+        wholes[piece.index].tokens += piece.tokens
+        wholes[piece.index].finish_reason = piece.finish_reason
+    written = []
+    for whole, parts, choice in zip(wholes, texts, generation.choices, strict=True):
+        whole.text = "".join(parts)
+        written.append(reply.choice(whole))
+        if num_prompt_logprobs is not None:
+            written[-1]["prompt_logprobs"] = prompt_logprobs(
+                choice.stream.prompt_logprobs, num_prompt_logprobs, reply.tokenizer
+            )
+    return {**reply.envelope(reply.object), "choices": written, "usage": generation.usage()}
+
+
+async def _unless_client_leaves(request: Request, work: Coroutine[None, None, Json]) -> Json | None:
+    """The result of `work`, or None as soon as nobody waits for it any more."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for future in (working, leaving):
+            future.cancel()
+        await asyncio.wait([working, leaving])
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,134 @@
+"""The body of `POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from app.api.schemas.base import RequestModel, refusal
+from app.api.schemas.sampling import NumLogprobs, SamplingFields
+
+ROLES_NOT_DONE = ("tool", "function")
+NOT_VARIABLES = {"self", "messages", "tools", "add_generation_prompt", "continue_final_message"}
+
+
+class TextPart(RequestModel):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_text(cls, data: Any) -> Any:
+        kind = data.get("type", "text") if isinstance(data, dict) else "text"
+        if kind != "text":
+            message = f"Content parts of type {kind!r} are not supported by this server; send 'text' parts."
+            raise refusal("unsupported_parameter", message, "type")
+        return data
+
+
+def _as_parts(value: Any) -> Any:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+def _supported_role(value: Any) -> Any:
+    if value in ROLES_NOT_DONE:
+        message = f"Messages with the role {value!r} are not supported by this server yet."
+        raise refusal("unsupported_parameter", message)
+    return value
+
+
+class ChatMessage(RequestModel):
+    """One turn of the conversation."""
+
+    not_done: ClassVar = {
+        "tool_calls": ([],),
+        "tool_call_id": (),
+        "function_call": (),
+        "audio": (),
+        "refusal": (),
+    }
+
+    role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_supported_role)]
+    content: Annotated[
+        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart]), Field(min_length=1)
+    ]
+    name: str | None = None
+
+    def for_template(self) -> dict[str, str]:
+        """What a chat template understands: one text, and `system` for what OpenAI now calls `developer`."""
+        message = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": "\n".join(part.text for part in self.content),
+        }
+        return message if self.name is None else message | {"name": self.name}
+
+
+def _template_variables(value: dict[str, Any]) -> dict[str, Any]:
+    for name in NOT_VARIABLES & value.keys():
+        raise refusal("invalid_value", f"'{name}' is not a variable of a chat template.", name)
+    return value
+
+
+class ChatCompletionRequest(SamplingFields):
+    """A conversation to answer, in the fields of OpenAI's chat completions and some of our own."""
+
+    not_done: ClassVar = {
+        "tools": ([],),
+        "tool_choice": ("none",),
+        "parallel_tool_calls": (),
+        "functions": ([],),
+        "function_call": ("none",),
+        "response_format": ({"type": "text"},),
+        "modalities": (["text"],),
+        "audio": (),
+        "prediction": (),
+        "reasoning_effort": (),
+        "verbosity": (),
+        "web_search_options": (),
+        "moderation": (),
+        "prompt_cache_options": (),
+        "prompt_cache_retention": (),
+        "store": (False,),
+        "service_tier": ("auto", "default"),
+    }
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool = False
+    top_logprobs: NumLogprobs | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
+    chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_variables)] = Field({})
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> ChatCompletionRequest:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise refusal("invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs")
+        if self.continue_final_message and self.add_generation_prompt:
+            message = "A message cannot be continued behind a generation prompt; leave 'add_generation_prompt' out."
+            raise refusal("invalid_value", message, "add_generation_prompt")
+        if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
+            message = "'max_tokens' and 'max_completion_tokens' mean the same and differ; send one of them."
+            raise refusal("invalid_value", message, "max_tokens")
+        return self
+
+    @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """How the template is to be applied: the assistant's turn is begun, unless its last message goes on."""
+        begins = not self.continue_final_message if self.add_generation_prompt is None else self.add_generation_prompt
+        how = {"add_generation_prompt": begins, "continue_final_message": self.continue_final_message}
+        return self.chat_template_kwargs | how
+
+    @property
+    def wanted_tokens(self) -> tuple[str, int | None]:
+        if self.max_completion_tokens is not None:
+            return "max_completion_tokens", self.max_completion_tokens
+        return super().wanted_tokens
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None

@@ -1,0 +1,135 @@
+"""The fields that completions and chat have in common, and how they become `SamplingParams`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from app.api.schemas.base import RequestModel, refusal
+from app.messages import SamplingParams
+
+MAX_CHOICES = 128
+MAX_STOP_STRINGS = 16
+MAX_LOGPROBS = 20
+GREEDY_BELOW = 1e-4
+
+NumLogprobs = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _token_bias(value: Any) -> Any:
+    """OpenAI writes token ids as strings here, since they are the keys of a JSON object."""
+    if not isinstance(value, dict):
+        return value
+    for key in value:
+        if not (key.isascii() and key.isdecimal() and len(key) < 10):
+            raise refusal("invalid_value", "The keys of 'logit_bias' must be token ids, as in {\"50256\": -100}.", key)
+    return {int(key): bias for key, bias in value.items()}
+
+
+class StreamOptions(RequestModel):
+    """How a stream is sent."""
+
+    not_done: ClassVar = {"include_obfuscation": (False,)}
+
+    include_usage: bool = False
+
+
+class SamplingFields(RequestModel):
+    """How tokens are chosen, when they end, and how they are sent.
+
+    `user`, `metadata`, `safety_identifier` and `prompt_cache_key` tell about the caller and ask for nothing.
+    """
+
+    default_max_tokens: ClassVar[int | None] = None
+
+    model: str | None = None
+    n: int = Field(1, ge=1, le=MAX_CHOICES)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    max_tokens: int | None = Field(None, ge=0)
+    min_tokens: int = Field(0, ge=0)
+    stop: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1)]],
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    ] = Field([], max_length=MAX_STOP_STRINGS)
+    stop_token_ids: list[int] = Field([])
+    ignore_eos: bool = False
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(1.0, ge=0, le=1)
+    top_k: int = Field(0, ge=-1, lt=2**31)
+    min_p: float = Field(0.0, ge=0, le=1)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10)
+    logit_bias: Annotated[
+        dict[int, Annotated[float, Field(ge=-100, le=100)]],
+        BeforeValidator(_token_bias, json_schema_input_type=dict[str, float]),
+    ] = Field({})
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    prompt_logprobs: NumLogprobs | None = None
+
+    priority: int = Field(0, ge=-(2**31), lt=2**31)
+    cache_salt: str = ""
+
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> SamplingFields:
+        if self.stream_options is not None and not self.stream:
+            raise refusal("invalid_value", "'stream_options' is only allowed with 'stream': true.", "stream_options")
+        if self.min_tokens and self.stop:
+            message = "'min_tokens' is not supported together with 'stop', whose strings may come earlier."
+            raise refusal("unsupported_parameter", message, "min_tokens")
+        if self.stream and self.prompt_logprobs is not None:
+            raise refusal("invalid_value", "'prompt_logprobs' is not available with 'stream': true.", "prompt_logprobs")
+        return self
+
+    @property
+    def wanted_tokens(self) -> tuple[str, int | None]:
+        """The field that bounds the output, and what it says."""
+        return "max_tokens", self.max_tokens
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """How many alternatives to report beside each output token; None reports nothing."""
+        raise NotImplementedError
+
+    @property
+    def num_prompt_logprobs(self) -> int | None:
+        """The same for the tokens of the prompt."""
+        return self.prompt_logprobs
+
+    def sampling_params(self, max_tokens: int, seed: int, eos_token_ids: frozenset[int]) -> SamplingParams:
+        """What the engine is told. In float32 a temperature below `GREEDY_BELOW` is greedy, or overflows."""
+        return SamplingParams(
+            max_tokens=max_tokens,
+            min_tokens=self.min_tokens,
+            temperature=self.temperature if self.temperature >= GREEDY_BELOW else 0.0,
+            top_k=1 if self.top_p == 0 else max(self.top_k, 0),
+            top_p=self.top_p or 1.0,
+            min_p=self.min_p,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            repetition_penalty=self.repetition_penalty,
+            logit_bias=tuple(self.logit_bias.items()),
+            stop_token_ids=frozenset(self.stop_token_ids) | (frozenset() if self.ignore_eos else eos_token_ids),
+            seed=seed,
+            logprobs=self.num_logprobs,
+            prompt_logprobs=self.num_prompt_logprobs,
+        )

@@ -1,0 +1,145 @@
+"""What the routes share: the engine, the tokenizer once it is loaded, and the name the model is served under."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from app.api.errors import ApiError, invalid
+from app.engine.client import EngineHealth, EngineState, Unavailable
+from app.engine.stream import TokenStream
+from app.messages import EngineReady, SamplingParams
+from app.metrics import Metrics
+from app.text.tokenizer import Tokenizer
+
+RETRY_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What the API needs of the engine; `EngineClient` is one. `stop` may be called more than once."""
+
+    @property
+    def ready(self) -> EngineReady | None: ...
+
+    @property
+    def health(self) -> EngineHealth: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self, drain_seconds: float) -> None: ...
+
+    def generate(
+        self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
+    ) -> TokenStream: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may take. `max_sequences` bounds its prompts times its choices."""
+
+    max_body_bytes: int = 16 * 2**20
+    max_sequences: int = 128
+
+    def check(self, num_prompts: int, num_choices: int) -> None:
+        """Refuse a request that is more than one request may be."""
+        asked = num_prompts * num_choices
+        if asked > self.max_sequences:
+            message = f"{num_prompts} prompts with n = {num_choices} are {asked} sequences, of at most"
+            raise invalid(f"{message} {self.max_sequences}.", "n" if num_prompts == 1 else "prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a generation can begin now, and if not, why."""
+
+    state: EngineState
+    reason: str = ""
+    phase: str = ""
+    progress: float = 0.0
+
+    @property
+    def can_serve(self) -> bool:
+        return self.state is EngineState.READY
+
+
+class Service:
+    """The engine and the tokenizer, started together and served together."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        load_tokenizer: Callable[[], Tokenizer],
+        model_name: str,
+        version: str,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self.engine = engine
+        self.model_name = model_name
+        self.version = version
+        self.limits = limits
+        self.metrics = metrics
+        self.tokenizer: Tokenizer | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self._load_tokenizer = load_tokenizer
+        self._failure = ""
+
+    async def start(self) -> None:
+        """Begin to load; returns before anything is loaded."""
+        await self.engine.start()
+        self.loading = asyncio.create_task(self._load())
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Let the engine end what runs, and itself."""
+        await self.engine.stop(drain_seconds)
+        if self.loading is not None:
+            self.loading.cancel()
+            await asyncio.wait([self.loading])
+
+    async def _load(self) -> None:
+        try:
+            self.tokenizer = await asyncio.to_thread(self._load_tokenizer)
+        except Exception as error:
+            log.exception("The tokenizer cannot be loaded")
+            self._failure = f"The tokenizer cannot be loaded: {error}"
+
+    def availability(self) -> Availability:
+        """The engine's state, or the tokenizer's where that is what is missing."""
+        health = self.engine.health
+        if self._failure:
+            return Availability(EngineState.FAILED, self._failure)
+        if health.state is EngineState.READY:
+            if self.tokenizer is None:
+                return Availability(EngineState.LOADING, phase="loading the tokenizer", progress=health.progress)
+            return Availability(EngineState.READY, progress=1.0)
+        return Availability(health.state, health.reason, health.phase, health.progress)
+
+    def require(self, model: str | None) -> tuple[Tokenizer, EngineReady]:
+        """The tokenizer and the limits of the model asked for: 404 if it is another one, 503 if it is not there yet."""
+        if model not in (None, self.model_name):
+            raise self.unknown_model(model)
+        now = self.availability()
+        if not now.can_serve or self.tokenizer is None or self.engine.ready is None:
+            why = now.reason or f"{now.phase}, {now.progress:.0%} done"
+            raise Unavailable(f"The server cannot take requests: it is {now.state} ({why}).", RETRY_SECONDS)
+        return self.tokenizer, self.engine.ready
+
+    def unknown_model(self, model: str | None) -> ApiError:
+        message = f"The model {model!r} is not served here; {self.model_name!r} is."
+        return ApiError(404, message, param="model", code="model_not_found")
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDependency = Annotated[Service, Depends(_service)]

@@ -1,0 +1,126 @@
+"""Token ids → text that is safe to show: no half character, no half stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.text.stops import StopMatcher
+
+if TYPE_CHECKING:
+    from app.text.tokenizer import Tokenizer
+
+
+class TextDelta(NamedTuple):
+    """`text` may be shown now; `num_tokens` further tokens are now shown wholly, and their logprobs may go with it."""
+
+    text: str
+    num_tokens: int
+
+
+_NOTHING = TextDelta("", 0)
+
+
+class IncrementalDetokenizer:
+    """One stream's text. The texts of all pushes and of the flush, joined, are the whole decode of the output.
+
+    With a prompt they are what the output adds to the prompt's text; a character that the prompt begins and the
+    output completes is shown whole. Each token is looked at once, however the tokens are split into pushes.
+
+    A stop string ends the text: the one that is complete first, and of several complete at the same character the
+    longest. No part of it is ever shown (all of it with `include_stop`), and no token that begins at the cut or
+    later is released; a token without text (a skipped special token) goes with the text before it. Then `stopped`
+    is true, `stop_string` is set, and further tokens are ignored.
+
+    Only the event loop's thread may use an instance; instances share nothing but the tokenizer.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop: Sequence[str] = (),
+        skip_special_tokens: bool = True,
+        include_stop: bool = False,
+        prompt_token_ids: Sequence[int] = (),
+    ) -> None:
+        """Raises ValueError for an empty stop string."""
+        self._assembly = tokenizer.begin_text(prompt_token_ids, skip_special_tokens=skip_special_tokens)
+        self._matcher = StopMatcher(stop) if stop else None
+        self._include_stop = include_stop
+        self._num_shown = 0  # characters
+        self._num_released = 0  # tokens
+        self.stop_string: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop_string is not None
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Tokens pushed so far; after a stop, those up to and including the one that completed the stop string."""
+        return self._assembly.num_tokens
+
+    @property
+    def token_offsets(self) -> Sequence[int]:
+        """Offset in the output text, in characters, of the character in which each output token begins.
+
+        Every released token has one; those of a character still incomplete may not have theirs yet.
+        """
+        return self._assembly.starts
+
+    def push(self, token_ids: Sequence[int]) -> TextDelta:
+        """Take the next output tokens."""
+        if self.stop_string is not None:
+            return _NOTHING
+        add = self._assembly.add
+        if self._matcher is None:
+            text = add(token_ids[0]) if len(token_ids) == 1 else "".join([add(token_id) for token_id in token_ids])
+            self._num_shown += len(text)
+            return TextDelta(text, self._release())
+        safe = []
+        for token_id in token_ids:
+            if text := add(token_id):
+                safe.append(self._match(self._matcher, text))
+                if self.stop_string is not None:
+                    break
+        return TextDelta("".join(safe), self._release())
+
+    def flush(self) -> TextDelta:
+        """End the output: returns everything still held back. A second flush returns nothing."""
+        if self.stop_string is not None:
+            return _NOTHING
+        text = self._assembly.finish()
+        if self._matcher is None:
+            self._num_shown += len(text)
+            return TextDelta(text, self._release())
+        text = self._match(self._matcher, text)
+        if self.stop_string is None:
+            held = self._matcher.release()
+            self._num_shown += len(held)
+            text += held
+        return TextDelta(text, self._release())
+
+    def _match(self, matcher: StopMatcher, text: str) -> str:
+        """Returns what may be shown once `text` has been added, and ends the output where a stop string completes."""
+        safe = matcher.feed(text)
+        self._num_shown += len(safe)
+        if (stop := matcher.matched) is None:
+            return safe
+        self.stop_string = stop
+        self._assembly.truncate(self._num_shown + len(stop))
+        if not self._include_stop:
+            return safe
+        self._num_shown += len(stop)
+        return safe + stop
+
+    def _release(self) -> int:
+        """Returns how many further tokens are shown wholly, or begin before the cut."""
+        starts, ends, shown = self._assembly.starts, self._assembly.ends, self._num_shown
+        released = count = self._num_released
+        while count < len(ends) and ends[count] <= shown:
+            count += 1
+        if self.stop_string is not None:
+            while count < len(starts) and starts[count] < shown:
+                count += 1
+        self._num_released = count
+        return count - released

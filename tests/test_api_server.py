@@ -1,0 +1,89 @@
+"""A signal ends the server in order: what runs is finished or told, then everything stops; a second one forces."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
+
+BODY = {"prompt": "x", "stream": True}
+
+
+@pytest.fixture(autouse=True)
+def survive_the_signal() -> Iterator[None]:
+    """uvicorn raises the signal again when it is done, for whoever handled it before."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@asynccontextmanager
+async def streaming(
+    engine: ScriptedEngine, drain: Callable[[], Awaitable[None]]
+) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.Task[str], str, asyncio.Task[None]]]:
+    """A server in the middle of one stream."""
+    async with listening(make_app(engine), drain) as (address, serving), httpx.AsyncClient() as client:
+
+        async def read() -> str:
+            return (await client.post(f"{address}/v1/completions", json=BODY)).text
+
+        reading = asyncio.create_task(read())
+        await engine.until(lambda: bool(engine.submissions))
+        yield client, reading, address, serving
+
+
+async def test_a_stream_that_ends_in_time_is_whole() -> None:
+    engine, draining, drained = ScriptedEngine(), asyncio.Event(), asyncio.Event()
+
+    async def drain() -> None:
+        draining.set()
+        await drained.wait()
+
+    async with streaming(engine, drain) as (_, reading, address, serving):
+        signal.raise_signal(signal.SIGTERM)
+        await draining.wait()
+        async with httpx.AsyncClient() as newcomer:
+            with pytest.raises(httpx.ConnectError):
+                await newcomer.get(f"{address}/health")
+        engine.write("to the end")
+        engine.end()
+        *chunks, done = data_of(await reading)
+        assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "to the end"
+        assert done == "[DONE]"
+        drained.set()
+        await serving
+    assert engine.drained == [7.0]
+
+
+async def test_a_stream_that_does_not_end_in_time_is_told() -> None:
+    engine = ScriptedEngine()
+    async with streaming(engine, lambda: engine.stop(1.0)) as (_, reading, _, serving):
+        engine.write("some")
+        signal.raise_signal(signal.SIGTERM)
+        *_, error, done = data_of(await reading)
+        assert (error["error"]["code"], done) == ("aborted", "[DONE]")
+        await serving
+    assert engine.drained == [1.0, 7.0]
+
+
+async def test_a_second_signal_does_not_wait_for_anything() -> None:
+    engine, draining = ScriptedEngine(), asyncio.Event()
+
+    async def drain() -> None:
+        draining.set()
+        await asyncio.Event().wait()
+
+    async with streaming(engine, drain) as (_, reading, _, serving):
+        signal.raise_signal(signal.SIGTERM)
+        await draining.wait()
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+        engine.end()
+        await reading
+    assert engine.drained == []

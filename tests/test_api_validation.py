@@ -1,0 +1,232 @@
+"""Nothing is ignored: what a request says is done, or it is refused by name with what would work."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
+from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
+
+from app.api.schemas.chat import ChatCompletionRequest
+from app.api.schemas.completion import CompletionRequest
+from app.api.service import Limits
+from tests.scripted_engine import EOS, ScriptedEngine, ids, make_app, started
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+HI = [{"role": "user", "content": "hi"}]
+
+
+async def send(path: str, **body: Any) -> tuple[int, dict[str, Any], ScriptedEngine]:
+    """Status, error object (or answer) and engine, for a body that is complete but for `body`."""
+    engine = ScriptedEngine(ids("k"))
+    whole = ({"messages": HI} if path == CHAT else {"prompt": "a"}) | body
+    async with started(make_app(engine)) as client:
+        answer = await client.post(path, json=whole)
+    result: dict[str, Any] = answer.json()
+    return answer.status_code, result.get("error", result), engine
+
+
+async def send_text(text: str | bytes, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
+    async with started(make_app(ScriptedEngine(), limits=Limits(max_body_bytes=20_000))) as client:
+        answer = await client.post(COMPLETIONS, content=text, headers={"content-type": content_type})
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return answer.status_code, error
+
+
+def test_every_field_of_the_openai_client_is_done_or_refused_by_name() -> None:
+    for params, model in ((ChatParams, ChatCompletionRequest), (CompletionParams, CompletionRequest)):
+        assert set(params.__annotations__) <= {*model.model_fields, *model.not_done}
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        (CHAT, "tools", [{"type": "function", "function": {"name": "f"}}]),
+        (CHAT, "tool_choice", "auto"),
+        (CHAT, "functions", [{"name": "f"}]),
+        (CHAT, "response_format", {"type": "json_object"}),
+        (CHAT, "audio", {"voice": "alloy"}),
+        (CHAT, "modalities", ["text", "audio"]),
+        (CHAT, "parallel_tool_calls", True),
+        (CHAT, "prediction", {"type": "content", "content": "x"}),
+        (CHAT, "reasoning_effort", "low"),
+        (CHAT, "web_search_options", {}),
+        (CHAT, "verbosity", "low"),
+        (CHAT, "store", True),
+        (CHAT, "service_tier", "flex"),
+        (COMPLETIONS, "suffix", "end"),
+        (COMPLETIONS, "best_of", 2),
+    ],
+)
+async def test_a_known_field_that_is_not_done_is_refused_by_name(path: str, field: str, value: Any) -> None:
+    status, error, _ = await send(path, **{field: value})
+    assert (status, error["param"], error["code"]) == (400, field, "unsupported_parameter")
+    assert f"'{field}'" in error["message"]
+
+
+async def test_what_asks_for_nothing_is_accepted() -> None:
+    status, _, _ = await send(
+        CHAT,
+        user="me",
+        metadata={"a": "b"},
+        store=False,
+        service_tier="auto",
+        response_format={"type": "text"},
+        modalities=["text"],
+        tools=[],
+        temperature=None,
+        audio=None,
+        stream_options=None,
+    )
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "nearest"),
+    [(COMPLETIONS, "max_token", "max_tokens"), (CHAT, "temprature", "temperature"), (CHAT, "prompt", "")],
+)
+async def test_an_unknown_field_is_refused_with_the_nearest_known_one(path: str, field: str, nearest: str) -> None:
+    status, error, _ = await send(path, **{field: 3})
+    assert (status, error["param"], error["code"]) == (400, field, "unknown_parameter")
+    assert (f"'{nearest}'" in error["message"]) == bool(nearest)
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "param"),
+    [
+        (COMPLETIONS, {"temperature": 2.1}, "temperature"),
+        (COMPLETIONS, {"temperature": "hot"}, "temperature"),
+        (COMPLETIONS, {"temperature": True}, "temperature"),
+        (COMPLETIONS, {"top_p": -0.1}, "top_p"),
+        (COMPLETIONS, {"top_k": -2}, "top_k"),
+        (COMPLETIONS, {"min_p": 1.5}, "min_p"),
+        (COMPLETIONS, {"presence_penalty": 2.5}, "presence_penalty"),
+        (COMPLETIONS, {"frequency_penalty": -2.5}, "frequency_penalty"),
+        (COMPLETIONS, {"repetition_penalty": 0}, "repetition_penalty"),
+        (COMPLETIONS, {"n": 0}, "n"),
+        (COMPLETIONS, {"n": 1.5}, "n"),
+        (COMPLETIONS, {"max_tokens": 0}, "max_tokens"),
+        (COMPLETIONS, {"max_tokens": 10**30}, "prompt"),
+        (COMPLETIONS, {"seed": 2**63}, "seed"),
+        (COMPLETIONS, {"top_k": 10**30}, "top_k"),
+        (COMPLETIONS, {"logprobs": 21}, "logprobs"),
+        (COMPLETIONS, {"logprobs": True}, "logprobs"),
+        (COMPLETIONS, {"stop": ["a"] * 17}, "stop"),
+        (COMPLETIONS, {"stop": ["a", ""]}, "stop[1]"),
+        (COMPLETIONS, {"stop": 5}, "stop"),
+        (COMPLETIONS, {"stop": "a", "min_tokens": 3}, "min_tokens"),
+        (COMPLETIONS, {"min_tokens": 17}, "min_tokens"),
+        (COMPLETIONS, {"stop_token_ids": [260]}, "stop_token_ids"),
+        (COMPLETIONS, {"stop_token_ids": [-1]}, "stop_token_ids"),
+        (COMPLETIONS, {"logit_bias": {"260": 1}}, "logit_bias"),
+        (COMPLETIONS, {"logit_bias": {"a": 1}}, "logit_bias.a"),
+        (COMPLETIONS, {"logit_bias": {"1": 101}}, "logit_bias[1]"),
+        (COMPLETIONS, {"stream_options": {"include_usage": True}}, "stream_options"),
+        (COMPLETIONS, {"stream": True, "stream_options": {"usage": True}}, "stream_options.usage"),
+        (COMPLETIONS, {"stream": True, "prompt_logprobs": 1}, "prompt_logprobs"),
+        (COMPLETIONS, {"prompt": ""}, "prompt"),
+        (COMPLETIONS, {"prompt": []}, "prompt"),
+        (COMPLETIONS, {"prompt": [[1], []]}, "prompt"),
+        (COMPLETIONS, {"prompt": ["a", 1]}, "prompt"),
+        (COMPLETIONS, {"prompt": [True]}, "prompt"),
+        (COMPLETIONS, {"prompt": [0, 260]}, "prompt"),
+        (COMPLETIONS, {"prompt": [[0], [-1]]}, "prompt"),
+        (COMPLETIONS, {"prompt": None}, "prompt"),
+        (CHAT, {"messages": []}, "messages"),
+        (CHAT, {"messages": "hi"}, "messages"),
+        (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content"),
+        (CHAT, {"messages": [*HI, {"role": "robot", "content": "x"}]}, "messages[1].role"),
+        (CHAT, {"messages": [*HI, {"role": "tool", "content": "x"}]}, "messages[1].role"),
+        (CHAT, {"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        (CHAT, {"messages": [{"role": "user", "content": "x", "mood": "y"}]}, "messages[0].mood"),
+        (CHAT, {"max_tokens": 0}, "max_tokens"),
+        (CHAT, {"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
+        (CHAT, {"top_logprobs": 3}, "top_logprobs"),
+        (CHAT, {"logprobs": 3}, "logprobs"),
+        (CHAT, {"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs.tools"),
+        (CHAT, {"continue_final_message": True, "add_generation_prompt": True}, "add_generation_prompt"),
+    ],
+)
+async def test_a_wrong_value_is_refused_with_the_path_of_its_field(path: str, changes: Any, param: str) -> None:
+    status, error, engine = await send(path, **changes)
+    assert (status, error["param"], error["type"]) == (400, param, "invalid_request_error")
+    assert engine.submissions == []
+
+
+async def test_the_message_says_what_would_work() -> None:
+    _, error, _ = await send(COMPLETIONS, temperature=2.5)
+    assert error["message"] == "'temperature': Input should be less than or equal to 2, got 2.5."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "",
+        "[1]",
+        '"text"',
+        '{"prompt": "a", "temperature": NaN}',
+        '{"prompt": "a", "temperature": Infinity}',
+        '{"prompt": "\\ud800"}',
+        '{"\\ud800": 1}',
+        '{"prompt": "a", "seed": ' + "9" * 5000 + "}",
+        '{"prompt": ' + "[" * 5000 + "]" * 5000 + "}",
+        b'{"prompt": "\xff"}',
+        '{"prompt": "a"}'.encode("utf-16"),
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_a_400(text: str | bytes) -> None:
+    status, error = await send_text(text)
+    assert (status, error["code"]) in {(400, "invalid_json"), (400, "invalid_body")}
+
+
+async def test_a_body_of_another_content_type_is_a_400_that_names_the_right_one() -> None:
+    status, error = await send_text(json.dumps({"prompt": "a"}), "text/plain")
+    assert status == 400
+    assert "application/json" in error["message"]
+
+
+async def test_a_body_larger_than_the_limit_is_a_413() -> None:
+    status, error = await send_text(json.dumps({"prompt": "a" * 30_000}))
+    assert (status, error["message"]) == (413, "The body is larger than the 20000 bytes allowed.")
+
+
+async def test_the_sampling_fields_reach_the_engine() -> None:
+    *_, engine = await send(
+        COMPLETIONS,
+        temperature=0,
+        top_p=0.9,
+        top_k=-1,
+        min_p=0.1,
+        presence_penalty=1,
+        frequency_penalty=-1,
+        repetition_penalty=1.2,
+        logit_bias={"7": -100, "8": 5},
+        min_tokens=2,
+        max_tokens=9,
+        stop_token_ids=[5],
+        seed=11,
+        logprobs=3,
+    )
+    params = engine.submissions[0].params
+    assert (params.temperature, params.top_p, params.top_k, params.min_p) == (0, 0.9, 0, 0.1)
+    assert (params.presence_penalty, params.frequency_penalty, params.repetition_penalty) == (1, -1, 1.2)
+    assert params.logit_bias == ((7, -100), (8, 5))
+    assert (params.min_tokens, params.max_tokens, params.seed, params.logprobs) == (2, 9, 11, 3)
+    assert params.stop_token_ids == {5, EOS}
+
+
+async def test_end_tokens_are_left_to_who_ignores_them() -> None:
+    *_, engine = await send(COMPLETIONS, ignore_eos=True)
+    assert engine.submissions[0].params.stop_token_ids == frozenset()
+
+
+async def test_the_extremes_of_sampling_are_greedy() -> None:
+    *_, cold = await send(COMPLETIONS, temperature=1e-300)
+    *_, narrow = await send(COMPLETIONS, top_p=0)
+    assert cold.submissions[0].params.temperature == 0
+    assert (narrow.submissions[0].params.top_k, narrow.submissions[0].params.top_p) == (1, 1.0)
