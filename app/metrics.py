@@ -59,19 +59,23 @@ class Metrics:
         self._execute_seconds.observe(stats.execute_seconds)
         self._update_seconds.observe(stats.update_seconds)
 
+    def sequence_scheduled(self, stream: TokenStream) -> None:
+        if stream.times.scheduled is not None:
+            self._queue.observe(stream.times.scheduled - stream.times.arrived)
+        self._prompt_tokens.inc(stream.num_prompt_tokens)
+        self._request_prompt_tokens.observe(stream.num_prompt_tokens)
+
+    def first_token(self, stream: TokenStream) -> None:
+        if stream.times.first_token is not None:
+            self._first_token.observe(stream.times.first_token - stream.times.arrived)
+
     def token_gap(self, seconds: float) -> None:
         self._inter_token.observe(seconds)
 
     def sequence_finished(self, stream: TokenStream) -> None:
         """Durations of what happened; the length and speed of a whole answer only where it came to its end."""
-        times, reason = stream.times, stream.finish_reason or FinishReason.ABORT
+        reason = stream.finish_reason or FinishReason.ABORT
         self._finished[reason].inc()
-        if times.scheduled is not None:
-            self._queue.observe(times.scheduled - times.arrived)
-            self._prompt_tokens.inc(stream.num_prompt_tokens)
-            self._request_prompt_tokens.observe(stream.num_prompt_tokens)
-        if times.first_token is not None:
-            self._first_token.observe(times.first_token - times.arrived)
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
             self._observe_whole(stream)
 

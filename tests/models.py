@@ -31,7 +31,15 @@ _SHAPE = {
     "pad_token_id": 0,
 }
 _ALL_HEADS = {name: value for name, value in _SHAPE.items() if name != "num_key_value_heads"}
-_GPT2 = {"bos_token_id": 0, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 256, "vocab_size": VOCAB_SIZE, "eos_token_id": None}
+_GPT2 = {
+    "bos_token_id": 0,
+    "n_embd": 64,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 256,
+    "vocab_size": VOCAB_SIZE,
+    "eos_token_id": None,
+}
 
 ARCHITECTURES: dict[str, Callable[[], PretrainedConfig]] = {
     "Llama": lambda: tf.LlamaConfig(**_SHAPE),

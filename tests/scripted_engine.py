@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from app.api.app import create_app
 from app.api.server import Server
-from app.api.service import Limits
+from app.api.service import Limits, Service
 from app.engine.client import EngineHealth, EngineState
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
@@ -106,6 +107,7 @@ class ScriptedEngine:
     submissions: list[Submission] = field(default_factory=list)
     closed: list[TokenStream] = field(default_factory=list)
     drained: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
@@ -180,15 +182,17 @@ def make_app(
     limits: Limits | None = None,
     metrics: Metrics | None = None,
 ) -> FastAPI:
-    return create_app(
+    service = Service(
         engine=engine,
         load_tokenizer=load_tokenizer,
-        served_model_name=MODEL,
+        model_name=MODEL,
         version="1.2.3",
         metrics=metrics or Metrics(),
         limits=limits or Limits(),
-        drain_seconds=7.0,
+        seeds=random.Random(0),
+        on_failed=engine.failures.append,
     )
+    return create_app(service, drain_seconds=7.0)
 
 
 @asynccontextmanager

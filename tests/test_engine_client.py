@@ -28,11 +28,19 @@ class Witness:
 
     def __init__(self) -> None:
         self.ends: list[FinishReason | None] = []
+        self.scheduled: list[int] = []
+        self.begun: list[int] = []
         self.num_gaps = 0
         self.stepped = asyncio.Event()
 
     def step_taken(self, output: StepOutput) -> None:
         self.stepped.set()
+
+    def sequence_scheduled(self, stream: TokenStream) -> None:
+        self.scheduled.append(stream.seq_id)
+
+    def first_token(self, stream: TokenStream) -> None:
+        self.begun.append(stream.seq_id)
 
     def token_gap(self, seconds: float) -> None:
         self.num_gaps += 1
@@ -79,6 +87,7 @@ async def test_streams_carry_the_models_tokens_and_a_reason(engine: Engine) -> N
     assert outputs == [generate_alone("Llama", (*PROMPT, extra), 9) for extra in range(1, 5)]
     assert [stream.finish_reason for stream in streams] == [FinishReason.LENGTH] * 4
     assert witness.num_gaps == 4 * 8
+    assert witness.begun == witness.scheduled == [stream.seq_id for stream in streams]
 
 
 async def test_a_reader_that_lags_gets_everything_in_one_delta(engine: Engine) -> None:
@@ -102,6 +111,16 @@ async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_goes_on(engin
     await witness.until(lambda: client.health.num_running == 0)
     assert witness.ends[-2:] == [FinishReason.ABORT, FinishReason.LENGTH]
     assert client.num_open_streams == 0
+
+
+async def test_the_last_reader_leaves_and_the_engine_lives(engine: Engine) -> None:
+    client, witness = engine
+    leaver = client.generate(PROMPT, LONG)
+    await anext(leaver)
+    leaver.close()
+    await witness.until(lambda: client.health.num_running == 0)
+    assert await collect(client.generate(PROMPT, greedy(3))) == generate_alone("Llama", PROMPT, 3)
+    assert client.health.num_restarts == 0
 
 
 async def test_prompt_logprobs_and_cached_tokens_arrive_with_the_stream(engine: Engine) -> None:

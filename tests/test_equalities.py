@@ -33,10 +33,8 @@ def make_core(architecture: str, num_blocks: int = 200, max_num_seqs: int = 16, 
 def make_prompts(count: int, longest: int = 50, seed: int = 1) -> list[tuple[int, ...]]:
     """Prompts of ragged lengths, the second half sharing prefixes with the first."""
     rng = random.Random(seed)
-    prompts = [
-        tuple(rng.randrange(1, VOCAB_SIZE) for _ in range(rng.randrange(1, longest))) for _ in range(count // 2)
-    ]
-    return prompts + [prompt + (rng.randrange(1, VOCAB_SIZE),) for prompt in prompts]
+    prompts = [tuple(rng.randrange(1, VOCAB_SIZE) for _ in range(rng.randrange(1, longest))) for _ in range(count // 2)]
+    return prompts + [(*prompt, rng.randrange(1, VOCAB_SIZE)) for prompt in prompts]
 
 
 def run(core: EngineCore, prompts: list[tuple[int, ...]], params: SamplingParams | None = None) -> list[list[int]]:
@@ -84,7 +82,7 @@ def test_chunked_and_preempted_equals_undisturbed(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_shared_prefix_equals_an_unshared_one(architecture: str) -> None:
     prefix = make_prompts(2, longest=60, seed=3)[0] * 2
-    prompts = [prefix + (token_id,) for token_id in (5, 6, 7)]
+    prompts = [(*prefix, token_id) for token_id in (5, 6, 7)]
     core = make_core(architecture)
     first = run(core, prompts[:1])
     others = run(core, prompts[1:])
@@ -95,19 +93,23 @@ def test_a_prefix_found_in_the_cache_is_not_computed_again() -> None:
     core = make_core("Llama")
     prompt = tuple(range(1, 60))
     run(core, [prompt])
-    core.apply(Generate(0, prompt + (9,), greedy(1)))
+    core.apply(Generate(0, (*prompt, 9), greedy(1)))
     step = core.step()
     assert step.admitted == {0: 56}
     assert step.stats.num_prefill_tokens == 4
 
 
-@pytest.mark.parametrize("params", [
-    SamplingParams(max_tokens=MAX_TOKENS, seed=7, temperature=1.0),
-    SamplingParams(max_tokens=MAX_TOKENS, seed=8, temperature=0.7, top_k=10, top_p=0.9, min_p=0.01),
-    SamplingParams(
-        max_tokens=MAX_TOKENS, seed=9, presence_penalty=0.5, frequency_penalty=0.3, repetition_penalty=1.1
-    ),
-], ids=["plain", "truncated", "penalised"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(max_tokens=MAX_TOKENS, seed=7, temperature=1.0),
+        SamplingParams(max_tokens=MAX_TOKENS, seed=8, temperature=0.7, top_k=10, top_p=0.9, min_p=0.01),
+        SamplingParams(
+            max_tokens=MAX_TOKENS, seed=9, presence_penalty=0.5, frequency_penalty=0.3, repetition_penalty=1.1
+        ),
+    ],
+    ids=["plain", "truncated", "penalised"],
+)
 def test_a_seed_gives_the_same_tokens_whatever_else_happens(params: SamplingParams) -> None:
     prompts = make_prompts(6)
     undisturbed = [run(make_core("Llama"), [prompt], params)[0] for prompt in prompts]

@@ -75,8 +75,10 @@ def test_a_step_that_computed_nothing_is_no_step() -> None:
 
 
 def test_a_whole_answer_is_measured_in_every_way() -> None:
-    metrics = Metrics()
-    metrics.sequence_finished(ended(FinishReason.LENGTH, 3))
+    metrics, answer = Metrics(), ended(FinishReason.LENGTH, 3)
+    metrics.sequence_scheduled(answer)
+    metrics.first_token(answer)
+    metrics.sequence_finished(answer)
     assert value(metrics, "requests_finished_total", finished_reason="length") == 1
     assert value(metrics, "request_queue_time_seconds_sum") == 1.0
     assert value(metrics, "time_to_first_token_seconds_sum") == 2.0
@@ -100,18 +102,25 @@ def test_an_aborted_sequence_is_counted_but_its_length_is_not_an_answers() -> No
     leaving.close()
     metrics.sequence_finished(leaving)
     assert value(metrics, "requests_finished_total", finished_reason="abort") == 1
-    assert value(metrics, "time_to_first_token_seconds_count") == 1
     for name in ("e2e_request_latency_seconds", "request_generation_tokens", "request_tokens_per_second"):
         assert value(metrics, f"{name}_count") == 0
 
 
-def test_a_sequence_that_was_never_scheduled_has_no_queue_time() -> None:
+def test_a_stream_that_goes_on_has_already_shown_its_wait_and_its_first_token() -> None:
+    metrics, running = Metrics(), stream(1)
+    metrics.sequence_scheduled(running)
+    metrics.first_token(running)
+    assert value(metrics, "request_queue_time_seconds_count") == 1
+    assert value(metrics, "time_to_first_token_seconds_count") == 1
+    assert value(metrics, "prompt_tokens_total") == 5
+
+
+def test_a_sequence_that_was_never_scheduled_is_counted_as_an_end_only() -> None:
     metrics, lost = Metrics(), stream(0, scheduled=False)
     lost.fail(EngineDied("gone"))
     metrics.sequence_finished(lost)
     assert value(metrics, "requests_finished_total", finished_reason="error") == 1
-    assert value(metrics, "request_queue_time_seconds_count") == 0
-    assert value(metrics, "prompt_tokens_total") == 0
+    assert value(metrics, "e2e_request_latency_seconds_count") == 0
 
 
 def test_every_outcome_is_there_from_the_start() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -41,18 +41,22 @@ def check_token_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> No
 
 
 def admit(
-    encoded: list[tuple[list[int], Echo | None]], body: SamplingFields, ready: EngineReady, param: str
+    encoded: list[tuple[list[int], Echo | None]],
+    body: SamplingFields,
+    ready: EngineReady,
+    seeds: random.Random,
+    param: str,
 ) -> list[Prompt]:
     """The prompts as the engine may have them, or a 400 about the first that it may not.
 
     A given seed is the same for every prompt, which then gives what it would have given alone; without one each
-    prompt draws its own.
+    prompt draws its own from `seeds`.
     """
     check_token_ids(body.stop_token_ids, ready.vocab_size, "stop_token_ids")
     check_token_ids(body.logit_bias, ready.vocab_size, "logit_bias")
     prompts = []
     for token_ids, echo in encoded:
-        seed = secrets.randbits(SEED_BITS) if body.seed is None else body.seed % 2**SEED_BITS
+        seed = seeds.getrandbits(SEED_BITS) if body.seed is None else body.seed % 2**SEED_BITS
         prompts.append(Prompt(token_ids, _fit_max_tokens(len(token_ids), body, ready, param), seed, echo))
     return prompts
 

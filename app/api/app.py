@@ -1,8 +1,8 @@
-"""The HTTP application, made of plain dependencies."""
+"""The HTTP application."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -10,23 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import chat, completions, operations
 from app.api.errors import answer_errors
-from app.api.service import Engine, Limits, Service
+from app.api.service import Service
 from app.metrics import Metrics
-from app.text.tokenizer import Tokenizer
 
 
-def create_app(
-    *,
-    engine: Engine,
-    load_tokenizer: Callable[[], Tokenizer],
-    served_model_name: str,
-    version: str,
-    metrics: Metrics,
-    limits: Limits,
-    drain_seconds: float,
-) -> FastAPI:
-    """The application. Its lifespan starts the engine, loads the tokenizer beside it, and stops the engine."""
-    service = Service(engine, load_tokenizer, served_model_name, version, limits, metrics)
+def create_app(service: Service, drain_seconds: float) -> FastAPI:
+    """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,10 +25,10 @@ def create_app(
         finally:
             await service.stop(drain_seconds)
 
-    app = FastAPI(title="Millrace", version=version, lifespan=lifespan)
+    app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
     app.state.service = service
     answer_errors(app)
-    app.add_middleware(CountResponses, metrics=metrics)
+    app.add_middleware(CountResponses, metrics=service.metrics)
     for module in (completions, chat, operations):
         app.include_router(module.router)
     return app

@@ -26,7 +26,8 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     service.limits.check(1, body.n)
     messages = [message.for_template() for message in body.messages]
     token_ids = await asyncio.to_thread(tokenizer.encode_chat, messages, **body.template_kwargs)
-    generation = Generation(service.engine, tokenizer, admit([(token_ids, None)], body, ready, "messages"), body)
+    prompts = admit([(token_ids, None)], body, ready, service.seeds, "messages")
+    generation = Generation(service.engine, tokenizer, prompts, body)
     reply = ChatReply(service.model_name, tokenizer, body.num_logprobs)
     return await respond(request, generation, reply, body)
 

@@ -26,7 +26,8 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     tokenizer, ready = service.require(body.model)
     service.limits.check(len(body.prompt), body.n)
     encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
-    generation = Generation(service.engine, tokenizer, admit(encoded, body, ready, "prompt"), body)
+    prompts = admit(encoded, body, ready, service.seeds, "prompt")
+    generation = Generation(service.engine, tokenizer, prompts, body)
     reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
     return await respond(request, generation, reply, body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import partial
 from importlib.metadata import version
 
@@ -9,11 +10,14 @@ import uvicorn
 
 from app.api.app import create_app
 from app.api.server import Server
-from app.api.service import Limits
+from app.api.service import MAX_SEQUENCES, Limits, Service
 from app.config import Config
 from app.engine.client import EngineClient
 from app.metrics import Metrics
 from app.text.tokenizer import Tokenizer
+
+SHUTDOWN_MARGIN = 5
+"""Seconds that streams have to carry their last events after the engine has drained."""
 
 
 def run_server(config: Config) -> str | None:
@@ -27,17 +31,25 @@ def run_server(config: Config) -> str | None:
 
     engine = EngineClient(config, metrics, give_up)
     template = config.chat_template.read_text() if config.chat_template else None
-    app = create_app(
+    service = Service(
         engine=engine,
         load_tokenizer=partial(Tokenizer.load, config.model_path, revision=config.revision, chat_template=template),
-        served_model_name=config.model_name,
+        model_name=config.model_name,
         version=version("millrace"),
         metrics=metrics,
-        limits=Limits(),
-        drain_seconds=config.drain_seconds,
+        limits=Limits(max_sequences=min(MAX_SEQUENCES, config.max_num_seqs + config.max_queue)),
+        seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
+        on_failed=give_up,
     )
     server = Server(
-        uvicorn.Config(app, host=config.host, port=config.port, log_level=config.log_level, access_log=False),
+        uvicorn.Config(
+            create_app(service, config.drain_seconds),
+            host=config.host,
+            port=config.port,
+            log_level=config.log_level,
+            access_log=False,
+            timeout_graceful_shutdown=int(config.drain_seconds) + SHUTDOWN_MARGIN,
+        ),
         partial(engine.drain, config.drain_seconds),
     )
     server.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from app.metrics import Metrics
 from app.text.tokenizer import Tokenizer
 
 RETRY_SECONDS = 5
+MAX_SEQUENCES = 128
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Limits:
     """What one request may take. `max_sequences` bounds its prompts times its choices."""
 
     max_body_bytes: int = 16 * 2**20
-    max_sequences: int = 128
+    max_sequences: int = MAX_SEQUENCES
 
     def check(self, num_prompts: int, num_choices: int) -> None:
         """Refuse a request that is more than one request may be."""
@@ -71,18 +73,25 @@ class Availability:
 
 
 class Service:
-    """The engine and the tokenizer, started together and served together."""
+    """The engine and the tokenizer, started together and served together.
+
+    `seeds` draws for requests that bring no seed. `on_failed` is told if the tokenizer cannot be loaded.
+    """
 
     def __init__(
         self,
+        *,
         engine: Engine,
         load_tokenizer: Callable[[], Tokenizer],
         model_name: str,
         version: str,
         limits: Limits,
         metrics: Metrics,
+        seeds: random.Random,
+        on_failed: Callable[[str], None],
     ) -> None:
         self.engine = engine
+        self.seeds = seeds
         self.model_name = model_name
         self.version = version
         self.limits = limits
@@ -90,6 +99,7 @@ class Service:
         self.tokenizer: Tokenizer | None = None
         self.loading: asyncio.Task[None] | None = None
         self._load_tokenizer = load_tokenizer
+        self._on_failed = on_failed
         self._failure = ""
 
     async def start(self) -> None:
@@ -110,6 +120,7 @@ class Service:
         except Exception as error:
             log.exception("The tokenizer cannot be loaded")
             self._failure = f"The tokenizer cannot be loaded: {error}"
+            self._on_failed(self._failure)
 
     def availability(self) -> Availability:
         """The engine's state, or the tokenizer's where that is what is missing."""

@@ -68,6 +68,10 @@ class EngineObserver(Protocol):
 
     def step_taken(self, output: StepOutput) -> None: ...
 
+    def sequence_scheduled(self, stream: TokenStream) -> None: ...
+
+    def first_token(self, stream: TokenStream) -> None: ...
+
     def token_gap(self, seconds: float) -> None:
         """Time between two consecutive output tokens of one sequence."""
 
@@ -157,7 +161,8 @@ class EngineClient:
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
         if self._state is not EngineState.READY or self._commands is None:
-            raise Unavailable(f"the engine is {self._state}" + f" ({self._reason})" * bool(self._reason), LOADING_RETRY_AFTER)
+            reason = self._reason or self._loading.phase
+            raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
         limit = self._config.max_num_seqs + self._config.max_queue
         if len(self._streams) >= limit:
             raise Overloaded(f"{limit} sequences are running or queued already", OVERLOADED_RETRY_AFTER)
@@ -177,8 +182,8 @@ class EngineClient:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         for stream in list(self._streams.values()):
-            self._close(stream)
             stream.finish(FinishReason.ABORT)
+            self._close(stream)
 
     async def stop(self, drain_seconds: float) -> None:
         """Drain, then end the process."""
@@ -232,14 +237,18 @@ class EngineClient:
             if stream := self._streams.get(seq_id):
                 stream.num_cached_tokens = num_cached
                 stream.times.scheduled = now - output.stats.execute_seconds
+                self._observer.sequence_scheduled(stream)
         for seq_id, prompt_logprobs in output.prompt_logprobs.items():
             if stream := self._streams.get(seq_id):
                 stream.prompt_logprobs.extend(prompt_logprobs)
         for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
             if stream := self._streams.get(seq_id):
-                if stream.times.last_token is not None:
-                    self._observer.token_gap(now - stream.times.last_token)
+                previous = stream.times.last_token
                 stream.push(token_id, output.logprobs.get(row), now)
+                if previous is None:
+                    self._observer.first_token(stream)
+                else:
+                    self._observer.token_gap(now - previous)
         for seq_id, reason in output.finished.items():
             if stream := self._streams.get(seq_id):
                 stream.finish(reason)

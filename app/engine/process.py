@@ -25,7 +25,9 @@ logger = logging.getLogger("millrace.engine")
 
 def run_engine(config: Config, commands: Connection, events: Connection) -> None:
     """Load the model, say so, and step until the API process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the API process decides
+    # Signals often reach the whole process group. What they mean is the API process's to decide: it closes the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
     inbox = Inbox(commands)
     from app.engine.startup import CannotServe, start_engine

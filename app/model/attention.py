@@ -42,7 +42,7 @@ def _paged(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001
     *,
     attention: Attention,
     **options: Any,
@@ -50,10 +50,10 @@ def _paged(
     return attention(module, query, key, value, **options), None
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    """The block tables say who sees what; no mask is built."""
-
-
 def register() -> None:
-    """Make `attn_implementation="paged"` known to transformers."""
+    """Make `attn_implementation="paged"` known to transformers.
+
+    No mask function goes with it: transformers then builds no mask at all. With one, it would look for packed
+    sequences in every step, which waits for the device.
+    """
     AttentionInterface.register(NAME, _paged)

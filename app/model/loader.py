@@ -167,7 +167,11 @@ def _max_model_len(config: PretrainedConfig) -> int:
 def _rope_variants(config: PretrainedConfig) -> list[dict[str, Any]]:
     """The rotary parameters of a model, or of each of its layer types."""
     parameters = getattr(config, "rope_parameters", None) or {}
-    return [variant for variant in (parameters, *parameters.values()) if isinstance(variant, dict) and "rope_type" in variant]
+    return [
+        variant
+        for variant in (parameters, *parameters.values())
+        if isinstance(variant, dict) and "rope_type" in variant
+    ]
 
 
 def _refusal(config: PretrainedConfig, reason: str) -> str:

@@ -165,9 +165,8 @@ def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch
         if row == batch.num_decode_rows or lengths[row] > GROUP_RATIO * lengths[begin] + block_size:
             groups.append(_decode_group(batch, begin, row, first_visible, block_size, device))
             begin = row
-    for row in range(batch.num_decode_rows, len(batch.seq_lens)):
-        groups.append(_prefill_group(batch, row, window, block_size, device))
-    return groups
+    prefill_rows = range(batch.num_decode_rows, len(batch.seq_lens))
+    return groups + [_prefill_group(batch, row, window, block_size, device) for row in prefill_rows]
 
 
 def _decode_group(

@@ -69,7 +69,6 @@ class BlockPool:
             self._hashes[block_id] = block_hash
             self._by_hash[block_hash] = block_id
 
-
     def _forget(self, block_id: int) -> None:
         block_hash = self._hashes[block_id]
         if block_hash is not None:

@@ -20,7 +20,7 @@ class TokenizerError(ValueError):
     """The model has no tokenizer that can be used; the message says what to do."""
 
 
-class NoChatTemplate(ValueError):  # noqa: N818 (it reads as what it is: there is none)
+class NoChatTemplate(ValueError):
     """The model does not say how a conversation is written; the message says what to do."""
 
 

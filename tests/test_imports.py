@@ -1,0 +1,223 @@
+"""Who may know whom: section 4 of the design, held against the imports of every file."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+APP = ROOT / "app"
+HEAVY = ("torch", "transformers", "tokenizers")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of_source(source: str) -> set[str]:
+    """Full names of all that a source imports, anywhere in it; what is only for type checkers is left out."""
+    return {name for node in _running_nodes(ast.parse(source)) for name in _names(node)}
+
+
+def imports_at_the_top(source: str) -> set[str]:
+    """Those of them that run as soon as the module is imported."""
+    return {name for node in _running_nodes(ast.parse(source), functions=False) for name in _names(node)}
+
+
+def _running_nodes(node: ast.AST, functions: bool = True) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from (other, *_running_nodes(other, functions))
+        elif functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _running_nodes(child, functions)
+
+
+def _names(node: ast.AST) -> list[str]:
+    """`from a import b` may mean the module a.b or a name in a: both are told apart by what there is."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are written in full"
+        assert node.module is not None
+        return [f"{node.module}.{a.name}" if _is_module(f"{node.module}.{a.name}") else node.module for a in node.names]
+    return []
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+@cache
+def sources() -> dict[str, str]:
+    return {module_name(path): path.read_text() for path in sorted(APP.rglob("*.py"))}
+
+
+@cache
+def imports() -> dict[str, frozenset[str]]:
+    return {module: frozenset(imports_of_source(source)) for module, source in sources().items()}
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def who_imports(*packages: str) -> set[str]:
+    return {module for module, names in imports().items() if any(within(name, *packages) for name in names)}
+
+
+def outside(modules: set[str], *packages: str) -> set[str]:
+    return {module for module in modules if not within(module, *packages)}
+
+
+def what_is_imported_by(*packages: str) -> set[str]:
+    return {name for module, names in imports().items() if within(module, *packages) for name in names}
+
+
+def from_elsewhere(names: set[str]) -> set[str]:
+    """Those that are neither in the standard library nor ours."""
+    return {name for name in names if name.split(".")[0] not in {*sys.stdlib_module_names, "app"}}
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if within(name, "app")}
+
+
+# The reading itself
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = """
+import os.path as p
+from app.scheduler import batch
+from app.messages import Abort
+def late():
+    from torch import nn
+if TYPE_CHECKING:
+    import numpy
+else:
+    import scipy
+"""
+    found = {"os.path", "app.scheduler.batch", "app.messages", "scipy"}
+    assert imports_of_source(source) == {*found, "torch"}
+    assert imports_at_the_top(source) == found
+
+
+def test_the_whole_application_is_read() -> None:
+    assert {"app.cli", "app.scheduler.scheduler", "app.model.runner", "app.engine.core", "app.api.app"} <= set(
+        sources()
+    )
+
+
+# The table
+
+
+def test_messages_are_the_leaf_that_everyone_may_import() -> None:
+    names = set(imports()["app.messages"])
+    assert from_elsewhere(names) == ours(names) == set()
+
+
+def test_the_scheduler_knows_the_standard_library_and_messages_only() -> None:
+    names = what_is_imported_by("app.scheduler")
+    assert from_elsewhere(names) == set()
+    assert outside(ours(names), "app.scheduler", "app.messages") == set()
+
+
+def test_the_block_pool_knows_nobody() -> None:
+    assert ours(set(imports()["app.scheduler.block_pool"])) == set()
+
+
+def test_torch_is_known_to_the_model_and_its_makers_only() -> None:
+    assert outside(who_imports("torch"), "app.model", "app.engine.startup", "app.demo") == set()
+
+
+def test_transformers_is_known_to_the_model_the_tokenizer_and_their_makers_only() -> None:
+    users = who_imports("transformers")
+    assert outside(users, "app.model", "app.engine.startup", "app.demo", "app.text.tokenizer") == set()
+
+
+def test_the_model_knows_of_the_scheduler_only_the_types() -> None:
+    known = ours(what_is_imported_by("app.model"))
+    assert outside(known, "app.model", "app.messages", "app.scheduler.batch", "app.scheduler.sequence") == set()
+
+
+def test_the_engine_knows_neither_http_nor_text_nor_prometheus() -> None:
+    names = what_is_imported_by("app.engine")
+    assert outside(ours(names), "app.engine", "app.scheduler", "app.model", "app.messages", "app.config") == set()
+    assert from_elsewhere(names) <= {"torch", "transformers"}
+
+
+def test_only_the_start_of_the_engine_knows_the_model() -> None:
+    assert outside(who_imports("app.model"), "app.model", "app.engine.startup", "app.demo") == set()
+
+
+def test_the_api_reaches_the_engine_through_its_client() -> None:
+    known = ours(what_is_imported_by("app.api"))
+    assert {name for name in known if within(name, "app.engine")} <= {"app.engine.client", "app.engine.stream"}
+    assert {name for name in known if within(name, "app.scheduler", "app.model")} == set()
+
+
+def test_text_knows_only_itself() -> None:
+    assert outside(ours(what_is_imported_by("app.text")), "app.text", "app.messages") == set()
+
+
+def test_http_is_known_to_the_api_only() -> None:
+    servers = ("fastapi", "starlette", "uvicorn", "sse_starlette")
+    assert outside(who_imports(*servers), "app.api") == set()
+
+
+def test_the_configuration_is_known_where_things_are_put_together_only() -> None:
+    allowed = {"app.cli", "app.api.run", "app.engine.client", "app.engine.process", "app.engine.startup"}
+    assert who_imports("app.config") - allowed == set()
+
+
+def test_prometheus_is_known_to_the_metrics_only() -> None:
+    assert who_imports("prometheus_client") == {"app.metrics"}
+
+
+def test_nobody_knows_the_command_line() -> None:
+    assert who_imports("app.cli") - {"app.__main__"} == set()
+
+
+def test_what_is_served_does_not_need_the_benchmarks_or_what_made_the_demo() -> None:
+    assert outside(who_imports("app.demo", "app.bench"), "app.demo", "app.bench", "app.cli") == set()
+
+
+# What an import costs
+
+
+@pytest.mark.parametrize("module", ["app.cli", "app.api.app", "app.engine.client", "app.engine.process"])
+def test_the_api_process_starts_without_what_is_heavy(module: str) -> None:
+    """Read rather than run: what these modules import at the top, and so on down, names nothing heavy."""
+    seen: set[str] = set()
+    pending = [module]
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        names = imports_at_the_top(sources().get(current, ""))
+        heavy = {name for name in names if within(name, *HEAVY)}
+        assert heavy == set(), f"{current} is imported by way of {module}"
+        pending.extend(ours(names))
+    assert len(seen) > 1
+
+
+def test_importing_the_application_imports_neither_torch_nor_transformers() -> None:
+    """The same, run in a fresh interpreter, where the packages that we use have their say too."""
+    script = (
+        "import sys, app.cli, app.api.app, app.api.run; print(*sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == []
