@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -137,23 +137,47 @@ def take_step(scheduler: Scheduler) -> tuple[ScheduledBatch, StepOutput]:
     return batch, step
 
 
+def steps_to_end(scheduler: Scheduler, max_steps: int = 300) -> Iterator[tuple[ScheduledBatch, StepOutput]]:
+    """Steps with the scripted model until nothing is left to do."""
+    for _ in range(max_steps):
+        if not scheduler.has_work:
+            return
+        yield take_step(scheduler)
+    raise AssertionError(f"still at work after {max_steps} steps: {scheduler.running} {scheduler.waiting}")
+
+
+def first_preemption(scheduler: Scheduler) -> tuple[ScheduledBatch, StepOutput]:
+    """Steps until somebody is preempted; the step in which that came about."""
+    return next((batch, step) for batch, step in steps_to_end(scheduler) if step.stats.num_preempted)
+
+
 def shape(batch: ScheduledBatch) -> list[tuple[int, int, int]]:
     """Its rows as (sequence id, start, end)."""
     return [(row.sequence.seq_id, row.start, row.end) for row in batch.rows]
 
 
-def run_to_end(core: EngineCore, max_steps: int = 1000) -> dict[int, list[int]]:
+def run_to_end(core: EngineCore, max_steps: int = 300) -> dict[int, list[int]]:
     """Step until nothing is left to do; the tokens that each sequence got on the way."""
-    tokens: dict[int, list[int]] = {}
+    steps = []
     for _ in range(max_steps):
         if not core.scheduler.has_work:
             assert core.scheduler.pool.num_free == core.scheduler.pool.num_blocks
-            return tokens
-        step = core.step()
+            return tokens_of(steps)
+        steps.append(core.step())
         check_blocks(core.scheduler)
+    raise AssertionError(f"still at work after {max_steps} steps: {core.scheduler.running} {core.scheduler.waiting}")
+
+
+def tokens_of(steps: Iterable[StepOutput]) -> dict[int, list[int]]:
+    tokens: dict[int, list[int]] = {}
+    for step in steps:
         for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
             tokens.setdefault(seq_id, []).append(token_id)
-    raise AssertionError(f"still at work after {max_steps} steps: {core.scheduler.running} {core.scheduler.waiting}")
+    return tokens
+
+
+def finish_reasons(steps: Iterable[StepOutput]) -> dict[int, FinishReason]:
+    return {seq_id: reason for step in steps for seq_id, reason in step.finished.items()}
 
 
 def ids(sequences: Iterable[Sequence]) -> list[int]:
@@ -187,8 +211,4 @@ def _check_running(running: Sequence, scheduler: Scheduler, counts: Counter[int]
     for index, block_id in enumerate(running.block_table):
         found_by = scheduler.pool._hashes[block_id]
         assert counts[block_id] == 1 or found_by is not None, "shared, but cannot have been found"
-        assert found_by is None or found_by == hashes[index], "in the table of a sequence with another prefix"
-
-
-def finish_reasons(steps: Iterable[StepOutput]) -> dict[int, FinishReason]:
-    return {seq_id: reason for step in steps for seq_id, reason in step.finished.items()}
+        assert found_by is None or hashes[index : index + 1] == [found_by], "in the table of another prefix"

@@ -11,6 +11,7 @@ from app.scheduler.sequence import Sequence, SequenceStatus
 from tests.builders import (
     check_blocks,
     finish_reasons,
+    first_preemption,
     ids,
     make_core,
     make_scheduler,
@@ -18,8 +19,10 @@ from tests.builders import (
     run_to_end,
     sequence,
     shape,
+    steps_to_end,
     take_step,
     tokens_alone,
+    tokens_of,
 )
 
 
@@ -94,8 +97,7 @@ def test_of_two_running_prompts_the_older_takes_the_budget_first() -> None:
 def test_no_step_computes_more_tokens_than_the_budget() -> None:
     scheduler = make_scheduler(max_num_batched_tokens=5, max_num_seqs=5)
     queue(scheduler, *(sequence(seq_id, 1 + seq_id, max_tokens=3) for seq_id in range(8)))
-    while scheduler.has_work:
-        batch, _ = take_step(scheduler)
+    for batch, _ in steps_to_end(scheduler):
         assert 0 < sum(row.num_tokens for row in batch.rows) <= 5
 
 
@@ -160,8 +162,7 @@ def test_no_more_than_max_num_seqs_run_at_once() -> None:
     scheduler = make_scheduler(max_num_seqs=3)
     queue(scheduler, *(sequence(seq_id, max_tokens=2) for seq_id in range(7)))
     most = 0
-    while scheduler.has_work:
-        batch, _ = take_step(scheduler)
+    for batch, _ in steps_to_end(scheduler):
         most = max(most, len(batch.rows))
         assert len(scheduler.running) <= 3
     assert most == 3
@@ -293,8 +294,9 @@ def test_priority_decides_who_is_preempted_before_arrival_does() -> None:
     queue(scheduler, sequence(0, 4, max_tokens=9, priority=1))
     take_step(scheduler)
     scheduler.add(sequence(1, 4, max_tokens=9))
-    while not (step := take_step(scheduler)[1]).stats.num_preempted:
-        assert len(scheduler.running) <= 2
+    take_step(scheduler)
+    assert ids(scheduler.running) == [0, 1]
+    first_preemption(scheduler)
     assert ids(scheduler.running) == [1]
     assert ids(scheduler.waiting) == [0]
 
@@ -312,25 +314,16 @@ def test_the_one_that_needs_a_block_is_itself_preempted_if_it_is_last() -> None:
 
 def test_a_preempted_sequence_gets_the_tokens_it_would_have_had_undisturbed() -> None:
     scheduler = make_scheduler(num_blocks=6)
-    core = make_core(scheduler)
     queue(scheduler, *(sequence(seq_id, 5, max_tokens=15) for seq_id in range(4)))
-    num_preempted = 0
-    tokens: dict[int, list[int]] = {seq_id: [] for seq_id in range(4)}
-    while scheduler.has_work:
-        step = core.step()
-        check_blocks(scheduler)
-        num_preempted += step.stats.num_preempted
-        for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
-            tokens[seq_id].append(token_id)
-    assert num_preempted > 0
-    assert tokens == {seq_id: tokens_alone(prompt_of(seq_id, 5), 15) for seq_id in range(4)}
+    steps = [step for _, step in steps_to_end(scheduler)]
+    assert sum(step.stats.num_preempted for step in steps) > 0
+    assert tokens_of(steps) == {seq_id: tokens_alone(prompt_of(seq_id, 5), 15) for seq_id in range(4)}
 
 
 def test_a_preempted_sequence_finds_its_full_blocks_in_the_cache_again() -> None:
     scheduler = make_scheduler(num_blocks=6)
     queue(scheduler, sequence(0, 4, max_tokens=8), sequence(1, 9, max_tokens=8))
-    while not take_step(scheduler)[1].stats.num_preempted:
-        pass
+    first_preemption(scheduler)
     assert ids(scheduler.waiting) == [1]
     scheduler.abort(0)
     batch, step = take_step(scheduler)
@@ -535,11 +528,12 @@ def test_a_prompt_token_is_reported_once_though_its_sequence_is_preempted() -> N
     queue(scheduler, sequence(0, 4, max_tokens=12), sequence(1, 7, max_tokens=8, prompt_logprobs=0))
     reported: list[int] = []
     num_preempted = 0
-    while scheduler.has_work:
+    for _ in range(100):
         batch = scheduler.schedule()
         reported += [p for row in batch.rows for p in row.prompt_logprob_positions if row.sequence.seq_id == 1]
         num_preempted += batch.num_preempted
         scheduler.update(batch, ModelOutput([1 for row in batch.rows if row.samples]))
+    assert not scheduler.has_work
     assert num_preempted > 0
     assert reported == [0, 1, 2, 3, 4, 5]
 
@@ -573,8 +567,7 @@ def test_aborting_a_waiting_sequence_takes_it_out_of_the_queue() -> None:
 def test_aborting_a_preempted_sequence_takes_it_out_of_the_queue() -> None:
     scheduler = make_scheduler(num_blocks=4)
     queue(scheduler, sequence(0, 4, max_tokens=9), sequence(1, 4, max_tokens=9))
-    while not take_step(scheduler)[1].stats.num_preempted:
-        pass
+    first_preemption(scheduler)
     scheduler.abort(1)
     check_blocks(scheduler)
     assert scheduler.waiting == []
@@ -658,8 +651,6 @@ def test_stats_tell_what_a_step_left_behind() -> None:
 def test_a_sequence_is_told_of_as_admitted_once() -> None:
     scheduler = make_scheduler(max_num_batched_tokens=4)
     scheduler.add(sequence(0, 10))
-    told = []
-    while scheduler.has_work:
-        told.append(take_step(scheduler)[1].admitted)
+    told = [step.admitted for _, step in steps_to_end(scheduler)]
     assert told[0] == {0: 0}
     assert not any(told[1:])

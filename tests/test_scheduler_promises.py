@@ -205,7 +205,7 @@ def test_the_random_worlds_are_rough_ones() -> None:
         totals.update(play.finished.values())
         totals["gone"] += len(play.gone)
     assert totals["preempted"] > 20
-    assert totals["hits"] > 500
+    assert totals["hits"] > 200
     assert totals["gone"] > 50
     assert min(totals[reason] for reason in (FinishReason.STOP, FinishReason.LENGTH, FinishReason.ERROR)) > 5
 
@@ -237,7 +237,7 @@ arrivals = st.builds(
 
 
 @settings(
-    max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(world=worlds, arrivals=st.lists(arrivals, max_size=14))
 def test_every_promise_holds_in_any_world(world: World, arrivals: list[Arrival]) -> None:
@@ -271,7 +271,7 @@ def test_the_same_world_played_twice_gives_the_same_course() -> None:
 def test_sharing_saves_work_and_changes_no_token() -> None:
     """The same prompts with a salt each compute more and give the same."""
     world = World(num_blocks=60, block_size=4, max_num_seqs=8, budgets=(24,))
-    prompts = [STEMS[0][:24] + (seq_id,) for seq_id in range(6)]
+    prompts = [(*STEMS[0][:24], seq_id) for seq_id in range(6)]
     shared = Play(world, [Arrival(step, prompt, max_tokens=9) for step, prompt in enumerate(prompts)])
     unshared = Play(world, [replace(a, cache_salt=f"salt {a.step}") for a in shared.arrivals])
     shared.run()

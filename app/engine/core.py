@@ -43,7 +43,7 @@ class EngineCore:
         began = perf_counter()
         batch = self.scheduler.schedule()
         scheduled = perf_counter()
-        output = self.runner.execute(batch)
+        output = self.runner.execute(batch) if batch.rows else ModelOutput([])
         executed = perf_counter()
         step = self.scheduler.update(batch, output)
         return replace(

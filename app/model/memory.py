@@ -13,6 +13,9 @@ CUDA_SHARE = 0.85
 HOST_SHARE = 0.4
 """Of what is available on the host, whose memory belongs to others too."""
 
+HOST_LIMIT = 4 * 2**30
+"""Bytes that a cache on the host takes unasked. All of it is touched at the start, which takes about a second each."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -24,7 +27,7 @@ def available_bytes(device: torch.device) -> int:
     """Memory in bytes that the cache may take on this device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * CUDA_SHARE)
-    return int(_available_on_host() * HOST_SHARE)
+    return min(int(_available_on_host() * HOST_SHARE), HOST_LIMIT)
 
 
 def _available_on_host() -> int:
@@ -55,7 +58,7 @@ def plan_cache(
     if max_model_len is not None and max_model_len > model_limit:
         raise CacheTooSmall(f"--max-model-len {max_model_len} is more than the model's {model_limit} positions")
     length = max_model_len or model_limit
-    num_blocks = (available if given is None else given) // bytes_per_block
+    num_blocks = max(0, available if given is None else given) // bytes_per_block
     if given is None and shared_with_others:
         num_blocks = min(num_blocks, max_num_seqs * -(-length // block_size))
     capacity = num_blocks * block_size

@@ -27,8 +27,6 @@ class ModelRunner:
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
         """Compute the batch's tokens and sample the next token of every row that reaches its end."""
-        if not batch.rows:
-            return ModelOutput([])
         forward_batch = build_forward_batch(batch, self.cache.block_size, self.device)
         logits = self.model(
             input_ids=forward_batch.input_ids[None],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 
-from app.messages import FinishReason, StepOutput, StepStats
+from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.sequence import Sequence, SequenceStatus
@@ -81,21 +81,25 @@ class Scheduler:
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Advance every sequence of the batch by what was computed and sampled, and release those that ended."""
-        sampled = iter(output.token_ids)
+        sampled = iter(enumerate(output.token_ids))
         seq_ids: list[int] = []
         token_ids: list[int] = []
+        logprobs: dict[int, TokenLogprobs] = {}
         finished: dict[int, FinishReason] = {}
         for row in batch.rows:
             sequence = row.sequence
             sequence.num_prompt_logprobs += len(row.prompt_logprob_positions)
-            samples = row.samples
             sequence.num_computed_tokens = row.end
-            if samples and (token_id := next(sampled)) == NO_TOKEN:
-                sequence.finish(FinishReason.ERROR)
-            elif samples:
-                sequence.append(token_id)
-                seq_ids.append(sequence.seq_id)
-                token_ids.append(token_id)
+            if row.samples:
+                index, token_id = next(sampled)
+                if token_id == NO_TOKEN:
+                    sequence.finish(FinishReason.ERROR)
+                else:
+                    if index in output.logprobs:
+                        logprobs[len(token_ids)] = output.logprobs[index]
+                    sequence.append(token_id)
+                    seq_ids.append(sequence.seq_id)
+                    token_ids.append(token_id)
             if sequence.finish_reason is not None:
                 finished[sequence.seq_id] = sequence.finish_reason
                 self._remove(sequence)
@@ -104,7 +108,7 @@ class Scheduler:
             token_ids=token_ids,
             finished=finished,
             stats=self._stats(batch),
-            logprobs=output.logprobs,
+            logprobs=logprobs,
             prompt_logprobs=output.prompt_logprobs,
             admitted=batch.admitted,
         )
@@ -144,14 +148,12 @@ class Scheduler:
         admitted: dict[int, int] = {}
         num_queried = 0
         passed: list[Sequence] = []
-        while budget and len(self.running) < self.max_num_seqs and len(passed) < len(self.waiting):
+        while budget and len(self.running) < self.max_num_seqs and self._may_pass(passed):
             sequence = self.waiting[len(passed)]
             found = self._find_cached(sequence)
             num_new_blocks = self._num_blocks_for(sequence.num_tokens) - len(found)
             if self.pool.num_allocatable(found) < num_new_blocks + len(self.running):
                 passed.append(sequence)
-                if sequence.times_passed >= MAX_TIMES_PASSED or len(passed) >= MAX_LOOKAHEAD:
-                    break
                 continue
             for smaller_went_first in passed:
                 smaller_went_first.times_passed += 1
@@ -163,6 +165,12 @@ class Scheduler:
                 sequence.num_cached_tokens = admitted[sequence.seq_id] = row.start
                 num_queried += sequence.num_tokens
         return admitted, num_queried
+
+    def _may_pass(self, passed: list[Sequence]) -> bool:
+        """Whether there is someone behind these that do not fit, and all of them can still be passed."""
+        return len(passed) < min(len(self.waiting), MAX_LOOKAHEAD + 1) and all(
+            sequence.times_passed < MAX_TIMES_PASSED for sequence in passed
+        )
 
     def _start(self, sequence: Sequence, found: list[int], num_new_blocks: int, budget: int) -> ScheduledRow:
         self.pool.reference(found)

@@ -1,0 +1,42 @@
+"""What the README says of settings, metrics and models is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from app.config import Config, load_defaults
+from app.metrics import Metrics
+from tests.models import ARCHITECTURES
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def table_rows(heading: str) -> list[list[str]]:
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return rows[2:]
+
+
+def test_every_setting_is_listed_with_its_default_and_its_help() -> None:
+    defaults = load_defaults()
+    expected = [
+        [f"`{name}`", f"`{defaults[name]}`" if name in defaults else "", field.description]
+        for name, field in Config.model_fields.items()
+    ]
+    assert table_rows("Configuration") == expected
+
+
+def test_every_metric_is_listed() -> None:
+    exposed = {
+        family.name.removeprefix("millrace_") + ("_total" if family.type == "counter" else "")
+        for family in Metrics().registry.collect()
+        if family.name.startswith("millrace_")
+    }
+    listed = {re.match(r"`(\w+)`", row[0])[1] for row in table_rows("Metrics")}  # type: ignore[index]
+    assert listed == exposed
+
+
+def test_every_architecture_that_is_tested_is_listed_as_served() -> None:
+    [served, _refused] = next(row for row in table_rows("Serve your own model"))
+    assert {re.sub(r" \(.*?\)", "", name) for name in served.split(", ")} == set(ARCHITECTURES)
