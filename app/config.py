@@ -72,6 +72,12 @@ class Config(BaseSettings):
 
     device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
+    backend: Literal["auto", "native", "sdpa"] = Field(
+        description="native: compiled kernels for Llama-like models on CPUs; sdpa: torch operators; auto picks"
+    )
+    threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
+        description="CPU threads of the engine; auto is one per core"
+    )
     max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
         description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
     )

@@ -123,7 +123,8 @@ class EngineReady:
     num_blocks: int
     device: str
     dtype: str
-    attention_backend: str
+    backend: str
+    num_threads: int
     num_parameters: int
     model_bytes: int
     kv_cache_bytes: int

@@ -158,7 +158,7 @@ def shape(batch: ScheduledBatch) -> list[tuple[int, int, int]]:
 
 def run_to_end(core: EngineCore, max_steps: int = 300) -> dict[int, list[int]]:
     """Step until nothing is left to do; the tokens that each sequence got on the way."""
-    steps = []
+    steps: list[StepOutput] = []
     for _ in range(max_steps):
         if not core.scheduler.has_work:
             assert core.scheduler.pool.num_free == core.scheduler.pool.num_blocks

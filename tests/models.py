@@ -14,7 +14,9 @@ from app.messages import SamplingParams
 from app.model import attention
 from app.model.kv_cache import KVCache
 from app.model.loader import trace_layers
-from app.model.runner import ModelRunner
+from app.model.modules import ModuleDecoder
+from app.model.native.decoder import make_native_decoder
+from app.model.runner import Decoder, ModelRunner
 
 VOCAB_SIZE = 128
 WINDOW = 8
@@ -110,19 +112,24 @@ def reference_model(architecture: str) -> PreTrainedModel:
     return model
 
 
-def make_runner(architecture: str, num_blocks: int, block_size: int) -> ModelRunner:
-    """The same weights behind the paged attention, with a fresh cache full of garbage."""
+def make_runner(architecture: str, num_blocks: int, block_size: int, native: bool = False) -> ModelRunner:
+    """The same weights on one of the backends, with a fresh cache full of garbage."""
     attention.register()
     reference = reference_model(architecture)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(
         copy.deepcopy(ARCHITECTURES[architecture]()), dtype=torch.float32, attn_implementation=attention.NAME
     ).eval()
     model.load_state_dict(reference.state_dict())
-    cache = KVCache(trace_layers(reference.config), num_blocks, block_size, torch.float32, torch.device("cpu"))
+    layers = trace_layers(reference.config)
+    cache = KVCache(layers, num_blocks, block_size, torch.float32, torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
     for blocks in (*cache.keys, *cache.values):
         blocks.normal_(0, 100, generator=generator)
-    return ModelRunner(model, cache, torch.device("cpu"))
+    decoder: Decoder | None = ModuleDecoder(model, cache)
+    if native:
+        decoder = make_native_decoder(model, layers, cache, model.config.max_position_embeddings)
+    assert decoder is not None, "no compiler, or not a model for the native backend"
+    return ModelRunner(decoder, block_size, torch.device("cpu"))
 
 
 @cache

@@ -17,7 +17,14 @@ from app.scheduler.scheduler import Scheduler
 from tests.models import ARCHITECTURES, VOCAB_SIZE, generate_alone, greedy, make_runner
 
 BLOCK_SIZE = 8
+NATIVE_BLOCK_SIZE = 16
 MAX_TOKENS = 16
+NATIVE = ("Llama", "Qwen2", "Qwen3", "Mistral")
+CASES = [*((name, False) for name in ARCHITECTURES), *((name, True) for name in NATIVE)]
+
+on_every_backend = pytest.mark.parametrize(
+    ("architecture", "native"), CASES, ids=[name + "-native" * native for name, native in CASES]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +32,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def make_core(architecture: str, num_blocks: int = 200, max_num_seqs: int = 16, budget: int = 512) -> EngineCore:
-    runner = make_runner(architecture, num_blocks, BLOCK_SIZE)
-    return EngineCore(Scheduler(BlockPool(num_blocks), BLOCK_SIZE, max_num_seqs, budget), runner)
+def make_core(
+    architecture: str, native: bool = False, num_tokens: int = 1600, max_num_seqs: int = 16, budget: int = 512
+) -> EngineCore:
+    block_size = NATIVE_BLOCK_SIZE if native else BLOCK_SIZE
+    num_blocks = num_tokens // block_size
+    runner = make_runner(architecture, num_blocks, block_size, native)
+    return EngineCore(Scheduler(BlockPool(num_blocks), block_size, max_num_seqs, budget), runner)
 
 
 def make_prompts(count: int, longest: int = 50, seed: int = 1) -> list[tuple[int, ...]]:
@@ -54,18 +65,18 @@ def alone(architecture: str, prompts: list[tuple[int, ...]]) -> list[list[int]]:
     return [generate_alone(architecture, prompt, MAX_TOKENS) for prompt in prompts]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_batched_equals_alone_equals_transformers(architecture: str) -> None:
+@on_every_backend
+def test_batched_equals_alone_equals_transformers(architecture: str, native: bool) -> None:
     prompts = make_prompts(6)
-    outputs = run(make_core(architecture), prompts)
+    outputs = run(make_core(architecture, native), prompts)
     assert outputs == alone(architecture, prompts)
     assert len({token_id for output in outputs for token_id in output}) > 5, "the model repeats itself: a weak test"
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_chunked_and_preempted_equals_undisturbed(architecture: str) -> None:
+@on_every_backend
+def test_chunked_and_preempted_equals_undisturbed(architecture: str, native: bool) -> None:
     prompts = make_prompts(8, longest=30)
-    core = make_core(architecture, num_blocks=9, max_num_seqs=5, budget=7)
+    core = make_core(architecture, native, num_tokens=80, max_num_seqs=5, budget=7)
     for index, prompt in enumerate(prompts):
         core.apply(Generate(index, prompt, greedy(MAX_TOKENS)))
     outputs: list[list[int]] = [[] for _ in prompts]
@@ -79,11 +90,11 @@ def test_chunked_and_preempted_equals_undisturbed(architecture: str) -> None:
     assert num_preempted > 0, "the pool is too large for this test to mean anything"
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_shared_prefix_equals_an_unshared_one(architecture: str) -> None:
+@on_every_backend
+def test_a_shared_prefix_equals_an_unshared_one(architecture: str, native: bool) -> None:
     prefix = make_prompts(2, longest=60, seed=3)[0] * 2
     prompts = [(*prefix, token_id) for token_id in (5, 6, 7)]
-    core = make_core(architecture)
+    core = make_core(architecture, native)
     first = run(core, prompts[:1])
     others = run(core, prompts[1:])
     assert first + others == alone(architecture, prompts)
@@ -114,7 +125,7 @@ def test_a_seed_gives_the_same_tokens_whatever_else_happens(params: SamplingPara
     prompts = make_prompts(6)
     undisturbed = [run(make_core("Llama"), [prompt], params)[0] for prompt in prompts]
     assert run(make_core("Llama"), prompts, params) == undisturbed
-    assert run(make_core("Llama", num_blocks=12, max_num_seqs=5, budget=7), prompts, params) == undisturbed
+    assert run(make_core("Llama", num_tokens=96, max_num_seqs=5, budget=7), prompts, params) == undisturbed
 
 
 def test_resuming_with_the_tokens_so_far_equals_going_on() -> None:

@@ -83,9 +83,12 @@ def test_rotary_embeddings_that_depend_on_the_batch_are_served_up_to_where_they_
 
 def test_the_dtype_is_the_stored_one_on_a_gpu_and_float32_on_a_cpu() -> None:
     config = tf.LlamaConfig(dtype=torch.bfloat16)
-    assert choose_dtype("auto", config, torch.device("cuda")) == torch.bfloat16
-    assert choose_dtype("auto", config, torch.device("cpu")) == torch.float32
-    assert choose_dtype("float16", config, torch.device("cpu")) == torch.float16
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert choose_dtype("auto", config, gpu, keeps_bfloat16=False) == torch.bfloat16
+    assert choose_dtype("auto", config, cpu, keeps_bfloat16=False) == torch.float32
+    assert choose_dtype("auto", config, cpu, keeps_bfloat16=True) == torch.bfloat16
+    assert choose_dtype("auto", tf.LlamaConfig(dtype=torch.float16), cpu, keeps_bfloat16=True) == torch.float32
+    assert choose_dtype("float16", config, cpu, keeps_bfloat16=True) == torch.float16
 
 
 def test_a_named_device_is_taken_as_it_is() -> None:

@@ -8,15 +8,20 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
+import torch
 import transformers
+from transformers import PreTrainedModel
 
 from app.config import Config
 from app.engine.core import EngineCore
 from app.messages import EngineLoading, EngineReady, SamplingParams
-from app.model.kv_cache import KVCache
+from app.model.kv_cache import KVCache, LayerShape
 from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
 from app.model.memory import CacheTooSmall, available_bytes, plan_cache
-from app.model.runner import ModelRunner
+from app.model.modules import ModuleDecoder
+from app.model.native.decoder import applies, make_native_decoder
+from app.model.native.library import load_library
+from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -66,8 +71,12 @@ def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tup
 def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     phases.begin("reading the configuration")
     device = choose_device(config.device)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     facts = inspect_model(config.model_path, config.revision)
-    dtype = choose_dtype(config.dtype, facts.config, device)
+    native = config.backend != "sdpa" and applies(facts.config, facts.layers, config.block_size, device)
+    keeps_bfloat16 = native and load_library(torch.bfloat16) is not None
+    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16)
     phases.begin("loading the weights")
     model = load_model(config.model_path, config.revision, facts, dtype, device)
     phases.begin("making the cache")
@@ -83,7 +92,8 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         shared_with_others=device.type != "cuda",
     )
     cache = KVCache(facts.layers, num_blocks, config.block_size, dtype, device)
-    runner = ModelRunner(model, cache, device)
+    decoder = make_decoder(config.backend, model, facts.layers, cache, max_model_len)
+    runner = ModelRunner(decoder, config.block_size, device)
     scheduler = Scheduler(BlockPool(num_blocks), config.block_size, config.max_num_seqs, config.max_num_batched_tokens)
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")
@@ -96,7 +106,8 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         num_blocks=num_blocks,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
-        attention_backend="sdpa",
+        backend=decoder.name,
+        num_threads=torch.get_num_threads(),
         num_parameters=model.num_parameters(),
         model_bytes=sum(parameter.nbytes for parameter in model.parameters()),
         kv_cache_bytes=num_blocks * bytes_per_block,
@@ -106,11 +117,23 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     return core, ready
 
 
+def make_decoder(
+    backend: str, model: PreTrainedModel, layers: list[LayerShape], cache: KVCache, max_model_len: int
+) -> Decoder:
+    """`auto` is the compiled kernels where they apply, and transformers' modules elsewhere. Raises CannotServe."""
+    native = None if backend == "sdpa" else make_native_decoder(model, layers, cache, max_model_len)
+    if native is None and backend == "native":
+        raise CannotServe("the native backend does not apply to this model, device or machine; use --backend auto")
+    return native or ModuleDecoder(model, cache)
+
+
 def describe(ready: EngineReady) -> str:
     """What the operator should know of memory, and the flag that changes it."""
     return (
         f"model {ready.model_bytes / 2**20:,.1f} MiB ({ready.num_parameters / 1e6:,.1f}M parameters, {ready.dtype}) on "
-        f"{ready.device}; KV cache {ready.kv_cache_bytes / 2**20:,.1f} MiB holds {ready.num_cache_tokens:,} tokens, "
+        f"{ready.device}, {ready.backend} backend"
+        + (f" on {ready.num_threads} threads" if ready.device == "cpu" else "")
+        + f"; KV cache {ready.kv_cache_bytes / 2**20:,.1f} MiB holds {ready.num_cache_tokens:,} tokens, "
         f"{ready.num_cache_tokens / ready.max_model_len:,.1f} sequences of {ready.max_model_len:,} "
         "(--kv-cache-memory changes it)"
     )

@@ -68,12 +68,17 @@ def choose_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def choose_dtype(name: str, config: PretrainedConfig, device: torch.device) -> torch.dtype:
-    """`auto` is the dtype the weights are stored in, and float32 on a CPU, which computes in it fastest."""
+def choose_dtype(name: str, config: PretrainedConfig, device: torch.device, keeps_bfloat16: bool) -> torch.dtype:
+    """`auto` is the dtype the weights are stored in, and float32 on a CPU, whose torch operators are fastest in it.
+
+    bfloat16 stays what it is on a CPU too where `keeps_bfloat16`: the compiled kernels only read in it.
+    """
     if name != "auto":
         return dtype_named(name)
-    stored = config.dtype
-    return stored if device.type != "cpu" and isinstance(stored, torch.dtype) else torch.float32
+    stored = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    if device.type == "cpu" and not (stored is torch.bfloat16 and keeps_bfloat16):
+        return torch.float32
+    return stored
 
 
 def dtype_named(name: str) -> torch.dtype:

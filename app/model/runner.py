@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
 from app.messages import TokenLogprobs
-from app.model.inputs import build_forward_batch, token_array
-from app.model.kv_cache import KVCache
+from app.model.inputs import ForwardBatch, build_forward_batch, token_array
 from app.model.logprobs import gather_logprobs
 from app.model.sampler import sample
-from app.model.sdpa import SdpaAttention, Workspace
 from app.scheduler.batch import ModelOutput, ScheduledBatch
 
 
-class ModelRunner:
-    """The model and its cache, and the one place where a step touches the device."""
+class Decoder(Protocol):
+    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`."""
 
-    def __init__(self, model: PreTrainedModel, cache: KVCache, device: torch.device) -> None:
-        self.model = model
-        self.cache = cache
-        self.device = device
-        self._workspace = Workspace()
+    name: str
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRunner:
+    """The one place where a step touches the device."""
+
+    decoder: Decoder
+    block_size: int
+    device: torch.device
 
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
         """Compute the batch's tokens and sample the next token of every row that reaches its end."""
-        forward_batch = build_forward_batch(batch, self.cache.block_size, self.device)
-        logits = self.model(
-            input_ids=forward_batch.input_ids[None],
-            position_ids=forward_batch.positions[None],
-            use_cache=False,
-            logits_to_keep=forward_batch.logits_indices,
-            attention=SdpaAttention(forward_batch, self.cache, self._workspace),
-        ).logits[0]
+        logits = self.decoder.forward(build_forward_batch(batch, self.block_size, self.device))
         sequences = [row.sequence for row in batch.rows if row.samples]
         prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()

@@ -1,0 +1,375 @@
+/* One forward pass of a Llama-like decoder over the paged cache, for CPUs.
+ *
+ * Arithmetic is float32. Weights and cache are float32, or bfloat16 widened as they are read (-DBF16): decoding is
+ * bound by memory, so halving what is read nearly halves the time. The whole pass is one parallel region; threads split
+ * each loop evenly and `meet` after it.
+ *
+ * Layouts:
+ *   matrix   [columns / 32][inputs][32]; gate and up alternate by 16 columns, so that a tile holds both
+ *   keys     [slots / 16][kv_heads][head_size][16]: one vector is one dimension of 16 neighbouring tokens
+ *   values   [slots / 16][kv_heads][16][head_size]
+ */
+#include <math.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 16
+#define PANEL 32
+#define TILE_QUERIES 8
+
+typedef float vec __attribute__((vector_size(64), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
+
+#ifdef BF16
+typedef uint16_t element;
+typedef uint16_t half_vec __attribute__((vector_size(32), aligned(2)));
+typedef uint32_t uvec __attribute__((vector_size(64)));
+static inline vec load(const element *p) {
+    return (vec)(__builtin_convertvector(*(const half_vec *)p, uvec) << 16);
+}
+static inline float widen(element e) {
+    uint32_t bits = (uint32_t)e << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+static inline element narrow(float value) { /* round to nearest, ties to even */
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return (element)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+#else
+typedef float element;
+static inline vec load(const element *p) { return *(const vec *)p; }
+static inline float widen(element e) { return e; }
+static inline element narrow(float value) { return value; }
+#endif
+
+typedef struct {
+    const element *data;
+    const float *bias; /* NULL where there is none */
+    int32_t inputs, columns;
+} Matrix;
+
+typedef struct {
+    Matrix qkv, output, gate_up, down;
+    const float *input_norm, *post_norm;
+    const float *query_norm, *key_norm; /* NULL where there is none */
+    element *keys, *values;
+    int32_t window; /* 0: every token sees all before it */
+} Layer;
+
+typedef struct {
+    int32_t num_layers, hidden, num_heads, num_kv_heads, head_size, intermediate, block_size, num_threads;
+    float epsilon, scale;
+    const Layer *layers;
+    const element *embedding; /* [vocabulary][hidden] */
+    const float *final_norm;
+    const float *cosines, *sines; /* [positions][head_size] */
+    Matrix head;
+} Model;
+
+typedef struct {
+    int32_t num_tokens, num_rows, num_logits, tables_stride;
+    const int64_t *input_ids, *positions, *slots; /* [num_tokens] */
+    const int64_t *cu_seqlens;                    /* [num_rows + 1] */
+    const int64_t *tables;                        /* [num_rows][tables_stride] */
+    const int64_t *logits_indices;                /* [num_logits] */
+    float *residual, *normed, *qkv, *attended, *activated; /* [num_tokens][their width] */
+    float *scores;                                /* [num_threads][TILE_QUERIES][scores_stride] */
+    int64_t scores_stride;
+    int32_t *tiles;                               /* room for 2 * num_tokens */
+    float *logits;                                /* [num_logits][head.columns] */
+} Step;
+
+/* One thread of the team that runs a pass. */
+typedef struct {
+    int index, count;
+} Thread;
+
+#define SPLIT(thread, i, n) \
+    for (int i = (int)((int64_t)(n) * (thread).index / (thread).count), i##_end = \
+             (int)((int64_t)(n) * ((thread).index + 1) / (thread).count); i < i##_end; i++)
+
+static atomic_int num_arrived, num_meetings, next_item;
+
+/* A barrier that spins for about as long as a loop takes and then offers its core to others: OpenMP's own either sleeps
+ * at once, which costs more than the loops, or spins while the thread it waits for cannot get a core. */
+static void meet(Thread thread) {
+    const int meeting = atomic_load(&num_meetings);
+    if (atomic_fetch_add(&num_arrived, 1) == thread.count - 1) {
+        atomic_store(&num_arrived, 0);
+        atomic_store(&next_item, 0);
+        atomic_store(&num_meetings, meeting + 1);
+        return;
+    }
+    for (int spins = 0; atomic_load(&num_meetings) == meeting; spins++) {
+        if (spins > 4000) sched_yield();
+#ifdef __x86_64__
+        else __builtin_ia32_pause();
+#endif
+    }
+}
+
+static inline float reduce_add(vec v) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += v[i];
+    return sum;
+}
+
+static inline vec select(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+
+/* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88]. */
+static inline vec exp_vec(vec x) {
+    const float magic = 12582912.0f;
+    x = select(x < -87.0f, (vec){} - 87.0f, x);
+    vec shifted = x * 1.44269504088896341f + magic;
+    ivec power = (ivec)shifted - (ivec)((vec){} + magic);
+    vec n = shifted - magic;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    return y * (vec)((power + 127) << 23);
+}
+
+static inline void rms_norm(float *out, const float *x, const float *weight, int size, float epsilon) {
+    vec squares = {};
+    for (int i = 0; i < size; i += LANES) squares += *(const vec *)(x + i) * *(const vec *)(x + i);
+    float factor = 1.0f / sqrtf(reduce_add(squares) / size + epsilon);
+    for (int i = 0; i < size; i += LANES) *(vec *)(out + i) = *(const vec *)(x + i) * factor * *(const vec *)(weight + i);
+}
+
+typedef enum { STORE, ADD, GATE } Epilogue;
+
+/* `rows` rows of activations against one panel of 32 columns. `rows` is a constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void tile(const int rows, const float *a, int64_t stride,
+                                                       const Matrix *m, int panel, float *out, int64_t out_stride,
+                                                       const Epilogue epilogue) {
+    const element *w = m->data + (int64_t)panel * m->inputs * PANEL;
+    vec acc[12][2];
+    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
+    for (int k = 0; k < m->inputs; k++, w += PANEL) {
+        vec w0 = load(w), w1 = load(w + LANES);
+        for (int r = 0; r < rows; r++) {
+            float x = a[r * stride + k];
+            acc[r][0] += x * w0;
+            acc[r][1] += x * w1;
+        }
+    }
+    if (m->bias)
+        for (int r = 0; r < rows; r++) {
+            acc[r][0] += *(const vec *)(m->bias + panel * PANEL);
+            acc[r][1] += *(const vec *)(m->bias + panel * PANEL + LANES);
+        }
+    for (int r = 0; r < rows; r++) {
+        if (epilogue == GATE) {
+            *(vec *)(out + r * out_stride + panel * LANES) = acc[r][0] / (1.0f + exp_vec(-acc[r][0])) * acc[r][1];
+        } else {
+            vec *to = (vec *)(out + r * out_stride + panel * PANEL);
+            to[0] = epilogue == ADD ? to[0] + acc[r][0] : acc[r][0];
+            to[1] = epilogue == ADD ? to[1] + acc[r][1] : acc[r][1];
+        }
+    }
+}
+
+/* out = a x m, by all threads; each keeps a panel in its cache while the rows pass by. */
+static inline __attribute__((always_inline)) void multiply(Thread thread, const float *a, int64_t stride, int num_rows,
+                                                           const Matrix *m, float *out, int64_t out_stride,
+                                                           const Epilogue epilogue) {
+    SPLIT(thread, panel, m->columns / PANEL) {
+        int r = 0;
+        for (; r + 12 <= num_rows; r += 12)
+            tile(12, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
+        for (; r + 4 <= num_rows; r += 4)
+            tile(4, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
+        for (; r + 2 <= num_rows; r += 2)
+            tile(2, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
+        for (; r < num_rows; r++)
+            tile(1, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
+    }
+    meet(thread);
+}
+
+static inline void rotate(float *x, const float *cosines, const float *sines, int size) {
+    for (int i = 0; i < size / 2; i++) {
+        float low = x[i], high = x[i + size / 2];
+        x[i] = low * cosines[i] - high * sines[i];
+        x[i + size / 2] = high * cosines[i + size / 2] + low * sines[i + size / 2];
+    }
+}
+
+/* Norms and rotary embedding of one token's heads around one key/value head, and its place in the cache. */
+static void place(const Model *model, const Layer *layer, const Step *step, int token, int kv_head) {
+    const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
+    float *row = step->qkv + (int64_t)token * layer->qkv.columns;
+    const float *cosines = model->cosines + step->positions[token] * size;
+    const float *sines = model->sines + step->positions[token] * size;
+    for (int g = 0; g < group; g++) {
+        float *query = row + (kv_head * group + g) * size;
+        if (layer->query_norm) rms_norm(query, query, layer->query_norm, size, model->epsilon);
+        rotate(query, cosines, sines, size);
+        for (int d = 0; d < size; d++) query[d] *= model->scale;
+    }
+    float *key = row + (model->num_heads + kv_head) * size;
+    const float *value = row + (model->num_heads + model->num_kv_heads + kv_head) * size;
+    if (layer->key_norm) rms_norm(key, key, layer->key_norm, size, model->epsilon);
+    rotate(key, cosines, sines, size);
+    const int64_t slot = step->slots[token];
+    const int64_t base = (slot / LANES * model->num_kv_heads + kv_head) * LANES * size;
+    for (int d = 0; d < size; d++) layer->keys[base + d * LANES + slot % LANES] = narrow(key[d]);
+    for (int d = 0; d < size; d++) layer->values[base + slot % LANES * size + d] = narrow(value[d]);
+}
+
+/* Where the 16 tokens from position 16 * index begin, in keys and values alike. */
+static inline int64_t unit_base(const Model *model, const int64_t *table, int index, int kv_head) {
+    const int per_block = model->block_size / LANES;
+    const int64_t unit = table[index / per_block] * per_block + index % per_block;
+    return (unit * model->num_kv_heads + kv_head) * LANES * model->head_size;
+}
+
+typedef struct {
+    const float *query[TILE_QUERIES];
+    float *out[TILE_QUERIES];
+    int64_t position[TILE_QUERIES];
+} Queries;
+
+/* Exact attention of a few queries that share their keys: scores, softmax, weighted values; each read once. */
+static inline __attribute__((always_inline)) void attend(const int count, const Model *model, const Layer *layer,
+                                                         const int64_t *table, int kv_head, const Queries *queries,
+                                                         float *scores, int64_t stride) {
+    const int size = model->head_size;
+    const int64_t first = layer->window && queries->position[0] + 1 > layer->window
+                              ? (queries->position[0] + 1 - layer->window) / LANES
+                              : 0;
+    const int64_t last = queries->position[count - 1] / LANES + 1;
+    vec largest[TILE_QUERIES];
+    for (int q = 0; q < count; q++) largest[q] = (vec){} - INFINITY;
+    for (int64_t unit = first; unit < last; unit++) {
+        const element *keys = layer->keys + unit_base(model, table, unit, kv_head);
+        vec sums[TILE_QUERIES];
+        for (int q = 0; q < count; q++) sums[q] = (vec){};
+        for (int d = 0; d < size; d++) {
+            vec key = load(keys + d * LANES);
+            for (int q = 0; q < count; q++) sums[q] += queries->query[q][d] * key;
+        }
+        for (int q = 0; q < count; q++) {
+            const int64_t end = queries->position[q] + 1, begin = layer->window ? end - layer->window : 0;
+            if (unit * LANES < begin || (unit + 1) * LANES > end)
+                for (int i = 0; i < LANES; i++)
+                    if (unit * LANES + i < begin || unit * LANES + i >= end) sums[q][i] = -INFINITY;
+            *(vec *)(scores + q * stride + (unit - first) * LANES) = sums[q];
+            largest[q] = select(largest[q] > sums[q], largest[q], sums[q]);
+        }
+    }
+    float total[TILE_QUERIES];
+    for (int q = 0; q < count; q++) {
+        float top = -INFINITY;
+        for (int i = 0; i < LANES; i++) top = largest[q][i] > top ? largest[q][i] : top;
+        vec sum = {};
+        for (int64_t i = 0; i < (last - first) * LANES; i += LANES) {
+            vec *score = (vec *)(scores + q * stride + i);
+            vec shifted = *score - top;
+            *score = select(shifted < -80.0f, (vec){}, exp_vec(shifted));
+            sum += *score;
+        }
+        total[q] = reduce_add(sum);
+    }
+    for (int d = 0; d < size; d += LANES) {
+        vec sums[TILE_QUERIES];
+        for (int q = 0; q < count; q++) sums[q] = (vec){};
+        for (int64_t unit = first; unit < last; unit++) {
+            const element *values = layer->values + unit_base(model, table, unit, kv_head) + d;
+            const float *weights = scores + (unit - first) * LANES;
+            for (int i = 0; i < LANES; i++) {
+                vec value = load(values + i * size);
+                for (int q = 0; q < count; q++) sums[q] += weights[q * stride + i] * value;
+            }
+        }
+        for (int q = 0; q < count; q++) *(vec *)(queries->out[q] + d) = sums[q] / total[q];
+    }
+}
+
+/* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
+static void attend_tile(Thread thread, const Model *model, const Layer *layer, const Step *step, int tile_index, int kv_head) {
+    const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
+    const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
+    const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
+    const int left = (int)step->cu_seqlens[row + 1] - begin;
+    const int num_queries = (left < most ? left : most) * group;
+    const int64_t *table = step->tables + (int64_t)row * step->tables_stride;
+    float *scores = step->scores + thread.index * TILE_QUERIES * step->scores_stride;
+    for (int done = 0; done < num_queries; done += TILE_QUERIES) {
+        const int count = num_queries - done < TILE_QUERIES ? num_queries - done : TILE_QUERIES;
+        Queries queries;
+        for (int q = 0; q < TILE_QUERIES; q++) {
+            const int from = done + (q < count ? q : count - 1); /* the rest repeats the last one */
+            const int token = begin + from / group, head = kv_head * group + from % group;
+            queries.query[q] = step->qkv + (int64_t)token * layer->qkv.columns + head * size;
+            queries.out[q] = step->attended + ((int64_t)token * model->num_heads + head) * size;
+            queries.position[q] = step->positions[token];
+        }
+        if (count == 1) attend(1, model, layer, table, kv_head, &queries, scores, step->scores_stride);
+        else if (count == 2) attend(2, model, layer, table, kv_head, &queries, scores, step->scores_stride);
+        else if (count <= 4) attend(4, model, layer, table, kv_head, &queries, scores, step->scores_stride);
+        else attend(8, model, layer, table, kv_head, &queries, scores, step->scores_stride);
+    }
+}
+
+static int make_tiles(const Model *model, const Step *step) {
+    const int group = model->num_heads / model->num_kv_heads;
+    const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
+    int count = 0;
+    for (int row = 0; row < step->num_rows; row++)
+        for (int begin = (int)step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {
+            step->tiles[2 * count] = row;
+            step->tiles[2 * count++ + 1] = begin;
+        }
+    return count;
+}
+
+static inline void norm_rows(Thread thread, const Model *model, const Step *step, const float *weight) {
+    SPLIT(thread, t, step->num_tokens)
+        rms_norm(step->normed + (int64_t)t * model->hidden, step->residual + (int64_t)t * model->hidden, weight,
+                 model->hidden, model->epsilon);
+    meet(thread);
+}
+
+static void run_layer(Thread thread, const Model *model, const Layer *layer, const Step *step, int num_tiles) {
+    const int hidden = model->hidden, tokens = step->num_tokens, kv_heads = model->num_kv_heads;
+    norm_rows(thread, model, step, layer->input_norm);
+    multiply(thread, step->normed, hidden, tokens, &layer->qkv, step->qkv, layer->qkv.columns, STORE);
+    SPLIT(thread, i, tokens * kv_heads) place(model, layer, step, i / kv_heads, i % kv_heads);
+    meet(thread);
+    for (int i; (i = atomic_fetch_add(&next_item, 1)) < num_tiles * kv_heads;) /* contexts differ: first come */
+        attend_tile(thread, model, layer, step, i / kv_heads, i % kv_heads);
+    meet(thread);
+    multiply(thread, step->attended, model->num_heads * model->head_size, tokens, &layer->output, step->residual, hidden, ADD);
+    norm_rows(thread, model, step, layer->post_norm);
+    multiply(thread, step->normed, hidden, tokens, &layer->gate_up, step->activated, model->intermediate, GATE);
+    multiply(thread, step->activated, model->intermediate, tokens, &layer->down, step->residual, hidden, ADD);
+}
+
+void forward(const Model *model, const Step *step) {
+    const int hidden = model->hidden, num_tiles = make_tiles(model, step);
+#pragma omp parallel num_threads(model->num_threads)
+    {
+        const Thread thread = {omp_get_thread_num(), omp_get_num_threads()};
+        SPLIT(thread, t, step->num_tokens)
+            for (int i = 0; i < hidden; i++)
+                step->residual[(int64_t)t * hidden + i] = widen(model->embedding[step->input_ids[t] * hidden + i]);
+        meet(thread);
+        for (int l = 0; l < model->num_layers; l++) run_layer(thread, model, model->layers + l, step, num_tiles);
+        SPLIT(thread, i, step->num_logits)
+            rms_norm(step->normed + (int64_t)i * hidden, step->residual + step->logits_indices[i] * hidden,
+                     model->final_norm, hidden, model->epsilon);
+        meet(thread);
+        multiply(thread, step->normed, hidden, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
+    }
+}

@@ -1,0 +1,184 @@
+"""A Llama-like decoder run by compiled kernels instead of torch's operators.
+
+Small models on a CPU are bound by what Python and dispatch cost per operator, large ones by how the weights are read.
+Here a step is one call: weights are packed in the order they are read, and the cache is read in place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import LlamaConfig, MistralConfig, PretrainedConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+
+from app.model.inputs import ForwardBatch
+from app.model.kv_cache import KVCache, LayerShape
+from app.model.native import structs
+from app.model.native.library import load_library
+
+ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
+LANES = 16
+PANEL = 32
+TILE_QUERIES = 8
+
+
+def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
+    """Whether the kernels compute exactly what this model's modules do. A given config may still lack a compiler."""
+    sizes_fit = (
+        config.hidden_size % PANEL == 0
+        and config.intermediate_size % LANES == 0
+        and all(layer.key_size == layer.value_size and layer.key_size % LANES == 0 for layer in layers)
+        and block_size % LANES == 0
+    )
+    return (
+        device.type == "cpu"
+        and type(config) in ARCHITECTURES
+        and sizes_fit
+        and config.hidden_act == "silu"
+        and not getattr(config, "mlp_bias", False)
+    )
+
+
+class NativeDecoder:
+    """Owns the packed weights and the buffers of a step; of the model it was made from it needs nothing more."""
+
+    name = "native"
+
+    def __init__(self, library: ctypes.CDLL, model: PreTrainedModel, cache: KVCache, max_model_len: int) -> None:
+        self._forward = library.forward
+        self._kept: list[torch.Tensor] = [*cache.keys, *cache.values]
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._vocab_size: int = model.config.vocab_size
+        self._max_model_len = max_model_len
+        self._model = self._pack_model(model, cache)
+        self._widths = {
+            "residual": self._model.hidden,
+            "normed": self._model.hidden,
+            "qkv": self._model.layers[0].qkv.columns,
+            "attended": self._model.num_heads * self._model.head_size,
+            "activated": self._model.intermediate,
+        }
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
+        num_tokens, num_logits = len(batch.input_ids), len(batch.logits_indices)
+        tables = np.zeros((len(batch.block_tables), max(map(len, batch.block_tables))), dtype=np.int64)
+        for row, table in zip(tables, batch.block_tables, strict=True):
+            row[: len(table)] = table
+        cu_seqlens = np.array(batch.cu_seqlens_q, dtype=np.int64)
+        scores_stride = -(-self._max_model_len // LANES) * LANES
+        logits = torch.empty(num_logits, self._model.head.columns)
+        step = structs.Step(
+            num_tokens=num_tokens,
+            num_rows=len(batch.block_tables),
+            num_logits=num_logits,
+            tables_stride=tables.shape[1],
+            input_ids=batch.input_ids.data_ptr(),
+            positions=batch.positions.data_ptr(),
+            slots=batch.slot_mapping.data_ptr(),
+            cu_seqlens=cu_seqlens.ctypes.data,
+            tables=tables.ctypes.data,
+            logits_indices=batch.logits_indices.data_ptr(),
+            scores=self._buffer("scores", self._model.num_threads * TILE_QUERIES * scores_stride, torch.float32),
+            scores_stride=scores_stride,
+            tiles=self._buffer("tiles", 2 * num_tokens, torch.int32),
+            logits=logits.data_ptr(),
+            **{name: self._buffer(name, num_tokens * width, torch.float32) for name, width in self._widths.items()},
+        )
+        self._forward(ctypes.byref(self._model), ctypes.byref(step))
+        return logits[:, : self._vocab_size]
+
+    def _buffer(self, name: str, size: int, dtype: torch.dtype) -> int:
+        """Address of at least `size` elements, kept between steps."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[name] = torch.empty(size, dtype=dtype)
+        return buffer.data_ptr()
+
+    def _pack_model(self, model: Any, cache: KVCache) -> structs.Model:
+        config, decoder = model.config, model.model
+        positions = torch.arange(self._max_model_len)[None]
+        cosines, sines = decoder.rotary_emb(torch.zeros(1), positions)
+        layers = [self._pack_layer(*parts) for parts in zip(decoder.layers, cache.keys, cache.values, strict=True)]
+        attention = decoder.layers[0].self_attn
+        return structs.Model(
+            num_layers=len(layers),
+            hidden=config.hidden_size,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            head_size=attention.head_dim,
+            intermediate=config.intermediate_size,
+            block_size=cache.block_size,
+            num_threads=torch.get_num_threads(),
+            epsilon=config.rms_norm_eps,
+            scale=attention.scaling,
+            layers=(structs.Layer * len(layers))(*layers),
+            embedding=self._keep(decoder.embed_tokens.weight),
+            final_norm=self._keep(decoder.norm.weight.float()),
+            cosines=self._keep(cosines[0].float()),
+            sines=self._keep(sines[0].float()),
+            head=self._pack(model.lm_head.weight, model.lm_head.bias),
+        )
+
+    def _pack_layer(self, layer: Any, keys: torch.Tensor, values: torch.Tensor) -> structs.Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        biases = [projection.bias for projection in projections if projection.bias is not None]
+        shape = (-1, LANES, mlp.gate_proj.in_features)
+        gate, up = mlp.gate_proj.weight.view(shape), mlp.up_proj.weight.view(shape)
+        return structs.Layer(
+            qkv=self._pack(
+                torch.cat([projection.weight for projection in projections]), torch.cat(biases) if biases else None
+            ),
+            output=self._pack(attention.o_proj.weight, attention.o_proj.bias),
+            gate_up=self._pack(torch.stack((gate, up), dim=1).flatten(0, 2), None),
+            down=self._pack(mlp.down_proj.weight, None),
+            input_norm=self._keep(layer.input_layernorm.weight.float()),
+            post_norm=self._keep(layer.post_attention_layernorm.weight.float()),
+            query_norm=self._keep_norm(getattr(attention, "q_norm", None)),
+            key_norm=self._keep_norm(getattr(attention, "k_norm", None)),
+            keys=keys.data_ptr(),
+            values=values.data_ptr(),
+            window=_window(attention),
+        )
+
+    def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None) -> structs.Matrix:
+        """`[outputs, inputs]` as panels of 32 outputs, the last one padded with zeros."""
+        columns = -(-len(weight) // PANEL) * PANEL
+        padded = nn.functional.pad(weight, (0, 0, 0, columns - len(weight)))
+        packed = padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2)
+        padded_bias = None if bias is None else nn.functional.pad(bias.float(), (0, columns - len(bias)))
+        return structs.Matrix(
+            data=self._keep(packed),
+            bias=None if padded_bias is None else self._keep(padded_bias),
+            inputs=weight.shape[1],
+            columns=columns,
+        )
+
+    def _keep_norm(self, norm: Any) -> int | None:
+        return None if norm is None else self._keep(norm.weight.float())
+
+    def _keep(self, tensor: torch.Tensor) -> int:
+        """The address of a contiguous tensor that lives as long as this object."""
+        self._kept.append(tensor.detach().contiguous())
+        return self._kept[-1].data_ptr()
+
+
+def _window(attention: Any) -> int:
+    """The layer's sliding window in tokens, 0 for none: where each architecture's attention takes it from."""
+    if isinstance(attention.config, MistralConfig):
+        return attention.config.sliding_window or 0
+    return getattr(attention, "sliding_window", None) or 0
+
+
+def make_native_decoder(
+    model: PreTrainedModel, layers: list[LayerShape], cache: KVCache, max_model_len: int
+) -> NativeDecoder | None:
+    """The decoder of this model on the compiled kernels, or None where they do not apply."""
+    if not applies(model.config, layers, cache.block_size, model.device):
+        return None
+    library = load_library(model.dtype)
+    return None if library is None else NativeDecoder(library, model, cache, max_model_len)

@@ -1,0 +1,61 @@
+"""Compiles `decoder.c` for this machine, once, and loads it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger("millrace.engine")
+
+SOURCE = Path(__file__).with_name("decoder.c")
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-shared", "-fPIC")
+DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
+
+
+@cache
+def load_library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The compiled kernels for weights of this dtype, or None, with the reason logged, where they cannot be made."""
+    if dtype not in DEFINES:
+        return None
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        logger.info("no C compiler: the model runs on torch's own operators, which decode more slowly")
+        return None
+    try:
+        return ctypes.CDLL(str(_compiled(compiler, (*FLAGS, *DEFINES[dtype]))))
+    except (OSError, subprocess.CalledProcessError) as error:
+        details = getattr(error, "stderr", "") or error
+        logger.warning("the CPU kernels cannot be compiled (the model runs on torch's own operators): %s", details)
+        return None
+
+
+def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
+    """The shared library, from the cache if this source was compiled with these flags on this processor before."""
+    key = hashlib.sha256(repr((SOURCE.read_bytes(), compiler, flags, _processor())).encode()).hexdigest()[:16]
+    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+    library = directory / f"decoder-{key}.so"
+    if not library.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory) as scratch:
+            made = Path(scratch) / library.name
+            command = [compiler, *flags, "-o", str(made), str(SOURCE), "-lm"]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            made.replace(library)
+    return library
+
+
+def _processor() -> str:
+    """What `-march=native` means here: a home directory may be shared between different machines."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return platform.machine() + next((line for line in lines if line.startswith("flags")), "")

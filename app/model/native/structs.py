@@ -1,0 +1,52 @@
+"""The structures of `decoder.c`, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_float, c_int32, c_int64, c_void_p
+
+
+class Matrix(ctypes.Structure):
+    _fields_ = (("data", c_void_p), ("bias", c_void_p), ("inputs", c_int32), ("columns", c_int32))
+
+
+class Layer(ctypes.Structure):
+    _fields_ = (
+        ("qkv", Matrix),
+        ("output", Matrix),
+        ("gate_up", Matrix),
+        ("down", Matrix),
+        ("input_norm", c_void_p),
+        ("post_norm", c_void_p),
+        ("query_norm", c_void_p),
+        ("key_norm", c_void_p),
+        ("keys", c_void_p),
+        ("values", c_void_p),
+        ("window", c_int32),
+    )
+
+
+class Model(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("num_layers", "hidden", "num_heads", "num_kv_heads", "head_size")),
+        *((name, c_int32) for name in ("intermediate", "block_size", "num_threads")),
+        ("epsilon", c_float),
+        ("scale", c_float),
+        ("layers", ctypes.POINTER(Layer)),
+        ("embedding", c_void_p),
+        ("final_norm", c_void_p),
+        ("cosines", c_void_p),
+        ("sines", c_void_p),
+        ("head", Matrix),
+    )
+
+
+class Step(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("num_tokens", "num_rows", "num_logits", "tables_stride")),
+        *((name, c_void_p) for name in ("input_ids", "positions", "slots", "cu_seqlens", "tables", "logits_indices")),
+        *((name, c_void_p) for name in ("residual", "normed", "qkv", "attended", "activated", "scores")),
+        ("scores_stride", c_int64),
+        ("tiles", c_void_p),
+        ("logits", c_void_p),
+    )
