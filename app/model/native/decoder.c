@@ -1,8 +1,9 @@
 /* One forward pass of a Llama-like decoder over the paged cache, for CPUs.
  *
  * Arithmetic is float32. Weights and cache are float32, or bfloat16 widened as they are read (-DBF16): decoding is
- * bound by memory, so halving what is read nearly halves the time. The whole pass is one parallel region; threads split
- * each loop evenly and `meet` after it.
+ * bound by memory, so halving what is read nearly halves the time. A pass is a fixed sequence of loops whose items
+ * the threads take as they come. A loop is over when its items are done, not when every thread has arrived: a thread
+ * that loses its core to another program holds nobody up, except in the middle of an item.
  *
  * Layouts:
  *   matrix   [columns / 32][inputs][32]; gate and up alternate by 16 columns, so that a tile holds both
@@ -10,10 +11,11 @@
  *   values   [slots / 16][kv_heads][16][head_size]
  */
 #include <math.h>
-#include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LANES 16
@@ -85,34 +87,62 @@ typedef struct {
     float *logits;                                /* [num_logits][head.columns] */
 } Step;
 
-/* One thread of the team that runs a pass. */
+/* `next` is the pass it counts for (high half) and the first item not taken; `done` counts finished items. */
 typedef struct {
-    int index, count;
+    _Alignas(64) atomic_uint_least64_t next;
+    atomic_int done;
+} Loop;
+
+typedef struct {
+    Model model;
+    Step step;
+    int num_tiles, num_loops;
+    Loop *loops;
+    atomic_uint pass;
+    pthread_mutex_t mutex;
+    pthread_cond_t begun;
+} Decoder;
+
+/* One thread's way through a pass. */
+typedef struct {
+    Decoder *decoder;
+    int index, loop, held;
+    unsigned pass;
 } Thread;
 
-#define SPLIT(thread, i, n) \
-    for (int i = (int)((int64_t)(n) * (thread).index / (thread).count), i##_end = \
-             (int)((int64_t)(n) * ((thread).index + 1) / (thread).count); i < i##_end; i++)
-
-static atomic_int num_arrived, num_meetings, next_item;
-
-/* A barrier that spins for about as long as a loop takes and then offers its core to others: OpenMP's own either sleeps
- * at once, which costs more than the loops, or spins while the thread it waits for cannot get a core. */
-static void meet(Thread thread) {
-    const int meeting = atomic_load(&num_meetings);
-    if (atomic_fetch_add(&num_arrived, 1) == thread.count - 1) {
-        atomic_store(&num_arrived, 0);
-        atomic_store(&next_item, 0);
-        atomic_store(&num_meetings, meeting + 1);
-        return;
-    }
-    for (int spins = 0; atomic_load(&num_meetings) == meeting; spins++) {
-        if (spins > 4000) sched_yield();
+/* Wait a moment for another thread; after many moments, offer the core to whoever needs it. */
+static inline void pause_briefly(int spins) {
+    if (spins > 4000) sched_yield();
 #ifdef __x86_64__
-        else __builtin_ia32_pause();
+    else __builtin_ia32_pause();
 #endif
-    }
 }
+
+/* Take up to `chunk` of the current loop's `count` items. Without any left: wait for those that others hold, go on to
+ * the next loop and return 0. A thread that is late by a whole pass takes nothing. */
+static int take(Thread *thread, int count, int chunk, int *begin, int *end) {
+    Decoder *decoder = thread->decoder;
+    Loop *loop = decoder->loops + thread->loop;
+    if (thread->held) atomic_fetch_add(&loop->done, thread->held);
+    uint_least64_t next = atomic_load(&loop->next);
+    while (next >> 32 == thread->pass && (int)(uint32_t)next < count)
+        if (atomic_compare_exchange_weak(&loop->next, &next, next + chunk)) {
+            *begin = (int)(uint32_t)next;
+            *end = *begin + chunk < count ? *begin + chunk : count;
+            thread->held = *end - *begin;
+            return 1;
+        }
+    for (int spins = 0; atomic_load(&loop->done) < count && atomic_load(&decoder->pass) == thread->pass; spins++)
+        pause_briefly(spins);
+    thread->held = 0;
+    thread->loop++;
+    return 0;
+}
+
+/* for (i = 0; i < count; i++), shared by all threads, `chunk` at a time; none goes on before all of it is done. */
+#define SHARED_FOR(thread, i, count, chunk)                                         \
+    for (int i = 0, i##_end = 0; take(thread, (count), (chunk), &i, &i##_end);)     \
+        for (; i < i##_end; i++)
 
 static inline float reduce_add(vec v) {
     float sum = 0;
@@ -120,12 +150,12 @@ static inline float reduce_add(vec v) {
     return sum;
 }
 
-static inline vec select(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+static inline vec choose(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 
 /* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88]. */
 static inline vec exp_vec(vec x) {
     const float magic = 12582912.0f;
-    x = select(x < -87.0f, (vec){} - 87.0f, x);
+    x = choose(x < -87.0f, (vec){} - 87.0f, x);
     vec shifted = x * 1.44269504088896341f + magic;
     ivec power = (ivec)shifted - (ivec)((vec){} + magic);
     vec n = shifted - magic;
@@ -180,10 +210,10 @@ static inline __attribute__((always_inline)) void tile(const int rows, const flo
 }
 
 /* out = a x m, by all threads; each keeps a panel in its cache while the rows pass by. */
-static inline __attribute__((always_inline)) void multiply(Thread thread, const float *a, int64_t stride, int num_rows,
+static inline __attribute__((always_inline)) void multiply(Thread *thread, const float *a, int64_t stride, int num_rows,
                                                            const Matrix *m, float *out, int64_t out_stride,
                                                            const Epilogue epilogue) {
-    SPLIT(thread, panel, m->columns / PANEL) {
+    SHARED_FOR(thread, panel, m->columns / PANEL, num_rows > 8 || m->columns < 64 * PANEL ? 1 : 8) {
         int r = 0;
         for (; r + 12 <= num_rows; r += 12)
             tile(12, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
@@ -194,7 +224,6 @@ static inline __attribute__((always_inline)) void multiply(Thread thread, const 
         for (; r < num_rows; r++)
             tile(1, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
     }
-    meet(thread);
 }
 
 static inline void rotate(float *x, const float *cosines, const float *sines, int size) {
@@ -265,7 +294,7 @@ static inline __attribute__((always_inline)) void attend(const int count, const 
                 for (int i = 0; i < LANES; i++)
                     if (unit * LANES + i < begin || unit * LANES + i >= end) sums[q][i] = -INFINITY;
             *(vec *)(scores + q * stride + (unit - first) * LANES) = sums[q];
-            largest[q] = select(largest[q] > sums[q], largest[q], sums[q]);
+            largest[q] = choose(largest[q] > sums[q], largest[q], sums[q]);
         }
     }
     float total[TILE_QUERIES];
@@ -276,7 +305,7 @@ static inline __attribute__((always_inline)) void attend(const int count, const 
         for (int64_t i = 0; i < (last - first) * LANES; i += LANES) {
             vec *score = (vec *)(scores + q * stride + i);
             vec shifted = *score - top;
-            *score = select(shifted < -80.0f, (vec){}, exp_vec(shifted));
+            *score = choose(shifted < -80.0f, (vec){}, exp_vec(shifted));
             sum += *score;
         }
         total[q] = reduce_add(sum);
@@ -297,14 +326,14 @@ static inline __attribute__((always_inline)) void attend(const int count, const 
 }
 
 /* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
-static void attend_tile(Thread thread, const Model *model, const Layer *layer, const Step *step, int tile_index, int kv_head) {
+static void attend_tile(const Thread *thread, const Model *model, const Layer *layer, const Step *step, int tile_index, int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
     const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
     const int left = (int)step->cu_seqlens[row + 1] - begin;
     const int num_queries = (left < most ? left : most) * group;
     const int64_t *table = step->tables + (int64_t)row * step->tables_stride;
-    float *scores = step->scores + thread.index * TILE_QUERIES * step->scores_stride;
+    float *scores = step->scores + thread->index * TILE_QUERIES * step->scores_stride;
     for (int done = 0; done < num_queries; done += TILE_QUERIES) {
         const int count = num_queries - done < TILE_QUERIES ? num_queries - done : TILE_QUERIES;
         Queries queries;
@@ -334,42 +363,97 @@ static int make_tiles(const Model *model, const Step *step) {
     return count;
 }
 
-static inline void norm_rows(Thread thread, const Model *model, const Step *step, const float *weight) {
-    SPLIT(thread, t, step->num_tokens)
+static inline void norm_rows(Thread *thread, const Model *model, const Step *step, const float *weight) {
+    SHARED_FOR(thread, t, step->num_tokens, 4)
         rms_norm(step->normed + (int64_t)t * model->hidden, step->residual + (int64_t)t * model->hidden, weight,
                  model->hidden, model->epsilon);
-    meet(thread);
 }
 
-static void run_layer(Thread thread, const Model *model, const Layer *layer, const Step *step, int num_tiles) {
+static void run_layer(Thread *thread, const Model *model, const Layer *layer, const Step *step) {
     const int hidden = model->hidden, tokens = step->num_tokens, kv_heads = model->num_kv_heads;
     norm_rows(thread, model, step, layer->input_norm);
     multiply(thread, step->normed, hidden, tokens, &layer->qkv, step->qkv, layer->qkv.columns, STORE);
-    SPLIT(thread, i, tokens * kv_heads) place(model, layer, step, i / kv_heads, i % kv_heads);
-    meet(thread);
-    for (int i; (i = atomic_fetch_add(&next_item, 1)) < num_tiles * kv_heads;) /* contexts differ: first come */
+    SHARED_FOR(thread, i, tokens * kv_heads, 4) place(model, layer, step, i / kv_heads, i % kv_heads);
+    SHARED_FOR(thread, i, thread->decoder->num_tiles * kv_heads, 1)
         attend_tile(thread, model, layer, step, i / kv_heads, i % kv_heads);
-    meet(thread);
-    multiply(thread, step->attended, model->num_heads * model->head_size, tokens, &layer->output, step->residual, hidden, ADD);
+    multiply(thread, step->attended, model->num_heads * model->head_size, tokens, &layer->output, step->residual, hidden,
+             ADD);
     norm_rows(thread, model, step, layer->post_norm);
     multiply(thread, step->normed, hidden, tokens, &layer->gate_up, step->activated, model->intermediate, GATE);
     multiply(thread, step->activated, model->intermediate, tokens, &layer->down, step->residual, hidden, ADD);
 }
 
-void forward(const Model *model, const Step *step) {
-    const int hidden = model->hidden, num_tiles = make_tiles(model, step);
-#pragma omp parallel num_threads(model->num_threads)
-    {
-        const Thread thread = {omp_get_thread_num(), omp_get_num_threads()};
-        SPLIT(thread, t, step->num_tokens)
-            for (int i = 0; i < hidden; i++)
-                step->residual[(int64_t)t * hidden + i] = widen(model->embedding[step->input_ids[t] * hidden + i]);
-        meet(thread);
-        for (int l = 0; l < model->num_layers; l++) run_layer(thread, model, model->layers + l, step, num_tiles);
-        SPLIT(thread, i, step->num_logits)
-            rms_norm(step->normed + (int64_t)i * hidden, step->residual + step->logits_indices[i] * hidden,
-                     model->final_norm, hidden, model->epsilon);
-        meet(thread);
-        multiply(thread, step->normed, hidden, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
+enum { LOOPS_PER_LAYER = 8, LOOPS_AROUND = 3 };
+
+static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
+    Thread thread = {decoder, thread_index, 0, 0, pass};
+    const Model *model = &decoder->model;
+    const Step *step = &decoder->step;
+    const int hidden = model->hidden;
+    SHARED_FOR(&thread, t, step->num_tokens, 4)
+        for (int i = 0; i < hidden; i++)
+            step->residual[(int64_t)t * hidden + i] = widen(model->embedding[step->input_ids[t] * hidden + i]);
+    for (int l = 0; l < model->num_layers; l++) run_layer(&thread, model, model->layers + l, step);
+    SHARED_FOR(&thread, i, step->num_logits, 4)
+        rms_norm(step->normed + (int64_t)i * hidden, step->residual + step->logits_indices[i] * hidden,
+                 model->final_norm, hidden, model->epsilon);
+    multiply(&thread, step->normed, hidden, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
+}
+
+typedef struct {
+    Decoder *decoder;
+    int index;
+} Start;
+
+/* A thread beside the caller's: waits for a pass to begin, takes part in it, forever. */
+static void *assist(void *argument) {
+    Start start = *(Start *)argument;
+    free(argument);
+    Decoder *decoder = start.decoder;
+    for (unsigned seen = 0;;) {
+        for (int spins = 0; spins < 2000 && atomic_load(&decoder->pass) == seen; spins++) pause_briefly(spins);
+        pthread_mutex_lock(&decoder->mutex);
+        while (atomic_load(&decoder->pass) == seen) pthread_cond_wait(&decoder->begun, &decoder->mutex);
+        seen = atomic_load(&decoder->pass);
+        pthread_mutex_unlock(&decoder->mutex);
+        run_pass(decoder, start.index, seen);
     }
+    return NULL;
+}
+
+/* The decoder and its threads live as long as the process. Returns NULL where memory or threads cannot be had. */
+Decoder *create(const Model *model) {
+    Decoder *decoder = calloc(1, sizeof *decoder);
+    if (!decoder) return NULL;
+    decoder->model = *model;
+    decoder->num_loops = model->num_layers * LOOPS_PER_LAYER + LOOPS_AROUND;
+    decoder->loops = aligned_alloc(64, decoder->num_loops * sizeof(Loop));
+    if (!decoder->loops) return NULL;
+    pthread_mutex_init(&decoder->mutex, NULL);
+    pthread_cond_init(&decoder->begun, NULL);
+    for (int i = 1; i < model->num_threads; i++) {
+        Start *start = malloc(sizeof *start);
+        pthread_t thread;
+        if (!start) return NULL;
+        *start = (Start){decoder, i};
+        if (pthread_create(&thread, NULL, assist, start)) return NULL;
+        pthread_detach(thread);
+    }
+    return decoder;
+}
+
+/* One pass. The caller's thread is one of the decoder's, and returns when the last loop is done. */
+void forward(Decoder *decoder, const Step *step) {
+    const unsigned pass = atomic_load(&decoder->pass) + 1;
+    pthread_mutex_lock(&decoder->mutex);
+    decoder->step = *step;
+    decoder->num_tiles = make_tiles(&decoder->model, step);
+    for (int i = 0; i < decoder->num_loops; i++) {
+        atomic_store(&decoder->loops[i].done, 0);
+        atomic_store(&decoder->loops[i].next, (uint_least64_t)pass << 32);
+    }
+    atomic_store(&decoder->pass, pass);
+    pthread_cond_broadcast(&decoder->begun);
+    pthread_mutex_unlock(&decoder->mutex);
+    run_pass(decoder, 0, pass);
 }

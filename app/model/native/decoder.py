@@ -48,12 +48,15 @@ class NativeDecoder:
     name = "native"
 
     def __init__(self, library: ctypes.CDLL, model: PreTrainedModel, cache: KVCache, max_model_len: int) -> None:
-        self._forward = library.forward
+        self._library = library
         self._kept: list[torch.Tensor] = [*cache.keys, *cache.values]
         self._buffers: dict[str, torch.Tensor] = {}
         self._vocab_size: int = model.config.vocab_size
         self._max_model_len = max_model_len
         self._model = self._pack_model(model, cache)
+        self._decoder = ctypes.c_void_p(library.create(ctypes.byref(self._model)))
+        if not self._decoder:
+            raise MemoryError("the decoder's threads cannot be started")
         self._widths = {
             "residual": self._model.hidden,
             "normed": self._model.hidden,
@@ -88,7 +91,7 @@ class NativeDecoder:
             logits=logits.data_ptr(),
             **{name: self._buffer(name, num_tokens * width, torch.float32) for name, width in self._widths.items()},
         )
-        self._forward(ctypes.byref(self._model), ctypes.byref(step))
+        self._library.forward(self._decoder, ctypes.byref(step))
         return logits[:, : self._vocab_size]
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> int:

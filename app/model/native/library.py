@@ -18,7 +18,7 @@ import torch
 logger = logging.getLogger("millrace.engine")
 
 SOURCE = Path(__file__).with_name("decoder.c")
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-pthread", "-fno-math-errno", "-shared", "-fPIC")
 DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
 
 
@@ -32,11 +32,13 @@ def load_library(dtype: torch.dtype) -> ctypes.CDLL | None:
         logger.info("no C compiler: the model runs on torch's own operators, which decode more slowly")
         return None
     try:
-        return ctypes.CDLL(str(_compiled(compiler, (*FLAGS, *DEFINES[dtype]))))
+        library = ctypes.CDLL(str(_compiled(compiler, (*FLAGS, *DEFINES[dtype]))))
     except (OSError, subprocess.CalledProcessError) as error:
         details = getattr(error, "stderr", "") or error
         logger.warning("the CPU kernels cannot be compiled (the model runs on torch's own operators): %s", details)
         return None
+    library.create.restype = ctypes.c_void_p
+    return library
 
 
 def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
