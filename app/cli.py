@@ -1,4 +1,4 @@
-"""The command line: `millrace serve`."""
+"""The command line: `millrace serve` and `millrace bench`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import NoReturn
 
+from app.bench.cli import add_bench_parser, bench
 from app.config import ENV_PREFIX, Config, ConfigError, load_config, load_defaults
 
 DESCRIPTION = """\
@@ -29,7 +30,8 @@ MODEL_OPTIONS = {"revision", "served_model_name", "chat_template"}
 
 def main(arguments: list[str] | None = None) -> None:
     options = vars(build_parser().parse_args(arguments))
-    del options["command"]
+    if options.pop("command") == "bench":
+        raise SystemExit(bench(options))
     try:
         config = load_config({name: value for name, value in options.items() if value is not None})
     except ConfigError as error:
@@ -40,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """One option per field of `Config`; parsing and checking values is left to it."""
     parser = argparse.ArgumentParser(prog="millrace", description="Streams text from language models.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|bench")
     serve_parser = commands.add_parser(
         "serve",
         help="serve a model",
@@ -64,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         group.add_argument(
             "--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=f"{field.description}{default}"
         )
+    add_bench_parser(commands)
     return parser
 
 

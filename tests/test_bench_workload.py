@@ -42,7 +42,7 @@ def test_arrivals_have_the_stated_rate_and_come_in_order() -> None:
     stage = poisson(50.0, 2000, LENGTHS, "1")
     times = [planned.at for planned in stage.requests]
     assert times == sorted(times)
-    assert 0 <= times[0]
+    assert times[0] >= 0
     assert times[-1] <= 2000 / 50
     assert 2000 / times[-1] == pytest.approx(50, rel=0.01)
     assert stage.concurrency is None
@@ -70,7 +70,7 @@ def test_no_two_requests_of_a_stage_have_the_same_prompt_nor_do_two_repetitions(
         for stage, _ in plan(settings, None, f"{settings.seed}/{repetition}")
         for planned in stage.requests
     ]
-    assert len(set(made)) == len(made) == 12
+    assert len(set(made)) == len(made) == 16
 
 
 # Prompts

@@ -59,7 +59,7 @@ def test_every_sum_in_the_corpus_is_right() -> None:
         for text in texts(islice(documents(4), 3000))
         for match in re.finditer(r"\b(\d+) ([+*-]) (\d+) = (\d+)", text)
     ]
-    assert len(found) > 1000
+    assert len(found) > 900
     for match in found:
         left, sign, right, result = int(match[1]), match[2], int(match[3]), int(match[4])
         assert {"+": left + right, "-": left - right, "*": left * right}[sign] == result, match[0]

@@ -1,0 +1,78 @@
+"""Where an HTTP/1.1 body ends. Each kind takes raw bytes and gives back those that belong to the content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ChunkedBody:
+    """Transfer-Encoding: chunked. Content is given back as soon as it is there, even of a chunk that is not whole."""
+
+    __slots__ = ("_ending", "_left", "_rest", "complete")
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._ending = False  # after the chunk of size 0 come trailing fields, if any, and an empty line
+        self._rest = b""
+        self._left = 0  # bytes of content that the current chunk still owes
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The content in `data`. Raises ValueError if a chunk's size is not one."""
+        if self._rest:
+            data = self._rest + data
+        pieces, position, end = [], 0, len(data)
+        while position < end and not self.complete:
+            if self._left:
+                piece = data[position : position + self._left]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                continue
+            line_end = data.find(b"\r\n", position)
+            if line_end < 0:
+                break
+            line = data[position:line_end]
+            position = line_end + 2
+            if self._ending:
+                self.complete = not line
+            elif line:  # the empty line is what ends the chunk before
+                self._left = int(line.partition(b";")[0], 16)
+                self._ending = self._left == 0
+        self._rest = data[position:]
+        return pieces
+
+    def close(self) -> bool:
+        """Whether the body is whole although the connection has ended."""
+        return self.complete
+
+
+class SizedBody:
+    """Content-Length, or no end but that of the connection."""
+
+    __slots__ = ("_left", "complete")
+
+    def __init__(self, length: int | None) -> None:
+        self._left = length
+        self.complete = length == 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._left is None:
+            return [data]
+        piece = data[: self._left]
+        self._left -= len(piece)
+        self.complete = self._left == 0
+        return [piece]
+
+    def close(self) -> bool:
+        return self.complete or self._left is None
+
+
+Body = ChunkedBody | SizedBody
+
+
+def body_of(headers: Mapping[str, str]) -> Body:
+    """The kind of body that these headers (names in lower case) announce."""
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return ChunkedBody()
+    length = headers.get("content-length")
+    return SizedBody(None if length is None else int(length))

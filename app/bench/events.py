@@ -1,0 +1,130 @@
+"""Server-sent events in OpenAI's shape, read into an `Outcome`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.bench.outcome import Outcome
+
+DONE = b"[DONE]"
+SHOWN_LENGTH = 200
+TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls")
+
+
+class EventSplitter:
+    """Finds the `data` of each event, wherever the pieces that arrive are cut."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of the events that are now whole; comments have none."""
+        if self._tail:
+            data = self._tail + data
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        *events, self._tail = data.split(b"\n\n")
+        return [content for event in events if (content := data_of(event))]
+
+
+def data_of(event: bytes) -> bytes:
+    """The `data` of one event; several lines of it are one text of as many lines."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    lines = (line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+    return b"\n".join(lines)
+
+
+class StreamReply:
+    """Reads one streamed response. `on_text` is called after each event with text."""
+
+    __slots__ = ("_on_text", "_outcome", "_refusal", "_splitter")
+
+    def __init__(self, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
+        self._outcome = outcome
+        self._on_text = on_text
+        self._splitter = EventSplitter()
+        self._refusal = b""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self._outcome.status = status
+        kind = headers.get("content-type", "")
+        if status == 200 and not kind.startswith("text/event-stream"):
+            self._outcome.fail(f"the answer is {kind or 'of no type'}, not an event stream")
+
+    def feed(self, data: bytes, at: float) -> None:
+        if self._outcome.status != 200:
+            self._refusal += data
+            return
+        for content in self._splitter.feed(data):
+            if content == DONE:
+                self._outcome.done = True
+            else:
+                self._read(content, at)
+
+    def end(self) -> None:
+        """The response is whole."""
+        if self._outcome.status != 200:
+            self._outcome.fail(f"HTTP {self._outcome.status}: {message_of(self._refusal)}")
+        self._outcome.conclude()
+
+    def _read(self, content: bytes, at: float) -> None:
+        try:
+            event = json.loads(content)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            self._outcome.fail(f"an event is not a JSON object: {_shown(content)}")
+            return
+        if event.get("error"):
+            self._outcome.fail(f"error event: {message_of(content)}")
+        for choice in event.get("choices") or ():
+            self._read_choice(choice, at)
+        if usage := event.get("usage"):
+            self._read_usage(usage)
+
+    def _read_choice(self, choice: dict[str, Any], at: float) -> None:
+        reason = choice.get("finish_reason")
+        if carries_text(choice, reason is not None):
+            self._outcome.text_times.append(at)
+            if self._on_text is not None:
+                self._on_text()
+        if reason is not None:
+            self._outcome.finish_reason = reason
+            self._outcome.finished_at = at
+
+    def _read_usage(self, usage: dict[str, Any]) -> None:
+        self._outcome.num_prompt_tokens = usage.get("prompt_tokens")
+        self._outcome.counted_tokens = usage.get("completion_tokens")
+        details = usage.get("prompt_tokens_details") or {}
+        self._outcome.num_cached_tokens = details.get("cached_tokens")
+
+
+def carries_text(choice: dict[str, Any], finished: bool) -> bool:
+    """Whether a choice shows a token: the opening of a chat, which only names the role, does not.
+
+    In completions a text may be empty and still stand for a token, half a character; in the last event it does not.
+    """
+    if "delta" in choice:
+        delta = choice["delta"] or {}
+        return any(delta.get(name) for name in TEXT_FIELDS)
+    text = choice.get("text")
+    return bool(text) or (text == "" and not finished)
+
+
+def message_of(body: bytes) -> str:
+    """What an error says, in OpenAI's shape or in any other."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError):
+        return _shown(body)
+
+
+def _shown(content: bytes) -> str:
+    text = " ".join(content.decode(errors="replace").split())
+    return text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "…"

@@ -1,0 +1,88 @@
+"""A live bar on a terminal: tokens that came, streams that run, what ended and what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from app.bench.outcome import Outcome
+from app.bench.workload import Stage
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+REFRESH_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Board:
+    """What is going on in a stage. Kept for the bar; it costs the streams nothing."""
+
+    live: set[Outcome] = field(default_factory=set)
+    num_ended: int = 0
+    num_failed: int = 0
+    ended_tokens: int = 0
+    """Planned output tokens of the requests that ended."""
+
+    def begin(self, outcome: Outcome) -> None:
+        self.live.add(outcome)
+
+    def end(self, outcome: Outcome) -> None:
+        self.live.discard(outcome)
+        self.num_ended += 1
+        self.num_failed += not outcome.ok
+        self.ended_tokens += outcome.planned.num_output_tokens
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens that are accounted for, of those that the stage plans."""
+        return self.ended_tokens + sum(len(outcome.text_times) for outcome in self.live)
+
+
+class Progress:
+    """Shows boards while their stages run. With `shown` None, only on a terminal."""
+
+    def __init__(self, shown: bool | None = None) -> None:
+        self._shown = sys.stderr.isatty() if shown is None else shown
+        if self._shown:
+            import_module("tqdm")  # now, not in the middle of a measurement
+
+    def note(self, message: str) -> None:
+        """A line on stderr, where the bar is too; the report on stdout stays clean."""
+        if self._shown:
+            print(message, file=sys.stderr, flush=True)
+
+    @asynccontextmanager
+    async def watch(self, title: str, stage: Stage) -> AsyncIterator[Board]:
+        board = Board()
+        showing = asyncio.ensure_future(_show(title, stage, board)) if self._shown else None
+        try:
+            yield board
+        finally:
+            if showing is not None:
+                showing.cancel()
+                await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _show(title: str, stage: Stage, board: Board) -> None:
+    from tqdm import tqdm
+
+    planned = sum(planned.num_output_tokens for planned in stage.requests)
+    with tqdm(total=planned, desc=title, unit="tok", dynamic_ncols=True, leave=False) as bar:
+        try:
+            while True:
+                _update(bar, board, len(stage.requests))
+                await asyncio.sleep(REFRESH_SECONDS)
+        finally:
+            _update(bar, board, len(stage.requests))
+
+
+def _update(bar: tqdm[NoReturn], board: Board, num_requests: int) -> None:
+    bar.n = min(board.tokens, bar.total or 0)
+    failed = f", {board.num_failed} failed" if board.num_failed else ""
+    bar.set_postfix_str(f"{len(board.live)} running, {board.num_ended}/{num_requests} ended{failed}")

@@ -1,0 +1,96 @@
+"""What was asked for on the command line, with the defaults of each workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.bench.outcome import BenchError
+from app.bench.summary import Limits
+from app.bench.workload import Lengths
+
+RAMP_LIMITS = Limits((("ttft", 1000.0), ("itl", 200.0)))
+MOST_LONG_TOKENS = 1024
+MOST_PREFIX_TOKENS = 1000
+LONG_OUTPUT_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one benchmark. Lengths are in tokens, rates in requests/s, times in seconds."""
+
+    workload: str
+    seed: int
+    concurrency: tuple[int, ...] | None = None
+    rate: tuple[float, ...] = (1.0,)
+    duration: float | None = None
+    requests: int | None = None
+    ramp_factor: float = 1.5
+    stages: int = 12
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    long_prompt_tokens: int | None = None
+    prefix_tokens: int | None = None
+    prefixes: int = 4
+    trace: Path | None = None
+    speedup: float = 1.0
+    limit: int | None = None
+    slo: Limits | None = None
+    warmup: int = 1
+    repeat: int = 1
+
+    def check(self) -> None:
+        """Raises BenchError about what cannot be."""
+        if self.workload == "trace" and self.trace is None:
+            raise BenchError("the workload trace needs --trace FILE")
+        if self.workload == "ramp" and (len(self.rate) > 1 or self.ramp_factor <= 1):
+            raise BenchError("a ramp begins at one --rate, and its --ramp-factor is above 1")
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of goodput. A ramp needs some: without any it would not know when to end."""
+        return self.slo or (RAMP_LIMITS if self.workload == "ramp" else None)
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """How many streams run at once, stage by stage."""
+        return self.concurrency or ((4,) if self.workload == "interference" else (8,))
+
+    @property
+    def lengths(self) -> Lengths:
+        prompt, output = {"interference": (128, 256), "prefix": (16, 16)}.get(self.workload, (128, 128))
+        return Lengths(self.prompt_tokens or prompt, self.output_tokens or output)
+
+    def long_prompt(self, max_model_len: int | None) -> int:
+        """Tokens of the prompt that interferes: as many as asked for, else as many as fit, up to 1,024."""
+        room = (max_model_len or 2 * MOST_LONG_TOKENS) - LONG_OUTPUT_TOKENS
+        return self.long_prompt_tokens or min(MOST_LONG_TOKENS, room)
+
+    def prefix(self, max_model_len: int | None) -> int:
+        """Tokens that prompts share: as many as asked for, else as many as fit, up to 1,000."""
+        room = (max_model_len or 2 * MOST_PREFIX_TOKENS) - self.lengths.prompt - self.lengths.output
+        return self.prefix_tokens or min(MOST_PREFIX_TOKENS, room)
+
+    def check_lengths(self, max_model_len: int | None) -> None:
+        """Raises BenchError if a request could not fit the server. A trace is cut to fit instead."""
+        needed = {"prompt and output": self.lengths.prompt + self.lengths.output}
+        if self.workload == "interference":
+            needed["long prompt and its output"] = self.long_prompt(max_model_len) + LONG_OUTPUT_TOKENS
+        if self.workload == "prefix":
+            needed["prefix, prompt and output"] = self.prefix(max_model_len) + sum(needed.values())
+        for name, num_tokens in needed.items():
+            if self.workload != "trace" and max_model_len is not None and num_tokens > max_model_len:
+                raise BenchError(f"{name} are {num_tokens} tokens; the server takes {max_model_len} at most")
+
+    def num_requests(self, load: float) -> int:
+        """How many requests a stage has. An open loop has enough of them for its duration."""
+        if self.requests is not None:
+            return self.requests
+        match self.workload:
+            case "single":
+                return 5
+            case "streams":
+                return max(int(load), 4)
+            case _:
+                seconds = self.duration or (10.0 if self.workload == "ramp" else 30.0)
+                return max(round(load * seconds), 4)

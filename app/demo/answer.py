@@ -1,0 +1,32 @@
+"""Ask a saved model a few questions, the way any user of transformers would."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+QUESTIONS = (
+    "Hello!",
+    "What is a KV cache?",
+    "Explain temperature, please.",
+    "What is 7 plus 5?",
+    "Tell me a short story about a fox.",
+    "Write a Python function that returns the factorial of a number.",
+    "What is the capital of France?",
+)
+
+
+def answers(
+    directory: Path, questions: Iterable[str], dtype: torch.dtype = torch.bfloat16
+) -> Iterator[tuple[str, str]]:
+    """Each question with its greedy answer."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory)
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    for question in questions:
+        inputs = tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, return_dict=True, return_tensors="pt"
+        )
+        output = model.generate(**inputs, max_new_tokens=250, do_sample=False)
+        yield question, tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -1,0 +1,37 @@
+"""What the end-to-end tests share: one model made on the spot, and one server of it. Every start costs seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tests.e2e.directories import TextModel
+from tests.e2e.server import ServerProcess, serving
+
+MAX_SEQUENCES = 256
+"""That the server below takes at once, running or waiting."""
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
+    return TextModel(tmp_path_factory.mktemp("models") / "miller")
+
+
+@pytest.fixture(scope="session")
+def server(model: TextModel) -> Iterator[ServerProcess]:
+    """Few sequences run at once, so that many have to wait."""
+    limits = ("--max-num-seqs", "8", "--max-queue", str(MAX_SEQUENCES - 8), "--kv-cache-memory", "32MiB")
+    with serving(model.directory, *limits) as process:
+        yield process
+        print(process.output)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A tiny model gains nothing from more, and waits for them on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

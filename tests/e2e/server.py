@@ -1,0 +1,174 @@
+"""The server as its users run it: a process of its own on a free port, watched over HTTP, ended by a signal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.config import ENV_PREFIX
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 120
+POLL_SECONDS = 0.02
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """The first true value of `condition`. Fails when it does not come within `seconds`, saying `what` was awaited."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} seconds")
+        time.sleep(POLL_SECONDS)
+    return value
+
+
+def command(model: str | Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "app", "serve", str(model), "--port", "0", *options]
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """This process's own, without settings of Millrace."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    variables["HF_HUB_OFFLINE"] = "1"
+    if threads is not None:
+        variables["OMP_NUM_THREADS"] = str(threads)
+    return variables
+
+
+class ServerProcess:
+    """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept.
+
+    One thread is right for the tiny models of tests, which otherwise wait for each other's threads on a busy machine;
+    None leaves it to torch.
+    """
+
+    def __init__(self, model: str | Path, *options: str, threads: int | None = 1) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process; `close` ends both)
+        self._url: str | None = None
+        self.process = subprocess.Popen(
+            command(model, *options),
+            cwd=ROOT,
+            env=environment(threads),
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far. Read without moving the place where the process writes."""
+        return os.pread(self._output.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    @property
+    def url(self) -> str:
+        """Where it listens, from uvicorn's own line; waits until that is printed."""
+        if self._url is None:
+            self._url = until(self._announced, "the server listens", START_SECONDS)
+        return self._url
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def engine_pid(self) -> int | None:
+        """The engine process, which `multiprocessing` marks; its resource tracker is another child."""
+        for child in psutil.Process(self.pid).children():
+            try:
+                if "--multiprocessing-fork" in child.cmdline():
+                    return child.pid
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return None
+
+    def health(self) -> httpx.Response:
+        return httpx.get(f"{self.url}/health")
+
+    def is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with code {self.process.returncode}:\n{self.output}")
+        return httpx.get(f"{self.url}/ready").status_code == httpx.codes.OK
+
+    def until_ready(self) -> None:
+        until(self.is_ready, "the server is ready", START_SECONDS)
+
+    def refuses_connections(self) -> bool:
+        address = urlsplit(self.url)
+        try:
+            socket.create_connection((address.hostname or "", address.port or 0)).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample by its name and labels, as they are written: `name{label="value"}`."""
+        text = httpx.get(f"{self.url}/metrics").text
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return {_series(sample.name, sample.labels): sample.value for sample in samples}
+
+    def is_idle(self) -> bool:
+        """Nothing runs, nothing waits, and every block of the cache is free."""
+        metrics = self.metrics()
+        gauges = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
+        return all(metrics[f"millrace_{gauge}"] == 0 for gauge in gauges)
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self, seconds: float = 30) -> int:
+        """How it ended; waits for that."""
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever state it is in. The engine ends by itself when its pipe does."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()
+
+    def _announced(self) -> str:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with code {self.process.returncode}:\n{self.output}")
+        found = re.search(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", self.output)
+        return found[1] if found else ""
+
+
+@contextmanager
+def started(model: str | Path, *options: str, threads: int | None = 1) -> Iterator[ServerProcess]:
+    """A server that need not be ready yet, and whose end is the caller's part."""
+    server = ServerProcess(model, *options, threads=threads)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def serving(model: str | Path, *options: str, threads: int | None = 1) -> Iterator[ServerProcess]:
+    """A server that is ready; SIGTERM must end it well."""
+    with started(model, *options, threads=threads) as server:
+        server.until_ready()
+        yield server
+        server.signal()
+        assert server.exit_code() == 0, server.output
+
+
+def _series(name: str, labels: dict[str, Any]) -> str:
+    written = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{written}}}" if written else name

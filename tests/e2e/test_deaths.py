@@ -1,0 +1,157 @@
+"""How the server and its engine end: no stream is left hanging, and everyone is told what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+import pytest_asyncio
+
+from tests.e2e.directories import TextModel
+from tests.e2e.server import ROOT, ServerProcess, command, environment, started, until
+from tests.e2e.streams import DONE, Reading, all_begun, read_whole
+
+PROMPT = "the miller and the wheel"
+ENDLESS = {"prompt": PROMPT, "temperature": 0, "max_tokens": 8000}
+SHORT = {"prompt": PROMPT, "temperature": 0, "max_tokens": 100}
+SMALL_CACHE = ("--kv-cache-memory", "64MiB")
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=60) as made:
+        yield made
+
+
+async def test_a_killed_engine_is_told_to_every_stream_and_comes_back(
+    server: ServerProcess, model: TextModel, client: httpx.AsyncClient
+) -> None:
+    streams = [Reading(client, server.url, ENDLESS) for _ in range(8)]
+    await all_begun(streams)
+    whole = asyncio.create_task(client.post(f"{server.url}/v1/completions", json=ENDLESS))
+    await asyncio.to_thread(until, lambda: server.health().json()["waiting"] == 1, "a ninth waits for its answer")
+    restarts = server.health().json()["restarts"]
+    assert server.engine_pid is not None
+    killed_at = time.monotonic()
+    os.kill(server.engine_pid, signal.SIGKILL)
+
+    for stream in streams:
+        *_, error, done = await stream.end()
+        assert (error["error"]["code"], done) == ("engine_died", DONE)
+        assert stream.ended_at - killed_at < 2
+    answer = await whole
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_died")
+    assert int(answer.headers["retry-after"]) > 0
+    sick = server.health()
+    assert (sick.status_code, sick.json()["state"]) == (503, "restarting")
+    assert "-9" in sick.json()["reason"]
+    refused = await client.post(f"{server.url}/v1/completions", json=SHORT)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "server_error")
+    assert int(refused.headers["retry-after"]) > 0
+
+    await asyncio.to_thread(server.until_ready)
+    well = server.health()
+    assert (well.status_code, well.json()["restarts"]) == (200, restarts + 1)
+    assert await read_whole(client, server.url, SHORT) == (model.continuation(PROMPT, 100), "length")
+
+
+async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_not(
+    model: TextModel, client: httpx.AsyncClient
+) -> None:
+    with started(model.directory, "--drain-seconds", "3", *SMALL_CACHE) as server:
+        await asyncio.to_thread(server.until_ready)
+        official = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+        endless = Reading(client, server.url, ENDLESS)
+        chunks = await official.completions.create(model=model.name, prompt=PROMPT, max_tokens=8000, stream=True)
+        await all_begun([endless])
+        short = [Reading(client, server.url, SHORT) for _ in range(8)]
+        await all_begun(short)
+        server.signal()
+
+        await asyncio.to_thread(until, server.refuses_connections, "new connections are refused")
+        for stream in short:
+            *_, last, done = await stream.end()
+            assert (stream.text, last["choices"][0]["finish_reason"]) == (model.continuation(PROMPT, 100), "length")
+            assert done == DONE
+        *_, error, done = await endless.end()
+        assert (error["error"]["code"], done) == ("aborted", DONE)
+        with pytest.raises(openai.APIError, match="stopped before the end"):
+            async for _ in chunks:
+                pass
+        await official.close()
+        assert await asyncio.to_thread(server.exit_code) == 0, server.output
+        assert "Traceback" not in server.output
+
+
+async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.AsyncClient) -> None:
+    with started(model.directory, "--drain-seconds", "300", *SMALL_CACHE) as server:
+        await asyncio.to_thread(server.until_ready)
+        endless = Reading(client, server.url, ENDLESS)
+        await all_begun([endless])
+        engine_pid = server.engine_pid
+        assert engine_pid is not None
+        server.signal()
+        await asyncio.to_thread(until, server.refuses_connections, "new connections are refused")
+        server.signal()
+        await asyncio.to_thread(server.exit_code, 10)
+        until(lambda: not psutil.pid_exists(engine_pid), "the engine is gone too")
+        await asyncio.gather(endless.end(), return_exceptions=True)
+
+
+async def test_while_it_loads_the_server_says_so_and_can_be_ended(model: TextModel, client: httpx.AsyncClient) -> None:
+    with started(model.directory, *SMALL_CACHE) as server:
+        health = await client.get(f"{server.url}/health")
+        assert (health.status_code, health.json()["state"]) == (503, "loading")
+        assert health.json()["phase"]
+        refused = await client.post(f"{server.url}/v1/completions", json=SHORT)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "loading" in refused.json()["error"]["message"]
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as official:
+            with pytest.raises(openai.InternalServerError, match="loading"):
+                await official.completions.create(model=model.name, prompt=PROMPT)
+        server.signal()
+        assert await asyncio.to_thread(server.exit_code) == 0, server.output
+        assert "Traceback" not in server.output
+
+
+def an_encoder_decoder(directory: Path, model: TextModel) -> None:
+    for file in model.directory.glob("*token*"):
+        (directory / file.name).write_bytes(file.read_bytes())
+    config = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def no_tokenizer(directory: Path, model: TextModel) -> None:
+    for file in model.directory.iterdir():
+        if "token" not in file.name:
+            (directory / file.name).write_bytes(file.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("fill", "reason"),
+    [(an_encoder_decoder, "encoder"), (no_tokenizer, "no tokenizer")],
+    ids=["an encoder-decoder", "no tokenizer"],
+)
+def test_a_directory_that_cannot_be_served_is_an_exit_with_the_reason(
+    model: TextModel, tmp_path: Path, fill: Callable[[Path, TextModel], None], reason: str
+) -> None:
+    fill(tmp_path, model)
+    ended = subprocess.run(
+        command(tmp_path), cwd=ROOT, env=environment(1), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("millrace: ")
+    assert reason in last
+    assert "Traceback" not in ended.stderr
