@@ -7,16 +7,18 @@ import asyncio
 import pytest
 
 from app.bench.client import Client
-from app.bench.outcome import BenchError
+from app.bench.outcome import BenchError, Outcome
 from app.engine.client import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 from tests.test_bench_client import (
+    COMPLETIONS,
     EVENT_STREAM,
     WHOLE,
     Canned,
     answer_json,
     ask,
+    asked_for,
     chunked,
     events,
 )

@@ -24,7 +24,6 @@ from app.cli import build_parser
 from app.engine.client import Overloaded
 from tests.scripted_engine import MODEL, ScriptedEngine, listening, make_app
 
-ROOT = Path(__file__).parent.parent
 SHORT = ["--prompt-tokens", "8", "--output-tokens", "4", "--seed", "7", "--quiet"]
 
 

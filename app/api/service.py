@@ -118,7 +118,7 @@ class Service:
         try:
             self.tokenizer = await asyncio.to_thread(self._load_tokenizer)
         except Exception as error:
-            log.exception("The tokenizer cannot be loaded")
+            log.debug("The tokenizer cannot be loaded", exc_info=error)
             self._failure = f"The tokenizer cannot be loaded: {error}"
             self._on_failed(self._failure)
 
