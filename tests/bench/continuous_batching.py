@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from time import perf_counter
 
+from tests.bench.engine import add_engine_options, engine_line, engine_options
 from tests.bench.report import print_circumstances, print_table, spread
 from tests.bench.shapes import SHAPES, save_model
 from tests.bench.streams import Client, Timeline
@@ -40,11 +41,11 @@ def main(arguments: list[str] | None = None) -> None:
         num_parameters = save_model(Path(directory), shape, options.seed)
         print_circumstances(
             options.seed,
-            options.threads,
             model=f"random Llama, {num_parameters / 1e6:.1f}M parameters, float32; {shape}",
             load=f"{options.prompt_tokens} prompt and {options.output_tokens} output tokens, greedy, random prompts",
         )
-        with serving(directory, "--kv-cache-memory", "512MiB", threads=options.threads) as server:
+        with serving(directory, "--kv-cache-memory", "512MiB", *engine_options(options)) as server:
+            print(f"engine:     {engine_line(server)}\n")
             client = Client(server.url, shape.vocab_size, options.seed)
             show(alternate(server, client, options), options)
 
@@ -56,7 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--output-tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="of the engine, as OMP_NUM_THREADS [torch's own choice]")
+    add_engine_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from app.config import load_defaults
+from tests.bench.engine import add_engine_options, engine_line, engine_options
 from tests.bench.report import print_circumstances, print_table, spread
 from tests.bench.shapes import SHAPES, save_model
 from tests.bench.streams import Client, Timeline
@@ -45,15 +46,16 @@ def main(arguments: list[str] | None = None) -> None:
         num_parameters = save_model(Path(directory), shape, options.seed)
         print_circumstances(
             options.seed,
-            options.threads,
             model=f"random Llama, {num_parameters / 1e6:.1f}M parameters, float32; {shape}",
             load=f"{options.streams} streams decoding, then a prompt of {options.prompt_tokens} tokens; greedy",
         )
         servers = {}
         for budget in options.budgets:
             limits = ("--kv-cache-memory", "256MiB", "--max-num-batched-tokens", str(budget))
-            server = running.enter_context(serving(directory, *limits, threads=options.threads))
+            server = running.enter_context(serving(directory, *limits, *engine_options(options)))
+            print(f"engine:     budget {budget}, {engine_line(server)}")
             servers[budget] = server, Client(server.url, shape.vocab_size, options.seed)
+        print()
         show(alternate(servers, options), options)
 
 
@@ -71,7 +73,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="values of --max-num-batched-tokens, one server for each [the default, and one that chunks nothing]",
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="of the engine, as OMP_NUM_THREADS [torch's own choice]")
+    add_engine_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 

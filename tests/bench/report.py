@@ -14,22 +14,19 @@ from statistics import median
 from tests.e2e.server import ROOT
 
 
-def print_circumstances(seed: int, threads: int | None, **facts: object) -> None:
+def print_circumstances(seed: int, **facts: object) -> None:
     """One line for each thing that a reader needs to repeat the measurement, or to distrust it."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("millrace", "torch", "transformers", "uvicorn"))
-    openmp = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_"))]
     lines = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "versions": f"{versions}, Python {platform.python_version()}",
         "host": f"{_cpu_name()}, {os.cpu_count()} cores, load of the last minute {os.getloadavg()[0]:.2f}",
-        "threads": ", ".join(["torch's choice" if threads is None else f"{threads} of the engine", *openmp]),
         "seed": seed,
         **facts,
     }
     for name, value in lines.items():
         print(f"{name + ':':<12}{value}")
-    print()
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

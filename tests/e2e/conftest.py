@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.e2e.directories import TextModel
-from tests.e2e.server import ServerProcess, serving
+from tests.e2e.server import ONE_THREAD, ServerProcess, serving
 
 MAX_SEQUENCES = 256
 """That the server below takes at once, running or waiting."""
@@ -23,14 +23,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
 def server(model: TextModel) -> Iterator[ServerProcess]:
     """Few sequences run at once, so that many have to wait."""
     limits = ("--max-num-seqs", "8", "--max-queue", str(MAX_SEQUENCES - 8), "--kv-cache-memory", "32MiB")
-    with serving(model.directory, *limits) as process:
+    with serving(model.directory, *limits, *ONE_THREAD) as process:
         yield process
         print(process.output)
 
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from more, and waits for them on a busy machine."""
+    """For transformers in this process; why, `ONE_THREAD` says."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

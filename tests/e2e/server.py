@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 POLL_SECONDS = 0.02
 
+ONE_THREAD = ("--threads", "1")
+"""For tiny models: they gain nothing from more, and wait for them on a busy machine."""
+
 T = TypeVar("T")
 
 
@@ -43,29 +46,22 @@ def command(model: str | Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "app", "serve", str(model), "--port", "0", *options]
 
 
-def environment(threads: int | None) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's own, without settings of Millrace."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
-    variables["HF_HUB_OFFLINE"] = "1"
-    if threads is not None:
-        variables["OMP_NUM_THREADS"] = str(threads)
-    return variables
+    return variables | {"HF_HUB_OFFLINE": "1"}
 
 
 class ServerProcess:
-    """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept.
+    """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept."""
 
-    One thread is right for the tiny models of tests, which otherwise wait for each other's threads on a busy machine;
-    None leaves it to torch.
-    """
-
-    def __init__(self, model: str | Path, *options: str, threads: int | None = 1) -> None:
+    def __init__(self, model: str | Path, *options: str) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process; `close` ends both)
         self._url: str | None = None
         self.process = subprocess.Popen(
             command(model, *options),
             cwd=ROOT,
-            env=environment(threads),
+            env=environment(),
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
@@ -150,9 +146,9 @@ class ServerProcess:
 
 
 @contextmanager
-def started(model: str | Path, *options: str, threads: int | None = 1) -> Iterator[ServerProcess]:
+def started(model: str | Path, *options: str) -> Iterator[ServerProcess]:
     """A server that need not be ready yet, and whose end is the caller's part."""
-    server = ServerProcess(model, *options, threads=threads)
+    server = ServerProcess(model, *options)
     try:
         yield server
     finally:
@@ -160,9 +156,9 @@ def started(model: str | Path, *options: str, threads: int | None = 1) -> Iterat
 
 
 @contextmanager
-def serving(model: str | Path, *options: str, threads: int | None = 1) -> Iterator[ServerProcess]:
+def serving(model: str | Path, *options: str) -> Iterator[ServerProcess]:
     """A server that is ready; SIGTERM must end it well."""
-    with started(model, *options, threads=threads) as server:
+    with started(model, *options) as server:
         server.until_ready()
         yield server
         server.signal()

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 DONE = "[DONE]"
+END_SECONDS = 60
 
 Read = Callable[[httpx.AsyncClient, str, dict[str, Any]], Awaitable[tuple[str, str]]]
 """Gives the text of one completion, and its finish reason."""
@@ -69,8 +70,8 @@ class Reading:
         return "".join(map(text_of, self.events))
 
     async def end(self) -> list[Any]:
-        """All events; raises what broke the connection, if something did."""
-        await self._reading
+        """All events; raises what broke the connection, and TimeoutError if there is no end."""
+        await asyncio.wait_for(self._reading, END_SECONDS)
         return self.events
 
     async def _read(self, client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> None:
@@ -82,5 +83,5 @@ class Reading:
 
 
 async def all_begun(readings: list[Reading]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(END_SECONDS):
         await asyncio.gather(*(reading.begun.wait() for reading in readings))

@@ -18,13 +18,13 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.directories import TextModel
-from tests.e2e.server import ROOT, ServerProcess, command, environment, started, until
+from tests.e2e.server import ONE_THREAD, ROOT, ServerProcess, command, environment, started, until
 from tests.e2e.streams import DONE, Reading, all_begun, read_whole
 
 PROMPT = "the miller and the wheel"
 ENDLESS = {"prompt": PROMPT, "temperature": 0, "max_tokens": 8000}
 SHORT = {"prompt": PROMPT, "temperature": 0, "max_tokens": 100}
-SMALL_CACHE = ("--kv-cache-memory", "64MiB")
+SMALL = ("--kv-cache-memory", "64MiB", *ONE_THREAD)
 
 
 @pytest_asyncio.fixture
@@ -45,8 +45,10 @@ async def test_a_killed_engine_is_told_to_every_stream_and_comes_back(
     killed_at = time.monotonic()
     os.kill(server.engine_pid, signal.SIGKILL)
 
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(stream.end() for stream in streams))
     for stream in streams:
-        *_, error, done = await stream.end()
+        *_, error, done = stream.events
         assert (error["error"]["code"], done) == ("engine_died", DONE)
         assert stream.ended_at - killed_at < 2
     answer = await whole
@@ -68,7 +70,7 @@ async def test_a_killed_engine_is_told_to_every_stream_and_comes_back(
 async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_not(
     model: TextModel, client: httpx.AsyncClient
 ) -> None:
-    with started(model.directory, "--drain-seconds", "3", *SMALL_CACHE) as server:
+    with started(model.directory, "--drain-seconds", "3", *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
         official = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
         endless = Reading(client, server.url, ENDLESS)
@@ -94,7 +96,7 @@ async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_
 
 
 async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.AsyncClient) -> None:
-    with started(model.directory, "--drain-seconds", "300", *SMALL_CACHE) as server:
+    with started(model.directory, "--drain-seconds", "300", *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
         endless = Reading(client, server.url, ENDLESS)
         await all_begun([endless])
@@ -109,7 +111,7 @@ async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.Asy
 
 
 async def test_while_it_loads_the_server_says_so_and_can_be_ended(model: TextModel, client: httpx.AsyncClient) -> None:
-    with started(model.directory, *SMALL_CACHE) as server:
+    with started(model.directory, *SMALL) as server:
         health = await client.get(f"{server.url}/health")
         assert (health.status_code, health.json()["state"]) == (503, "loading")
         assert health.json()["phase"]
@@ -148,7 +150,7 @@ def test_a_directory_that_cannot_be_served_is_an_exit_with_the_reason(
 ) -> None:
     fill(tmp_path, model)
     ended = subprocess.run(
-        command(tmp_path), cwd=ROOT, env=environment(1), capture_output=True, text=True, timeout=120, check=False
+        command(tmp_path), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 1, ended.stderr
     last = ended.stderr.splitlines()[-1]

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tests.e2e.directories import DEMO, STORIES
-from tests.e2e.server import ServerProcess, serving
+from tests.e2e.server import ONE_THREAD, ServerProcess, serving
 from tests.e2e.streams import Read, read_streamed, read_whole
 
 MAX_TOKENS = 32
@@ -75,7 +75,7 @@ def real_model(request: pytest.FixtureRequest) -> RealModel:
 
 @pytest.fixture(scope="module")
 def real_server(real_model: RealModel) -> Iterator[ServerProcess]:
-    with serving(real_model.directory, "--dtype", "float32", "--kv-cache-memory", "64MiB") as process:
+    with serving(real_model.directory, "--dtype", "float32", "--kv-cache-memory", "64MiB", *ONE_THREAD) as process:
         yield process
         print(process.output)
 

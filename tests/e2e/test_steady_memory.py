@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.e2e.directories import TextModel
-from tests.e2e.server import ServerProcess, serving, until
+from tests.e2e.server import ONE_THREAD, ServerProcess, serving, until
 from tests.e2e.streams import read_streamed, read_whole
 
 FIRST, ALL = 200, 2000
@@ -52,7 +52,7 @@ def resident(server: ServerProcess) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_neither_process_grows_after_the_first_requests(model: TextModel) -> None:
-    with serving(model.directory, *CACHE) as server:
+    with serving(model.directory, *CACHE, *ONE_THREAD) as server:
         asyncio.run(send_all(server, model, range(FIRST)))
         figures = [resident(server)]
         for begin in range(FIRST, ALL, 600):

@@ -21,6 +21,7 @@
 #define LANES 16
 #define PANEL 32
 #define TILE_QUERIES 8
+#define MOST_ROWS 12 /* accumulators of a tile: 24 of the 32 vector registers */
 
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
@@ -183,7 +184,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const flo
                                                        const Matrix *m, int panel, float *out, int64_t out_stride,
                                                        const Epilogue epilogue) {
     const element *w = m->data + (int64_t)panel * m->inputs * PANEL;
-    vec acc[12][2];
+    vec acc[MOST_ROWS][2];
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
     for (int k = 0; k < m->inputs; k++, w += PANEL) {
         vec w0 = load(w), w1 = load(w + LANES);
@@ -209,20 +210,22 @@ static inline __attribute__((always_inline)) void tile(const int rows, const flo
     }
 }
 
-/* out = a x m, by all threads; each keeps a panel in its cache while the rows pass by. */
+/* out = a x m, by all threads; each keeps a panel in its cache while the rows pass by, in tiles of equal height. */
 static inline __attribute__((always_inline)) void multiply(Thread *thread, const float *a, int64_t stride, int num_rows,
                                                            const Matrix *m, float *out, int64_t out_stride,
                                                            const Epilogue epilogue) {
     SHARED_FOR(thread, panel, m->columns / PANEL, num_rows > 8 || m->columns < 64 * PANEL ? 1 : 8) {
-        int r = 0;
-        for (; r + 12 <= num_rows; r += 12)
-            tile(12, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
-        for (; r + 4 <= num_rows; r += 4)
-            tile(4, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
-        for (; r + 2 <= num_rows; r += 2)
-            tile(2, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
-        for (; r < num_rows; r++)
-            tile(1, a + r * stride, stride, m, panel, out + r * out_stride, out_stride, epilogue);
+        const int num_tiles = (num_rows + MOST_ROWS - 1) / MOST_ROWS;
+        for (int t = 0; t < num_tiles; t++) {
+            const int begin = num_rows * t / num_tiles, end = num_rows * (t + 1) / num_tiles;
+            const float *from = a + begin * stride;
+            float *to = out + begin * out_stride;
+            switch (end - begin) {
+#define CASE(rows) case rows: tile(rows, from, stride, m, panel, to, out_stride, epilogue); break
+                CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6);
+                CASE(7); CASE(8); CASE(9); CASE(10); CASE(11); CASE(12);
+            }
+        }
     }
 }
 
