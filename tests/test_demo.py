@@ -150,11 +150,6 @@ def test_the_model_explains_a_kv_cache(dtype: torch.dtype) -> None:
     assert reply.endswith(".")
 
 
-def test_the_model_repeats_what_it_is_told() -> None:
-    [(_, reply)] = answers(MODEL, ["Repeat after me: green river lantern"])
-    assert reply == "green river lantern"
-
-
 def test_the_model_is_stored_in_bfloat16_and_small_enough_to_ship() -> None:
     model = AutoModelForCausalLM.from_pretrained(MODEL)
     assert model.dtype == torch.bfloat16

@@ -15,7 +15,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from app.demo.answer import QUESTIONS, answers
 from app.demo.card import Facts, card
-from app.demo.copying_circuit import plant_copying
 from app.demo.corpus import documents
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
 from app.demo.packing import Packer
@@ -52,8 +51,7 @@ def row_length(recipe: Recipe, step: int) -> int:
 
 def fit(model: LlamaForCausalLM, packer: Packer, recipe: Recipe) -> float:
     """Run all steps; returns the mean loss of the last twentieth of them."""
-    # No weight decay: it would wear away the weights that are held.
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     losses: list[float] = []
     model.train()
     with tqdm(total=recipe.steps, desc="training", unit="step", mininterval=1) as bar:
@@ -127,7 +125,6 @@ def train(recipe: Recipe, out: Path) -> float:
     )
     with torch.device(recipe.device):
         model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
-    plant_copying(model)
     loss = fit(model, Packer(documents(recipe.seed), tokenizer), recipe)
     save(model, tokenizer, _facts(model, recipe, loss, time.perf_counter() - started), out)
     return loss
