@@ -13,11 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from app.demo.answer import answers
-from app.demo.copying_circuit import plant_copying
 from app.demo.corpus import Chat, documents
 from app.demo.corpus.code import source
 from app.demo.corpus.code_samples import SAMPLES, CodeSample
-from app.demo.network import HEAD_DIM, VOCAB_SIZE, build_network
+from app.demo.network import VOCAB_SIZE
 from app.demo.packing import IGNORED, Packer, encode
 from app.demo.tokenizer import END_OF_TEXT, texts
 from app.demo.train import Recipe, train
@@ -119,28 +118,6 @@ def test_packed_rows_are_full_and_positions_start_again_with_each_document(
     starts = batch.position_ids == 0
     assert starts.sum() > 3
     assert (batch.labels[starts] == IGNORED).all()
-
-
-def test_a_fresh_model_looks_for_what_followed_the_last_time(tokenizer: PreTrainedTokenizerFast) -> None:
-    torch.manual_seed(9)
-    model = build_network(tokenizer)
-    plant_copying(model)
-    model.set_attn_implementation("eager")
-    half = torch.randint(100, VOCAB_SIZE - 100, (1, 25))
-    attentions = model(torch.cat([half, half], dim=1), output_attentions=True, use_cache=False).attentions
-    assert attentions[0][0, 0].diagonal(-1).mean() > 0.6
-    assert attentions[1][0, 0].diagonal(-24)[1:].mean() > 0.5
-
-
-def test_the_planted_weights_stay_while_the_others_learn(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = build_network(tokenizer, hidden_size=96, num_layers=2)
-    plant_copying(model)
-    token_ids = torch.randint(0, VOCAB_SIZE, (1, 16))
-    model(input_ids=token_ids, labels=token_ids, use_cache=False).loss.backward()
-    gradient = model.model.layers[1].self_attn.q_proj.weight.grad
-    assert not gradient[:HEAD_DIM].any()
-    assert not model.model.embed_tokens.weight.grad[:, :17].any()
-    assert model.model.embed_tokens.weight.grad[:, 17:].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
