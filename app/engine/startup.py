@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -98,6 +99,9 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")
     warm_up(core, model.config.vocab_size)
+    # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
+    gc.collect()
+    gc.freeze()
     phases.end()
     ready = EngineReady(
         max_model_len=max_model_len,

@@ -151,6 +151,12 @@ static inline float reduce_add(vec v) {
     return sum;
 }
 
+static inline float reduce_max(vec v) {
+    float largest = v[0];
+    for (int i = 1; i < LANES; i++) largest = v[i] > largest ? v[i] : largest;
+    return largest;
+}
+
 static inline vec choose(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 
 /* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88]. */
@@ -272,60 +278,92 @@ typedef struct {
     int64_t position[TILE_QUERIES];
 } Queries;
 
-/* Exact attention of a few queries that share their keys: scores, softmax, weighted values; each read once. */
-static inline __attribute__((always_inline)) void attend(const int count, const Model *model, const Layer *layer,
-                                                         const int64_t *table, int kv_head, const Queries *queries,
-                                                         float *scores, int64_t stride) {
-    const int size = model->head_size;
-    const int64_t first = layer->window && queries->position[0] + 1 > layer->window
-                              ? (queries->position[0] + 1 - layer->window) / LANES
-                              : 0;
-    const int64_t last = queries->position[count - 1] / LANES + 1;
-    vec largest[TILE_QUERIES];
-    for (int q = 0; q < count; q++) largest[q] = (vec){} - INFINITY;
-    for (int64_t unit = first; unit < last; unit++) {
-        const element *keys = layer->keys + unit_base(model, table, unit, kv_head);
+/* Where a row's keys and values lie: units `first` to `last` of its table. */
+typedef struct {
+    const Model *model;
+    const int64_t *table;
+    int64_t first, last;
+    int kv_head;
+} Span;
+
+/* The unit after this one lies elsewhere in memory, where no hardware prefetcher looks. */
+static inline const element *following(const Span *span, const element *cache, int64_t unit) {
+    return cache + unit_base(span->model, span->table, unit + 1 < span->last ? unit + 1 : unit, span->kv_head);
+}
+
+/* Scores of the queries against every key they see, -infinity for the others; returns each query's largest. */
+static inline __attribute__((always_inline)) void score(const int count, const Span *span, const Layer *layer,
+                                                        const Queries *queries, float *scores, int64_t stride,
+                                                        float *largest) {
+    const ivec lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int size = span->model->head_size;
+    vec most[TILE_QUERIES];
+    for (int q = 0; q < count; q++) most[q] = (vec){} - INFINITY;
+    for (int64_t unit = span->first; unit < span->last; unit++) {
+        const element *keys = layer->keys + unit_base(span->model, span->table, unit, span->kv_head);
+        const element *next = following(span, layer->keys, unit);
         vec sums[TILE_QUERIES];
         for (int q = 0; q < count; q++) sums[q] = (vec){};
         for (int d = 0; d < size; d++) {
+            __builtin_prefetch(next + d * LANES);
             vec key = load(keys + d * LANES);
             for (int q = 0; q < count; q++) sums[q] += queries->query[q][d] * key;
         }
         for (int q = 0; q < count; q++) {
-            const int64_t end = queries->position[q] + 1, begin = layer->window ? end - layer->window : 0;
-            if (unit * LANES < begin || (unit + 1) * LANES > end)
-                for (int i = 0; i < LANES; i++)
-                    if (unit * LANES + i < begin || unit * LANES + i >= end) sums[q][i] = -INFINITY;
-            *(vec *)(scores + q * stride + (unit - first) * LANES) = sums[q];
-            largest[q] = choose(largest[q] > sums[q], largest[q], sums[q]);
+            const int end = (int)(queries->position[q] + 1 - unit * LANES), begin = layer->window ? end - layer->window : 0;
+            sums[q] = choose((lanes >= begin) & (lanes < end), sums[q], (vec){} - INFINITY);
+            *(vec *)(scores + q * stride + (unit - span->first) * LANES) = sums[q];
+            most[q] = choose(most[q] > sums[q], most[q], sums[q]);
         }
     }
-    float total[TILE_QUERIES];
+    for (int q = 0; q < count; q++) largest[q] = reduce_max(most[q]);
+}
+
+/* `width` vectors of the output, from dimension `d` on: the values weighted and divided by the weights' total. */
+static inline __attribute__((always_inline)) void weigh(const int count, const int width, int d, const Span *span,
+                                                        const Layer *layer, const Queries *queries,
+                                                        const float *weights, int64_t stride, const float *total) {
+    const int size = span->model->head_size;
+    vec sums[TILE_QUERIES][4];
+    for (int q = 0; q < count; q++)
+        for (int w = 0; w < width; w++) sums[q][w] = (vec){};
+    for (int64_t unit = span->first; unit < span->last; unit++, weights += LANES) {
+        const element *values = layer->values + unit_base(span->model, span->table, unit, span->kv_head) + d;
+        const element *next = following(span, layer->values, unit) + d;
+        for (int i = 0; i < LANES; i++) {
+            vec value[4];
+            for (int w = 0; w < width; w++) {
+                __builtin_prefetch(next + i * size + w * LANES);
+                value[w] = load(values + i * size + w * LANES);
+            }
+            for (int q = 0; q < count; q++)
+                for (int w = 0; w < width; w++) sums[q][w] += weights[q * stride + i] * value[w];
+        }
+    }
+    for (int q = 0; q < count; q++)
+        for (int w = 0; w < width; w++) *(vec *)(queries->out[q] + d + w * LANES) = sums[q][w] / total[q];
+}
+
+/* Exact attention of a few queries that share their keys: scores, softmax, weighted values. */
+static inline __attribute__((always_inline)) void attend(const int count, const Span *span, const Layer *layer,
+                                                         const Queries *queries, float *scores, int64_t stride) {
+    float largest[TILE_QUERIES], total[TILE_QUERIES];
+    score(count, span, layer, queries, scores, stride, largest);
     for (int q = 0; q < count; q++) {
-        float top = -INFINITY;
-        for (int i = 0; i < LANES; i++) top = largest[q][i] > top ? largest[q][i] : top;
         vec sum = {};
-        for (int64_t i = 0; i < (last - first) * LANES; i += LANES) {
-            vec *score = (vec *)(scores + q * stride + i);
-            vec shifted = *score - top;
-            *score = choose(shifted < -80.0f, (vec){}, exp_vec(shifted));
-            sum += *score;
+        for (int64_t i = 0; i < (span->last - span->first) * LANES; i += LANES) {
+            vec *weight = (vec *)(scores + q * stride + i);
+            vec shifted = *weight - largest[q];
+            *weight = choose(shifted < -80.0f, (vec){}, exp_vec(shifted));
+            sum += *weight;
         }
         total[q] = reduce_add(sum);
     }
-    for (int d = 0; d < size; d += LANES) {
-        vec sums[TILE_QUERIES];
-        for (int q = 0; q < count; q++) sums[q] = (vec){};
-        for (int64_t unit = first; unit < last; unit++) {
-            const element *values = layer->values + unit_base(model, table, unit, kv_head) + d;
-            const float *weights = scores + (unit - first) * LANES;
-            for (int i = 0; i < LANES; i++) {
-                vec value = load(values + i * size);
-                for (int q = 0; q < count; q++) sums[q] += weights[q * stride + i] * value;
-            }
-        }
-        for (int q = 0; q < count; q++) *(vec *)(queries->out[q] + d) = sums[q] / total[q];
-    }
+    const int width = count > 4 ? 2 : 4; /* accumulators: count times width, of 32 registers */
+    int d = 0;
+    for (; d + width * LANES <= span->model->head_size; d += width * LANES)
+        weigh(count, width, d, span, layer, queries, scores, stride, total);
+    for (; d < span->model->head_size; d += LANES) weigh(count, 1, d, span, layer, queries, scores, stride, total);
 }
 
 /* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
@@ -335,7 +373,6 @@ static void attend_tile(const Thread *thread, const Model *model, const Layer *l
     const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
     const int left = (int)step->cu_seqlens[row + 1] - begin;
     const int num_queries = (left < most ? left : most) * group;
-    const int64_t *table = step->tables + (int64_t)row * step->tables_stride;
     float *scores = step->scores + thread->index * TILE_QUERIES * step->scores_stride;
     for (int done = 0; done < num_queries; done += TILE_QUERIES) {
         const int count = num_queries - done < TILE_QUERIES ? num_queries - done : TILE_QUERIES;
@@ -347,10 +384,13 @@ static void attend_tile(const Thread *thread, const Model *model, const Layer *l
             queries.out[q] = step->attended + ((int64_t)token * model->num_heads + head) * size;
             queries.position[q] = step->positions[token];
         }
-        if (count == 1) attend(1, model, layer, table, kv_head, &queries, scores, step->scores_stride);
-        else if (count == 2) attend(2, model, layer, table, kv_head, &queries, scores, step->scores_stride);
-        else if (count <= 4) attend(4, model, layer, table, kv_head, &queries, scores, step->scores_stride);
-        else attend(8, model, layer, table, kv_head, &queries, scores, step->scores_stride);
+        const int64_t seen_from = layer->window ? queries.position[0] + 1 - layer->window : 0;
+        const Span span = {model, step->tables + (int64_t)row * step->tables_stride,
+                           seen_from > 0 ? seen_from / LANES : 0, queries.position[count - 1] / LANES + 1, kv_head};
+        if (count == 1) attend(1, &span, layer, &queries, scores, step->scores_stride);
+        else if (count == 2) attend(2, &span, layer, &queries, scores, step->scores_stride);
+        else if (count <= 4) attend(4, &span, layer, &queries, scores, step->scores_stride);
+        else attend(8, &span, layer, &queries, scores, step->scores_stride);
     }
 }
 
