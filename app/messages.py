@@ -72,7 +72,10 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds."""
+    """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds.
+
+    `forward_seconds` is the part of `execute_seconds` spent in the model itself.
+    """
 
     num_running: int
     num_waiting: int
@@ -86,6 +89,7 @@ class StepStats:
     schedule_seconds: float = 0.0
     execute_seconds: float = 0.0
     update_seconds: float = 0.0
+    forward_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

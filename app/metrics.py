@@ -58,6 +58,7 @@ class Metrics:
         self._schedule_seconds.observe(stats.schedule_seconds)
         self._execute_seconds.observe(stats.execute_seconds)
         self._update_seconds.observe(stats.update_seconds)
+        self._forward_seconds.observe(stats.forward_seconds)
 
     def sequence_scheduled(self, stream: TokenStream) -> None:
         if stream.times.scheduled is not None:
@@ -112,6 +113,9 @@ class Metrics:
         steps = self._histogram("step_seconds", "Time of one step, by what it was spent on.", STEP_SECONDS, "verb")
         self._schedule_seconds, self._execute_seconds, self._update_seconds = (
             steps.labels(verb) for verb in ("schedule", "execute", "update")
+        )
+        self._forward_seconds = self._histogram(
+            "step_forward_seconds", "Part of a step's execute that is the model's forward pass.", STEP_SECONDS
         )
 
     def _make_sequence_metrics(self) -> None:

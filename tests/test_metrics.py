@@ -32,6 +32,7 @@ def step(**changes: Any) -> StepOutput:
         "schedule_seconds": 0.001,
         "execute_seconds": 0.01,
         "update_seconds": 0.002,
+        "forward_seconds": 0.008,
     }
     return StepOutput([1, 2], [7, 7], {}, StepStats(**(stats | changes)))
 
@@ -65,6 +66,7 @@ def test_a_step_sets_the_gauges_and_adds_to_the_counters() -> None:
     assert value(metrics, "generation_tokens_total") == 4
     for verb, seconds in (("schedule", 0.002), ("execute", 0.02), ("update", 0.004)):
         assert value(metrics, "step_seconds_sum", verb=verb) == pytest.approx(seconds)
+    assert value(metrics, "step_forward_seconds_sum") == pytest.approx(0.016)
 
 
 def test_a_step_that_computed_nothing_is_no_step() -> None:

@@ -53,5 +53,6 @@ class EngineCore:
                 schedule_seconds=scheduled - began,
                 execute_seconds=executed - scheduled,
                 update_seconds=perf_counter() - executed,
+                forward_seconds=output.forward_seconds,
             ),
         )

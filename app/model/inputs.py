@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ class ForwardBatch:
     """All tokens of a step laid end to end, sequences of one token first.
 
     `input_ids`, `positions`, `slot_mapping`: `[num_tokens]`. Row i covers tokens `cu_seqlens_q[i]` to
-    `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`.
+    `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, an int64 row padded
+    with zeros.
     `logits_indices`: the tokens whose logits are wanted, those to sample from first, prompt logprobs after.
     """
 
@@ -27,7 +29,7 @@ class ForwardBatch:
     num_decode_rows: int
     cu_seqlens_q: list[int]
     seq_lens: list[int]
-    block_tables: list[np.ndarray]
+    block_tables: np.ndarray
 
 
 def token_array(sequence: Sequence) -> np.ndarray:
@@ -36,30 +38,38 @@ def token_array(sequence: Sequence) -> np.ndarray:
 
 
 def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.device) -> ForwardBatch:
-    num_tokens = sum(row.num_tokens for row in batch.rows)
-    columns = np.empty((3, num_tokens), dtype=np.int64)
-    cu_seqlens_q = [0]
-    block_tables = []
-    for row in batch.rows:
-        begin, end = cu_seqlens_q[-1], cu_seqlens_q[-1] + row.num_tokens
-        block_table = np.array(row.sequence.block_table, dtype=np.int64)
-        columns[:, begin:end] = _row_columns(row, block_table, block_size)
-        cu_seqlens_q.append(end)
-        block_tables.append(block_table)
+    rows = batch.rows
+    cu_seqlens_q = list(accumulate((row.num_tokens for row in rows), initial=0))
+    block_tables = np.zeros((len(rows), max(len(row.sequence.block_table) for row in rows)), dtype=np.int64)
+    columns = np.empty((3, cu_seqlens_q[-1]), dtype=np.int64)
+    num_decode_rows = sum(row.num_tokens == 1 for row in rows)
+    for index, row in enumerate(rows):
+        table = row.sequence.block_table
+        block_tables[index, : len(table)] = np.frombuffer(table, dtype=np.int32)
+    columns[:, :num_decode_rows] = np.transpose([_decode_column(row, block_size) for row in rows[:num_decode_rows]])
+    for index in range(num_decode_rows, len(rows)):
+        tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
+        columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
     input_ids, positions, slot_mapping = torch.from_numpy(columns).to(device, non_blocking=True)
     return ForwardBatch(
         input_ids=input_ids,
         positions=positions,
         slot_mapping=slot_mapping,
-        logits_indices=torch.tensor(_logits_indices(batch.rows, cu_seqlens_q), dtype=torch.int64, device=device),
-        num_decode_rows=sum(row.num_tokens == 1 for row in batch.rows),
+        logits_indices=torch.tensor(_logits_indices(rows, cu_seqlens_q), dtype=torch.int64, device=device),
+        num_decode_rows=num_decode_rows,
         cu_seqlens_q=cu_seqlens_q,
-        seq_lens=[row.end for row in batch.rows],
+        seq_lens=[row.end for row in rows],
         block_tables=block_tables,
     )
 
 
-def _row_columns(row: ScheduledRow, block_table: np.ndarray, block_size: int) -> np.ndarray:
+def _decode_column(row: ScheduledRow, block_size: int) -> tuple[int, int, int]:
+    """Token, position and slot of a row of one token; plain integers, which for one are faster than arrays."""
+    block, offset = divmod(row.start, block_size)
+    return row.sequence.token_ids[row.start], row.start, row.sequence.block_table[block] * block_size + offset
+
+
+def _prefill_columns(row: ScheduledRow, block_table: np.ndarray, block_size: int) -> np.ndarray:
     positions = np.arange(row.start, row.end)
     slots = block_table[positions // block_size] * block_size + positions % block_size
     return np.stack((token_array(row.sequence)[row.start : row.end], positions, slots))

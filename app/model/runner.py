@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -34,7 +35,10 @@ class ModelRunner:
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
         """Compute the batch's tokens and sample the next token of every row that reaches its end."""
-        logits = self.decoder.forward(build_forward_batch(batch, self.block_size, self.device))
+        forward_batch = build_forward_batch(batch, self.block_size, self.device)
+        began = perf_counter()
+        logits = self.decoder.forward(forward_batch)
+        forward_seconds = perf_counter() - began
         sequences = [row.sequence for row in batch.rows if row.samples]
         prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()
@@ -46,7 +50,7 @@ class ModelRunner:
             num_top = [sequences[i].params.logprobs or 0 for i in reported]
             chosen = token_ids[reported].clamp(min=0)
             logprobs = dict(zip(reported, gather_logprobs(model_logits, chosen, num_top), strict=True))
-        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs)
+        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs, forward_seconds)
 
 
 def _prompt_logprobs(batch: ScheduledBatch, logits: torch.Tensor) -> dict[int, list[TokenLogprobs]]:

@@ -55,6 +55,7 @@ class ScheduledBatch:
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
     """`token_ids[i]` and `logprobs[i]` belong to the i-th row that samples; prompt logprobs to sequences by id.
+    `forward_seconds` is the host's time in the model itself, without preparing its inputs and sampling.
 
     `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled.
     """
@@ -62,3 +63,4 @@ class ModelOutput:
     token_ids: list[int]
     logprobs: dict[int, TokenLogprobs] = field(default_factory=dict)
     prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
+    forward_seconds: float = 0.0

@@ -19,7 +19,7 @@ def test_continuous_batching_prints_its_table(capsys: pytest.CaptureFixture[str]
         "host:",
         "output tokens/s",
         "mean TTFT",
-        "outside execute",
+        "outside forward",
         "3 at once over one",
     ):
         assert expected in printed

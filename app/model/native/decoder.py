@@ -68,9 +68,6 @@ class NativeDecoder:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         num_tokens, num_logits = len(batch.input_ids), len(batch.logits_indices)
-        tables = np.zeros((len(batch.block_tables), max(map(len, batch.block_tables))), dtype=np.int64)
-        for row, table in zip(tables, batch.block_tables, strict=True):
-            row[: len(table)] = table
         cu_seqlens = np.array(batch.cu_seqlens_q, dtype=np.int64)
         scores_stride = -(-self._max_model_len // LANES) * LANES
         logits = torch.empty(num_logits, self._model.head.columns)
@@ -78,12 +75,12 @@ class NativeDecoder:
             num_tokens=num_tokens,
             num_rows=len(batch.block_tables),
             num_logits=num_logits,
-            tables_stride=tables.shape[1],
+            tables_stride=batch.block_tables.shape[1],
             input_ids=batch.input_ids.data_ptr(),
             positions=batch.positions.data_ptr(),
             slots=batch.slot_mapping.data_ptr(),
             cu_seqlens=cu_seqlens.ctypes.data,
-            tables=tables.ctypes.data,
+            tables=batch.block_tables.ctypes.data,
             logits_indices=batch.logits_indices.data_ptr(),
             scores=self._buffer("scores", self._model.num_threads * TILE_QUERIES * scores_stride, torch.float32),
             scores_stride=scores_stride,
