@@ -17,7 +17,7 @@ class ForwardBatch:
     """All tokens of a step laid end to end, sequences of one token first.
 
     `input_ids`, `positions`, `slot_mapping`: `[num_tokens]`. Row i covers tokens `cu_seqlens_q[i]` to
-    `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, an int64 row padded
+    `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, int64 and padded
     with zeros.
     `logits_indices`: the tokens whose logits are wanted, those to sample from first, prompt logprobs after.
     """
