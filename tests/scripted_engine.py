@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from app.api.app import create_app
 from app.api.server import Server
 from app.api.service import Limits, Service
-from app.engine.client import EngineHealth, EngineState
+from app.engine.health import EngineHealth, EngineState
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.service import Limits
-from app.engine.client import Overloaded
+from app.engine.health import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import EOS, ScriptedEngine, data_of, ids, make_app, small, started
 

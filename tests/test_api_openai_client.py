@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from app.engine.client import Overloaded, Unavailable
+from app.engine.health import Overloaded, Unavailable
 from tests.scripted_engine import EOS, MODEL, ScriptedEngine, ids, listening, make_app
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]

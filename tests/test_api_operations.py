@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.client import EngineState, Unavailable
+from app.engine.health import EngineState, Unavailable
 from app.metrics import Metrics
 from app.text.tokenizer import Tokenizer
 from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, byte_tokenizer, ids, make_app, started

@@ -8,7 +8,7 @@ import pytest
 
 from app.bench.client import Client
 from app.bench.outcome import BenchError, Outcome
-from app.engine.client import Overloaded
+from app.engine.health import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 from tests.test_bench_client import (

@@ -6,7 +6,7 @@ import pytest
 
 from app.bench.interference import Settling, find_gaps, longest_gap
 from app.bench.report import report
-from app.engine.client import Overloaded
+from app.engine.health import Overloaded
 from tests.test_bench_session import against, engine, facts_of
 from tests.test_bench_statistics import answered, run_of
 

@@ -21,7 +21,7 @@ from app.bench.session import measure, settings_of
 from app.bench.target import Target
 from app.bench.workload import Lengths, PlannedRequest, closed_loop
 from app.cli import build_parser
-from app.engine.client import Overloaded
+from app.engine.health import Overloaded
 from tests.scripted_engine import MODEL, ScriptedEngine, listening, make_app
 
 SHORT = ["--prompt-tokens", "8", "--output-tokens", "4", "--seed", "7", "--quiet"]

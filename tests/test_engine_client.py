@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from app.config import Config
-from app.engine.client import EngineClient, EngineState, Overloaded, Unavailable
+from app.engine.client import EngineClient
+from app.engine.health import EngineState, Overloaded, Unavailable
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import FinishReason, SamplingParams, StepOutput
 from tests.models import generate_alone, greedy

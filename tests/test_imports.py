@@ -162,7 +162,8 @@ def test_only_the_start_of_the_engine_knows_the_model() -> None:
 
 def test_the_api_reaches_the_engine_through_its_client() -> None:
     known = ours(what_is_imported_by("app.api"))
-    assert {name for name in known if within(name, "app.engine")} <= {"app.engine.client", "app.engine.stream"}
+    doors = {"app.engine.client", "app.engine.health", "app.engine.stream"}
+    assert {name for name in known if within(name, "app.engine")} <= doors
     assert {name for name in known if within(name, "app.scheduler", "app.model")} == set()
 
 
@@ -176,7 +177,8 @@ def test_http_is_known_to_the_api_only() -> None:
 
 
 def test_the_configuration_is_known_where_things_are_put_together_only() -> None:
-    allowed = {"app.cli", "app.api.run", "app.engine.client", "app.engine.process", "app.engine.startup"}
+    engine = {"app.engine.client", "app.engine.child", "app.engine.process", "app.engine.startup"}
+    allowed = {"app.cli", "app.api.run"} | engine
     assert who_imports("app.config") - allowed == set()
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from app.engine.client import Overloaded, Unavailable
+from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate
 

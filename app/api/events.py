@@ -37,7 +37,7 @@ async def events(generation: Generation, reply: Reply, include_usage: bool) -> A
                     yield "".join(f'{head}"choices":[{encode(chunk)}{tail}' for chunk in chunks).encode()
         if include_usage:
             yield f'{head}"choices":[],"usage":{encode(generation.usage())}}}\n\n'.encode()
-    except Exception as error:
+    except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
         answer = as_api_error(error)
         if answer.status == 500:
             log.error("A stream broke off", exc_info=error)

@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from app.api.errors import ApiError, invalid
-from app.engine.client import EngineHealth, EngineState, Unavailable
+from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, SamplingParams
 from app.metrics import Metrics
@@ -117,7 +117,7 @@ class Service:
     async def _load(self) -> None:
         try:
             self.tokenizer = await asyncio.to_thread(self._load_tokenizer)
-        except Exception as error:
+        except Exception as error:  # tokenizers come from anywhere and fail in every way
             log.debug("The tokenizer cannot be loaded", exc_info=error)
             self._failure = f"The tokenizer cannot be loaded: {error}"
             self._on_failed(self._failure)

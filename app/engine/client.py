@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
-import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from enum import StrEnum
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from typing import Protocol
 
 from app.config import Config
-from app.engine.process import run_engine
+from app.engine.child import EngineProcess
+from app.engine.health import EngineHealth, EngineObserver, EngineState, Overloaded, Unavailable
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import (
     Abort,
+    Command,
     EngineFailed,
     EngineLoading,
     EngineReady,
@@ -36,64 +31,6 @@ logger = logging.getLogger("millrace.supervisor")
 LOADING_RETRY_AFTER = 2
 OVERLOADED_RETRY_AFTER = 1
 LONGEST_RESTART_DELAY = 30.0
-
-
-class EngineState(StrEnum):
-    LOADING = "loading"
-    READY = "ready"
-    RESTARTING = "restarting"
-    DRAINING = "draining"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class Overloaded(RuntimeError):
-    """The queue is full. `retry_after` is in seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class Unavailable(RuntimeError):
-    """The engine is loading, restarting, draining or failed. `retry_after` is in seconds."""
-
-    def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class EngineObserver(Protocol):
-    """Whoever measures. Called on the event loop, in the order things happen."""
-
-    def step_taken(self, output: StepOutput) -> None: ...
-
-    def sequence_scheduled(self, stream: TokenStream) -> None: ...
-
-    def first_token(self, stream: TokenStream) -> None: ...
-
-    def token_gap(self, seconds: float) -> None:
-        """Time between two consecutive output tokens of one sequence."""
-
-    def sequence_finished(self, stream: TokenStream) -> None:
-        """Called once per stream, whatever its end; `stream.finish_reason` and `stream.times` tell."""
-
-    def engine_restarted(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineHealth:
-    """`last_step_age` is in seconds, None before the first step."""
-
-    state: EngineState
-    reason: str
-    phase: str
-    progress: float
-    num_running: int
-    num_waiting: int
-    num_restarts: int
-    last_step_age: float | None
-    step_overdue: bool
 
 
 class EngineClient:
@@ -117,8 +54,7 @@ class EngineClient:
         self._num_failed_starts = 0
         self._last_step: StepOutput | None = None
         self._last_activity = time.monotonic()
-        self._process: SpawnProcess | None = None
-        self._commands: Connection | None = None
+        self._process: EngineProcess | None = None
         self._restart: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -160,7 +96,7 @@ class EngineClient:
         self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
-        if self._state is not EngineState.READY or self._commands is None:
+        if self._state is not EngineState.READY:
             reason = self._reason or self._loading.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
         limit = self._config.max_num_seqs + self._config.max_queue
@@ -172,7 +108,7 @@ class EngineClient:
         stream = TokenStream(self._num_created, len(prompt_token_ids), time.monotonic(), self._close)
         self._streams[stream.seq_id] = stream
         self._idle.clear()
-        self._send(Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt))
+        self._submit(Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt))
         return stream
 
     async def drain(self, seconds: float) -> None:
@@ -191,30 +127,11 @@ class EngineClient:
         self._state = EngineState.STOPPED
         if self._restart is not None:
             self._restart.cancel()
-        if self._process is not None and self._commands is not None:
-            self._commands.close()
-            await asyncio.to_thread(self._process.join, 5)
-            if self._process.exitcode is None:
-                self._process.kill()
-                await asyncio.to_thread(self._process.join)
+        if self._process is not None:
+            await asyncio.to_thread(self._process.end)
 
     def _spawn(self) -> None:
-        """Start a process and a thread that brings its events to this loop, ending with the pipe."""
-        context = multiprocessing.get_context("spawn")
-        command_reader, self._commands = context.Pipe(duplex=False)
-        events, event_writer = context.Pipe(duplex=False)
-        process = context.Process(
-            target=run_engine, args=(self._config, command_reader, event_writer), name="millrace-engine", daemon=True
-        )
-        process.start()
-        # The parent's copies of the child's ends would keep the pipes open after the child's death.
-        command_reader.close()
-        event_writer.close()
-        self._process = process
-        loop = asyncio.get_running_loop()
-        threading.Thread(
-            target=_forward_events, args=(events, loop, self._receive, self._lost), name="engine-events", daemon=True
-        ).start()
+        self._process = EngineProcess(self._config, self._receive, self._lost)
 
     def _receive(self, event: Event) -> None:
         match event:
@@ -259,7 +176,7 @@ class EngineClient:
         """A reader has had enough of an unfinished stream."""
         if stream.seq_id in self._streams:
             self._forget(stream)
-            self._send(Abort((stream.seq_id,)))
+            self._submit(Abort((stream.seq_id,)))
 
     def _forget(self, stream: TokenStream) -> None:
         del self._streams[stream.seq_id]
@@ -268,22 +185,20 @@ class EngineClient:
         if not self._streams:
             self._idle.set()
 
-    def _send(self, command: Generate | Abort) -> None:
-        assert self._commands is not None
-        # A broken pipe is the death of the process, which `_lost` deals with for all streams at once.
-        with contextlib.suppress(BrokenPipeError):
-            self._commands.send(command)
+    def _submit(self, command: Command) -> None:
+        assert self._process is not None, "nothing is submitted before the start"
+        self._process.send(command)
 
     def _lost(self) -> None:
         """The process has ended, whether it was told to or not."""
         if self._state is EngineState.STOPPED or self._process is None:
             return
-        self._process.join()
+        exit_code = self._process.wait()
         if self._state is EngineState.FAILED:
             logger.error("%s", self._reason)
             self._on_failed(self._reason)
             return
-        self._reason = f"the engine process ended with code {self._process.exitcode}"
+        self._reason = f"the engine process ended with code {exit_code}"
         logger.error("%s; starting it again", self._reason)
         error = EngineDied(f"{self._reason} while this request was running; it may be sent again")
         for stream in list(self._streams.values()):
@@ -302,17 +217,3 @@ class EngineClient:
             await asyncio.sleep(min(2.0 ** (self._num_failed_starts - 2), LONGEST_RESTART_DELAY))
         self._loading = EngineLoading("starting the process", 0.0)
         self._spawn()
-
-
-def _forward_events(
-    events: Connection, loop: asyncio.AbstractEventLoop, receive: Callable[[Event], None], lost: Callable[[], None]
-) -> None:
-    """Runs in a thread: every event of one process onto the loop, and its end."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-        try:
-            while True:
-                loop.call_soon_threadsafe(receive, events.recv())
-        except (EOFError, OSError):
-            loop.call_soon_threadsafe(lost)
-        finally:
-            events.close()

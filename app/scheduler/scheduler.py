@@ -116,21 +116,18 @@ class Scheduler:
     def _schedule_running(self, rows: dict[int, ScheduledRow]) -> int:
         """Fill `rows` from the running sequences; returns how many had to be preempted.
 
-        Those owed a single token come first, so that no long prompt starves a decode; among equals, the oldest.
+        Those owed a single token come first, so that no long prompt starves a decode; among equals, the oldest. Only
+        these can lack a block, since admission takes all that a prompt needs, and the last in order gives way: whoever
+        is preempted has not been given a row yet.
         """
         budget = self.max_num_batched_tokens
         num_preempted = 0
         for sequence in sorted(self.running, key=lambda s: (s.num_owed_tokens > 1, s.order)):
-            if sequence.status is not SequenceStatus.RUNNING:
-                continue
             end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, budget)
             num_new_blocks = max(0, self._num_blocks_for(end) - len(sequence.block_table))
             while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
-                victim = max(self.running, key=lambda s: s.order)
-                self._preempt(victim)
+                self._preempt(max(self.running, key=lambda s: s.order))
                 num_preempted += 1
-                if victim.seq_id in rows:
-                    budget += rows.pop(victim.seq_id).num_tokens
             if sequence.status is SequenceStatus.RUNNING and end > sequence.num_computed_tokens:
                 sequence.block_table.extend(self.pool.allocate(num_new_blocks))
                 rows[sequence.seq_id] = ScheduledRow(sequence, sequence.num_computed_tokens, end)
@@ -163,7 +160,7 @@ class Scheduler:
             budget -= row.num_tokens
             if sequence.num_cached_tokens is None:
                 sequence.num_cached_tokens = admitted[sequence.seq_id] = row.start
-                num_queried += sequence.num_tokens
+                num_queried += sequence.num_tokens if sequence.params.prompt_logprobs is None else 0
         return admitted, num_queried
 
     def _may_pass(self, passed: list[Sequence]) -> bool:

@@ -1,0 +1,73 @@
+"""The engine process and its pipes, as the API process holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from app.config import Config
+from app.engine.process import run_engine
+from app.messages import Command, Event
+
+PATIENCE = 5.0
+"""Seconds that the process has to leave once its pipe is closed."""
+
+
+class EngineProcess:
+    """A running engine process. Its events arrive on the event loop that made it, and so does the news of its end."""
+
+    def __init__(self, config: Config, receive: Callable[[Event], None], lost: Callable[[], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        command_reader, self._commands = context.Pipe(duplex=False)
+        events, event_writer = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=run_engine, args=(config, command_reader, event_writer), name="millrace-engine", daemon=True
+        )
+        self._process.start()
+        # The parent's copies of the child's ends would keep the pipes open after the child's death.
+        command_reader.close()
+        event_writer.close()
+        loop = asyncio.get_running_loop()
+        threading.Thread(
+            target=_forward_events, args=(events, loop, receive, lost), name="engine-events", daemon=True
+        ).start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def send(self, command: Command) -> None:
+        """Never waits for a step. A broken pipe is the end of the process, of which `lost` tells."""
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.send(command)
+
+    def wait(self) -> int | None:
+        """The exit code of a process whose pipe has ended."""
+        self._process.join()
+        return self._process.exitcode
+
+    def end(self) -> None:
+        """Close the pipe, which the process takes as its end; kill it if it does not."""
+        self._commands.close()
+        self._process.join(PATIENCE)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+
+
+def _forward_events(
+    events: Connection, loop: asyncio.AbstractEventLoop, receive: Callable[[Event], None], lost: Callable[[], None]
+) -> None:
+    """Runs in a thread: every event of one process onto the loop, and its end."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+        try:
+            while True:
+                loop.call_soon_threadsafe(receive, events.recv())
+        except (EOFError, OSError):
+            loop.call_soon_threadsafe(lost)
+        finally:
+            events.close()
