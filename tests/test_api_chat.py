@@ -63,7 +63,7 @@ async def test_a_stream_begins_with_the_role_and_ends_with_an_empty_delta() -> N
 
 
 async def test_every_choice_of_a_stream_begins_with_its_own_role() -> None:
-    events = await post(ScriptedEngine(ids("ab")), stream=True, n=2)
+    events = await post(ScriptedEngine([*ids("ab"), EOS]), stream=True, n=2)
     for index in (0, 1):
         deltas = [event["choices"][0] for event in events[:-1] if event["choices"][0]["index"] == index]
         assert deltas[0]["delta"]["role"] == "assistant"

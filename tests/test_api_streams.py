@@ -91,11 +91,22 @@ async def test_a_lagging_reader_gets_in_one_chunk_what_it_missed() -> None:
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM | {"logprobs": 0})
-        engine.write("all of it")
+        engine.write("all of it, at once")
         engine.end()
         content, _, _ = await rest(exchange)
-        assert content["choices"][0]["text"] == "all of it"
-        assert len(content["choices"][0]["logprobs"]["tokens"]) == 9
+        assert content["choices"][0]["text"] == "all of it, at once"
+        assert len(content["choices"][0]["logprobs"]["tokens"]) == 18
+
+
+async def test_a_reader_that_comes_a_little_late_gets_an_event_for_each_token() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app):
+        exchange = await begun(app, engine, STREAM)
+        engine.write("word")
+        engine.end()
+        *content, _, _ = await rest(exchange)
+        assert [chunk["choices"][0]["text"] for chunk in content] == ["w", "o", "r", "d"]
 
 
 async def test_no_cache_and_no_proxy_may_keep_a_stream() -> None:
@@ -186,7 +197,7 @@ async def test_a_dying_engine_ends_a_stream_with_an_error_and_done(num_choices: 
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM | {"n": num_choices})
-        engine.write("some")
+        engine.write("s")
         await exchange.event()
         engine.die()
         error, done = await rest(exchange)
@@ -245,8 +256,8 @@ async def test_what_is_sent_is_one_event_a_line_whatever_the_text() -> None:
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM)
-        engine.write("a\r\n\n\u2028b")
+        engine.write("a\r\n\n\u2028b" + 10 * "c")
         raw = await exchange.event()
         assert raw.count("\n") == 2
-        assert json.loads(raw.removeprefix("data: "))["choices"][0]["text"] == "a\r\n\n\u2028b"
+        assert json.loads(raw.removeprefix("data: "))["choices"][0]["text"] == "a\r\n\n\u2028b" + 10 * "c"
         await exchange.leave()

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 
 from app.messages import FinishReason, TokenLogprobs
 
+MOST_TOKENS_BEHIND = 16
+"""A reader that is no further behind than this still gets one token at a time."""
+
 
 @dataclass(slots=True)
 class TokenDelta:
-    """Everything that arrived since the last read. `logprobs` runs beside `token_ids` where it was asked for."""
+    """What a reader gets at once. `logprobs` runs beside `token_ids` where it was asked for."""
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -36,8 +39,9 @@ class SequenceTimes:
 class TokenStream:
     """An async iterator of `TokenDelta`, written by the engine client and read by one request.
 
-    A reader that lags gets what it missed in one delta, so a stream never holds more than one. Iteration ends after
-    the delta that carries a finish reason, and raises `EngineDied` if the engine is lost before that.
+    A reader gets its tokens one by one, also those that came before it was there; one that lags by more than
+    `MOST_TOKENS_BEHIND` gets all that it missed in one delta. Iteration ends after the delta that carries a finish
+    reason, and raises `EngineDied` if the engine is lost before that.
     """
 
     def __init__(
@@ -66,11 +70,19 @@ class TokenStream:
         self._wake.clear()
         if self._error is not None and not self._pending.token_ids:
             raise self._error
-        delta, self._pending = self._pending, TokenDelta()
-        if self._error is not None:
+        delta, self._pending = self._split(self._pending)
+        if self._pending.token_ids or self._error is not None:
             self._wake.set()
         self._exhausted = delta.finish_reason is not None
         return delta
+
+    @staticmethod
+    def _split(pending: TokenDelta) -> tuple[TokenDelta, TokenDelta]:
+        """What the reader gets now, and what it gets later."""
+        if not 1 < len(pending.token_ids) <= MOST_TOKENS_BEHIND:
+            return pending, TokenDelta()
+        first = TokenDelta(pending.token_ids[:1], pending.logprobs[:1])
+        return first, TokenDelta(pending.token_ids[1:], pending.logprobs[1:], pending.finish_reason)
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
         """Append a token that arrived at `now`, in seconds of the monotonic clock."""
