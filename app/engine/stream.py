@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from app.messages import FinishReason, TokenLogprobs
 
-MOST_TOKENS_BEHIND = 16
+MOST_TOKENS_BEHIND = 64
 """A reader that is no further behind than this still gets one token at a time."""
 
 
