@@ -37,11 +37,11 @@ def parse_bytes(value: object) -> object:
         return value
     if value == "auto":
         return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*", value, re.IGNORECASE)
     if match is None:
         raise ValueError("write a size like 2GiB, 512MB or a number of bytes, or auto")
     number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index((unit or " ").lower()))
 
 
 def parse_auto(value: object) -> object:

@@ -151,10 +151,11 @@ class ScriptedEngine:
             submission.stream.fail(EngineDied("the engine process ended"))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something that was submitted or closed makes `condition` true."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+        """Wait until something that was submitted or closed makes `condition` true; fail if it never does."""
+        async with asyncio.timeout(30):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
     def _close(self, stream: TokenStream) -> None:
         self.closed.append(stream)

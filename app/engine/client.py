@@ -199,13 +199,14 @@ class EngineClient:
             self._on_failed(self._reason)
             return
         self._reason = f"the engine process ended with code {exit_code}"
-        logger.error("%s; starting it again", self._reason)
+        logger.error("%s", self._reason)
         error = EngineDied(f"{self._reason} while this request was running; it may be sent again")
         for stream in list(self._streams.values()):
             stream.fail(error)
             self._forget(stream)
         self._last_step = None
         if self._state is not EngineState.DRAINING:
+            logger.warning("starting the engine process again")
             self._state = EngineState.RESTARTING
             self._restart = asyncio.get_running_loop().create_task(self._start_again())
 

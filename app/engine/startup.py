@@ -98,7 +98,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     scheduler = Scheduler(BlockPool(num_blocks), config.block_size, config.max_num_seqs, config.max_num_batched_tokens)
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")
-    warm_up(core, model.config.vocab_size)
+    warm_up(core, model.config.vocab_size, max_model_len)
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()
@@ -143,10 +143,14 @@ def describe(ready: EngineReady) -> str:
     )
 
 
-def warm_up(core: EngineCore, vocab_size: int) -> None:
-    """Run a short prompt and one decode step, so that the first request does not pay for lazy initialisation."""
-    prompt = [token_id % vocab_size for token_id in range(core.scheduler.block_size - 2)]
-    core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=2, seed=0, temperature=1.0)))
+def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
+    """Run a short prompt and one decode step, so that the first request does not pay for lazy initialisation.
+
+    Positions stay below `max_model_len`: nothing is made for those beyond.
+    """
+    length = max(1, min(core.scheduler.block_size - 2, max_model_len - 1))
+    prompt = [token_id % vocab_size for token_id in range(length)]
+    core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
     while core.scheduler.has_work:
         core.step()
 
