@@ -75,6 +75,9 @@ class Config(BaseSettings):
     backend: Literal["auto", "native", "sdpa"] = Field(
         description="native: compiled kernels for Llama-like models on CPUs; sdpa: torch operators; auto picks"
     )
+    quantization: Literal["none", "int8", "int4"] = Field(
+        description="precision of the weights in memory; needs the native backend"
+    )
     threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
         description="CPU threads of the engine; auto is one per core"
     )

@@ -128,6 +128,7 @@ class EngineReady:
     device: str
     dtype: str
     backend: str
+    quantization: str
     num_threads: int
     num_parameters: int
     model_bytes: int

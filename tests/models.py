@@ -15,7 +15,8 @@ from app.model import attention
 from app.model.kv_cache import KVCache
 from app.model.loader import trace_layers
 from app.model.modules import ModuleDecoder
-from app.model.native.decoder import make_native_decoder
+from app.model.native.decoder import NativeDecoder
+from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
 
 VOCAB_SIZE = 128
@@ -112,23 +113,30 @@ def reference_model(architecture: str) -> PreTrainedModel:
     return model
 
 
-def make_runner(architecture: str, num_blocks: int, block_size: int, native: bool = False) -> ModelRunner:
+def make_runner(
+    architecture: str,
+    num_blocks: int,
+    block_size: int,
+    native: bool = False,
+    dtype: torch.dtype = torch.float32,
+    quantization: str = "none",
+) -> ModelRunner:
     """The same weights on one of the backends, with a fresh cache full of garbage."""
     attention.register()
     reference = reference_model(architecture)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(
-        copy.deepcopy(ARCHITECTURES[architecture]()), dtype=torch.float32, attn_implementation=attention.NAME
+        copy.deepcopy(ARCHITECTURES[architecture]()), dtype=dtype, attn_implementation=attention.NAME
     ).eval()
     model.load_state_dict(reference.state_dict())
     layers = trace_layers(reference.config)
-    cache = KVCache(layers, num_blocks, block_size, torch.float32, torch.device("cpu"))
-    generator = torch.Generator().manual_seed(1)
+    cache = KVCache(layers, num_blocks, block_size, dtype, torch.device("cpu"))
     for blocks in (*cache.keys, *cache.values):
-        blocks.normal_(0, 100, generator=generator)
-    decoder: Decoder | None = ModuleDecoder(model, cache)
+        blocks.fill_(torch.nan if native else 1000)
+    decoder: Decoder = ModuleDecoder(model, cache)
     if native:
-        decoder = make_native_decoder(model, layers, cache, model.config.max_position_embeddings)
-    assert decoder is not None, "no compiler, or not a model for the native backend"
+        library = load_library(dtype, quantization)
+        assert library is not None, "no compiler"
+        decoder = NativeDecoder(library, model, cache, model.config.max_position_embeddings)
     return ModelRunner(decoder, block_size, torch.device("cpu"))
 
 

@@ -41,6 +41,7 @@ READY = EngineReady(
     device="cpu",
     dtype="float32",
     backend="sdpa",
+    quantization="none",
     num_threads=1,
     num_parameters=1,
     model_bytes=4,

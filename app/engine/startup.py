@@ -11,16 +11,15 @@ from time import perf_counter
 
 import torch
 import transformers
-from transformers import PreTrainedModel
 
 from app.config import Config
 from app.engine.core import EngineCore
 from app.messages import EngineLoading, EngineReady, SamplingParams
-from app.model.kv_cache import KVCache, LayerShape
-from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
+from app.model.kv_cache import KVCache
+from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
 from app.model.memory import CacheTooSmall, available_bytes, plan_cache
 from app.model.modules import ModuleDecoder
-from app.model.native.decoder import applies, make_native_decoder
+from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
@@ -34,7 +33,13 @@ class CannotServe(ValueError):
     """The model or the configuration is at fault, and starting again would not help."""
 
 
-PROGRESS = {"reading the configuration": 0.1, "loading the weights": 0.2, "making the cache": 0.9, "warming up": 0.95}
+PROGRESS = {
+    "reading the configuration": 0.1,
+    "loading the weights": 0.2,
+    "making the cache": 0.6,
+    "packing the weights": 0.7,
+    "warming up": 0.95,
+}
 """How much of a start lies behind when a phase begins; importing torch comes before the first."""
 
 
@@ -75,11 +80,10 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     facts = inspect_model(config.model_path, config.revision)
-    native = config.backend != "sdpa" and applies(facts.config, facts.layers, config.block_size, device)
-    keeps_bfloat16 = native and load_library(torch.bfloat16) is not None
-    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16)
+    dtype, library = choose_backend(config, facts, device)
     phases.begin("loading the weights")
     model = load_model(config.model_path, config.revision, facts, dtype, device)
+    num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     phases.begin("making the cache")
     bytes_per_block = KVCache.bytes_per_block(facts.layers, config.block_size, dtype)
     num_blocks, max_model_len = plan_cache(
@@ -93,27 +97,32 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         shared_with_others=device.type != "cuda",
     )
     cache = KVCache(facts.layers, num_blocks, config.block_size, dtype, device)
-    decoder = make_decoder(config.backend, model, facts.layers, cache, max_model_len)
+    phases.begin("packing the weights")
+    decoder: Decoder = (
+        ModuleDecoder(model, cache) if library is None else NativeDecoder(library, model, cache, max_model_len)
+    )
+    del model
     runner = ModelRunner(decoder, config.block_size, device)
     scheduler = Scheduler(BlockPool(num_blocks), config.block_size, config.max_num_seqs, config.max_num_batched_tokens)
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")
-    warm_up(core, model.config.vocab_size, max_model_len)
+    warm_up(core, vocab_size, max_model_len)
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()
     phases.end()
     ready = EngineReady(
         max_model_len=max_model_len,
-        vocab_size=model.config.vocab_size,
+        vocab_size=vocab_size,
         block_size=config.block_size,
         num_blocks=num_blocks,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         backend=decoder.name,
+        quantization=config.quantization,
         num_threads=torch.get_num_threads(),
-        num_parameters=model.num_parameters(),
-        model_bytes=sum(parameter.nbytes for parameter in model.parameters()),
+        num_parameters=num_parameters,
+        model_bytes=decoder.weight_bytes,
         kv_cache_bytes=num_blocks * bytes_per_block,
         phases=phases.seconds,
     )
@@ -121,21 +130,28 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     return core, ready
 
 
-def make_decoder(
-    backend: str, model: PreTrainedModel, layers: list[LayerShape], cache: KVCache, max_model_len: int
-) -> Decoder:
-    """`auto` is the compiled kernels where they apply, and transformers' modules elsewhere. Raises CannotServe."""
-    native = None if backend == "sdpa" else make_native_decoder(model, layers, cache, max_model_len)
-    if native is None and backend == "native":
-        raise CannotServe("the native backend does not apply to this model, device or machine; use --backend auto")
-    return native or ModuleDecoder(model, cache)
+def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
+    """The dtype of weights and cache, and the compiled kernels, or None for torch's operators. Raises CannotServe."""
+    applicable = config.backend != "sdpa" and applies(facts.config, facts.layers, config.block_size, device)
+    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=applicable)
+    library = load_library(dtype, config.quantization) if applicable else None
+    if library is not None:
+        return dtype, library
+    if config.backend == "native" or config.quantization != "none":
+        asked = "--backend native" if config.backend == "native" else f"--quantization {config.quantization}"
+        raise CannotServe(
+            f"{asked}: the compiled kernels do not apply to this model, dtype, device or machine; "
+            "use --backend auto --quantization none"
+        )
+    return choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False), None
 
 
 def describe(ready: EngineReady) -> str:
     """What the operator should know of memory, and the flag that changes it."""
     return (
-        f"model {ready.model_bytes / 2**20:,.1f} MiB ({ready.num_parameters / 1e6:,.1f}M parameters, {ready.dtype}) on "
-        f"{ready.device}, {ready.backend} backend"
+        f"model {ready.model_bytes / 2**20:,.1f} MiB ({ready.num_parameters / 1e6:,.1f}M parameters, {ready.dtype}"
+        + (f", weights in {ready.quantization}" if ready.quantization != "none" else "")
+        + f") on {ready.device}, {ready.backend} backend"
         + (f" on {ready.num_threads} threads" if ready.device == "cpu" else "")
         + f"; KV cache {ready.kv_cache_bytes / 2**20:,.1f} MiB holds {ready.num_cache_tokens:,} tokens, "
         f"{ready.num_cache_tokens / ready.max_model_len:,.1f} sequences of {ready.max_model_len:,} "

@@ -20,6 +20,10 @@ class ModuleDecoder:
         self._cache = cache
         self._workspace = Workspace()
 
+    @property
+    def weight_bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self._model.parameters())
+
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         logits: torch.Tensor = self._model(

@@ -17,9 +17,15 @@ from app.scheduler.batch import ModelOutput, ScheduledBatch
 
 
 class Decoder(Protocol):
-    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`."""
+    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`.
+
+    `weight_bytes` is what its weights take in memory, as they are read.
+    """
 
     name: str
+
+    @property
+    def weight_bytes(self) -> int: ...
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
 

@@ -7,6 +7,8 @@ Here a step is one call: weights are packed in the order they are read, and the 
 from __future__ import annotations
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,6 @@ from transformers import LlamaConfig, MistralConfig, PretrainedConfig, PreTraine
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.native import structs
-from app.model.native.library import load_library
 
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 LANES = 16
@@ -43,27 +44,39 @@ def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int,
 
 
 class NativeDecoder:
-    """Owns the packed weights and the buffers of a step; of the model it was made from it needs nothing more."""
+    """Owns the packed weights and the buffers of a step. It takes the layers out of the model that it is made from, one
+    by one, so that no two copies of all weights are in memory at any time."""
 
     name = "native"
 
     def __init__(self, library: ctypes.CDLL, model: PreTrainedModel, cache: KVCache, max_model_len: int) -> None:
         self._library = library
-        self._kept: list[torch.Tensor] = [*cache.keys, *cache.values]
+        self._weights: list[torch.Tensor] = []
+        self._cache = cache
         self._buffers: dict[str, torch.Tensor] = {}
         self._vocab_size: int = model.config.vocab_size
         self._max_model_len = max_model_len
-        self._model = self._pack_model(model, cache)
+        self._model = self._pack_model(model)
         self._decoder = ctypes.c_void_p(library.create(ctypes.byref(self._model)))
         if not self._decoder:
             raise MemoryError("the decoder's threads cannot be started")
+        layer = self._model.layers[0]
         self._widths = {
             "residual": self._model.hidden,
             "normed": self._model.hidden,
-            "qkv": self._model.layers[0].qkv.columns,
+            "qkv": layer.qkv.columns,
             "attended": self._model.num_heads * self._model.head_size,
             "activated": self._model.intermediate,
         }
+        of_layers = (layer.qkv, layer.output, layer.gate_up, layer.down)
+        self._operand_row_bytes = max(
+            *(library.operand_row_bytes(ctypes.byref(matrix), False) for matrix in of_layers),
+            library.operand_row_bytes(ctypes.byref(self._model.head), True),
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(weight.nbytes for weight in self._weights)
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
@@ -82,6 +95,7 @@ class NativeDecoder:
             cu_seqlens=cu_seqlens.ctypes.data,
             tables=batch.block_tables.ctypes.data,
             logits_indices=batch.logits_indices.data_ptr(),
+            operand=self._buffer("operand", num_tokens * self._operand_row_bytes, torch.uint8),
             scores=self._buffer("scores", self._model.num_threads * TILE_QUERIES * scores_stride, torch.float32),
             scores_stride=scores_stride,
             tiles=self._buffer("tiles", 2 * num_tokens, torch.int32),
@@ -98,12 +112,15 @@ class NativeDecoder:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype)
         return buffer.data_ptr()
 
-    def _pack_model(self, model: Any, cache: KVCache) -> structs.Model:
+    def _pack_model(self, model: Any) -> structs.Model:
         config, decoder = model.config, model.model
         positions = torch.arange(self._max_model_len)[None]
         cosines, sines = decoder.rotary_emb(torch.zeros(1), positions)
-        layers = [self._pack_layer(*parts) for parts in zip(decoder.layers, cache.keys, cache.values, strict=True)]
         attention = decoder.layers[0].self_attn
+        tied = model.lm_head.weight is decoder.embed_tokens.weight
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            head = pool.submit(self._pack, model.lm_head.weight, model.lm_head.bias, is_head=True)
+            layers = list(pool.map(partial(self._take_layer, decoder.layers), range(len(decoder.layers))))
         return structs.Model(
             num_layers=len(layers),
             hidden=config.hidden_size,
@@ -111,19 +128,21 @@ class NativeDecoder:
             num_kv_heads=config.num_key_value_heads,
             head_size=attention.head_dim,
             intermediate=config.intermediate_size,
-            block_size=cache.block_size,
+            block_size=self._cache.block_size,
             num_threads=torch.get_num_threads(),
             epsilon=config.rms_norm_eps,
             scale=attention.scaling,
             layers=(structs.Layer * len(layers))(*layers),
-            embedding=self._keep(decoder.embed_tokens.weight),
+            embedding=None if tied else self._keep(decoder.embed_tokens.weight),
             final_norm=self._keep(decoder.norm.weight.float()),
             cosines=self._keep(cosines[0].float()),
             sines=self._keep(sines[0].float()),
-            head=self._pack(model.lm_head.weight, model.lm_head.bias),
+            head=head.result(),
         )
 
-    def _pack_layer(self, layer: Any, keys: torch.Tensor, values: torch.Tensor) -> structs.Layer:
+    def _take_layer(self, layers: nn.ModuleList, index: int) -> structs.Layer:
+        layer: Any = layers[index]
+        layers[index] = nn.Identity()
         attention, mlp = layer.self_attn, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         biases = [projection.bias for projection in projections if projection.bias is not None]
@@ -140,31 +159,35 @@ class NativeDecoder:
             post_norm=self._keep(layer.post_attention_layernorm.weight.float()),
             query_norm=self._keep_norm(getattr(attention, "q_norm", None)),
             key_norm=self._keep_norm(getattr(attention, "k_norm", None)),
-            keys=keys.data_ptr(),
-            values=values.data_ptr(),
+            keys=self._cache.keys[index].data_ptr(),
+            values=self._cache.values[index].data_ptr(),
             window=_window(attention),
         )
 
-    def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None) -> structs.Matrix:
-        """`[outputs, inputs]` as panels of 32 outputs, the last one padded with zeros."""
-        columns = -(-len(weight) // PANEL) * PANEL
-        padded = nn.functional.pad(weight, (0, 0, 0, columns - len(weight)))
-        packed = padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2)
-        padded_bias = None if bias is None else nn.functional.pad(bias.float(), (0, columns - len(bias)))
-        return structs.Matrix(
-            data=self._keep(packed),
+    def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None, is_head: bool = False) -> structs.Matrix:
+        """`[outputs, inputs]` weights in the order and the precision in which they will be read."""
+        outputs, inputs = weight.shape
+        columns = -(-outputs // PANEL) * PANEL
+        padded_bias = None if bias is None else nn.functional.pad(bias.float(), (0, columns - outputs))
+        matrix = structs.Matrix(
             bias=None if padded_bias is None else self._keep(padded_bias),
-            inputs=weight.shape[1],
+            inputs=self._library.packed_inputs(inputs, is_head),
             columns=columns,
         )
+        memory = torch.empty(self._library.packed_bytes(ctypes.byref(matrix), is_head), dtype=torch.uint8)
+        matrix.data = self._keep(memory)
+        weights = ctypes.c_void_p(weight.contiguous().data_ptr())
+        self._library.pack(ctypes.byref(matrix), weights, outputs, inputs, is_head)
+        return matrix
 
     def _keep_norm(self, norm: Any) -> int | None:
         return None if norm is None else self._keep(norm.weight.float())
 
     def _keep(self, tensor: torch.Tensor) -> int:
         """The address of a contiguous tensor that lives as long as this object."""
-        self._kept.append(tensor.detach().contiguous())
-        return self._kept[-1].data_ptr()
+        kept = tensor.detach().contiguous()
+        self._weights.append(kept)
+        return kept.data_ptr()
 
 
 def _window(attention: Any) -> int:
@@ -172,13 +195,3 @@ def _window(attention: Any) -> int:
     if isinstance(attention.config, MistralConfig):
         return attention.config.sliding_window or 0
     return getattr(attention, "sliding_window", None) or 0
-
-
-def make_native_decoder(
-    model: PreTrainedModel, layers: list[LayerShape], cache: KVCache, max_model_len: int
-) -> NativeDecoder | None:
-    """The decoder of this model on the compiled kernels, or None where they do not apply."""
-    if not applies(model.config, layers, cache.block_size, model.device):
-        return None
-    library = load_library(model.dtype)
-    return None if library is None else NativeDecoder(library, model, cache, max_model_len)

@@ -20,10 +20,11 @@ logger = logging.getLogger("millrace.engine")
 SOURCE = Path(__file__).with_name("decoder.c")
 FLAGS = ("-O3", "-march=native", "-pthread", "-fno-math-errno", "-shared", "-fPIC")
 DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
+QUANTIZED = {"none": (), "int8": ("-DQUANTIZATION=8",), "int4": ("-DQUANTIZATION=4",)}
 
 
 @cache
-def load_library(dtype: torch.dtype) -> ctypes.CDLL | None:
+def load_library(dtype: torch.dtype, quantization: str = "none") -> ctypes.CDLL | None:
     """The compiled kernels for weights of this dtype, or None, with the reason logged, where they cannot be made."""
     if dtype not in DEFINES:
         return None
@@ -32,18 +33,20 @@ def load_library(dtype: torch.dtype) -> ctypes.CDLL | None:
         logger.info("no C compiler: the model runs on torch's own operators, which decode more slowly")
         return None
     try:
-        library = ctypes.CDLL(str(_compiled(compiler, (*FLAGS, *DEFINES[dtype]))))
+        library = ctypes.CDLL(str(_compiled(compiler, (*FLAGS, *DEFINES[dtype], *QUANTIZED[quantization]))))
     except (OSError, subprocess.CalledProcessError) as error:
         details = getattr(error, "stderr", "") or error
         logger.warning("the CPU kernels cannot be compiled (the model runs on torch's own operators): %s", details)
         return None
     library.create.restype = ctypes.c_void_p
+    library.packed_bytes.restype = library.operand_row_bytes.restype = ctypes.c_int64
     return library
 
 
 def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
     """The shared library, from the cache if this source was compiled with these flags on this processor before."""
-    key = hashlib.sha256(repr((SOURCE.read_bytes(), compiler, flags, _processor())).encode()).hexdigest()[:16]
+    sources = [path.read_bytes() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h")))]
+    key = hashlib.sha256(repr((sources, compiler, flags, _processor())).encode()).hexdigest()[:16]
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
     library = directory / f"decoder-{key}.so"
     if not library.exists():

@@ -1,0 +1,124 @@
+/* Attention over the paged cache, each key and value read once and in place.
+ *
+ * A unit is 16 neighbouring tokens of a block; in lanes:
+ *   keys     [slots / 16][kv_heads][head_size / PER_LANE][16]: one vector is a lane's dimensions of 16 tokens
+ *   values   [slots / 16][kv_heads][16 / PER_LANE][head_size]: one vector is a lane's tokens in 16 dimensions
+ * Queries are lanes of their dimensions, and softmax weights lanes of their tokens, so that both halves of attention
+ * are the same product.
+ */
+#define TILE_QUERIES 8
+
+typedef struct {
+    element *keys, *values;
+    const int64_t *table; /* of the row the queries belong to */
+    int64_t first, last, end; /* units to look at, and the first position that nobody sees */
+    int block_size, num_kv_heads, kv_head, head_size;
+    int32_t window; /* 0: every token sees all before it */
+} Span;
+
+typedef struct {
+    const char *query[TILE_QUERIES];
+    float *out[TILE_QUERIES];
+    int64_t position[TILE_QUERIES];
+} Queries;
+
+/* Where the keys, and the values, of a unit begin. */
+INLINE int64_t unit_base(const Span *span, int64_t unit) {
+    const int per_block = span->block_size / LANES;
+    const int64_t place = span->table[unit / per_block] * per_block + unit % per_block;
+    return (place * span->num_kv_heads + span->kv_head) * LANES * span->head_size;
+}
+
+/* The unit after this one lies elsewhere in memory, where no hardware prefetcher looks. */
+INLINE const char *following(const Span *span, const element *cache, int64_t unit) {
+    return (const char *)(cache + unit_base(span, unit + 1 < span->last ? unit + 1 : unit));
+}
+
+/* Scores of the queries against every key they see, -infinity for the others; returns each query's largest. */
+INLINE void score(const int count, const Span *span, const Queries *queries, float *scores, int64_t stride,
+                  float *largest) {
+    const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vec most[TILE_QUERIES];
+    for (int q = 0; q < count; q++) most[q] = (vec){} - INFINITY;
+    for (int64_t unit = span->first; unit < span->last; unit++) {
+        const char *keys = (const char *)(span->keys + unit_base(span, unit));
+        const char *next = following(span, span->keys, unit);
+        vec sums[TILE_QUERIES];
+        for (int q = 0; q < count; q++) sums[q] = (vec){};
+        for (int64_t d = 0; d < span->head_size / PER_LANE; d++) {
+            __builtin_prefetch(next + d * 64);
+            const lanes key = load(keys + d * 64);
+            for (int q = 0; q < count; q++) sums[q] = dot(sums[q], key, spread(queries->query[q] + d * 4));
+        }
+        for (int q = 0; q < count; q++) {
+            const int end = (int)(queries->position[q] + 1 - unit * LANES), begin = span->window ? end - span->window : 0;
+            sums[q] = choose((lane >= begin) & (lane < end), sums[q], (vec){} - INFINITY);
+            *(vec *)(scores + q * stride + (unit - span->first) * LANES) = sums[q];
+            most[q] = choose(most[q] > sums[q], most[q], sums[q]);
+        }
+    }
+    for (int q = 0; q < count; q++) largest[q] = reduce_max(most[q]);
+}
+
+/* Scores become unnormalised weights, in lanes from the same address on; returns their sum. */
+INLINE float exponentiate(float *scores, int64_t count, float largest) {
+    vec total = {};
+    for (int64_t i = 0; i < count; i += LANES) {
+        const vec shifted = *(const vec *)(scores + i) - largest;
+        const vec weight = choose(shifted < -80.0f, (vec){}, exp_vec(shifted));
+        store_elements((element *)scores + i, weight);
+        total += weight;
+    }
+    return reduce_add(total);
+}
+
+/* `width` vectors of the output, from dimension `d` on: the values weighted and divided by the weights' total. What
+ * lies behind the last token may be anything, even not a number: it is not touched. */
+INLINE void weigh(const int count, const int width, int d, const Span *span, const Queries *queries,
+                  const float *weights, int64_t stride, const float *total) {
+    vec sums[TILE_QUERIES][4];
+    for (int q = 0; q < count; q++)
+        for (int w = 0; w < width; w++) sums[q][w] = (vec){};
+    const char *weight = (const char *)weights;
+    for (int64_t unit = span->first; unit < span->last; unit++) {
+        const char *values = (const char *)(span->values + unit_base(span, unit)) + d * 4;
+        const char *next = following(span, span->values, unit) + d * 4;
+        const int64_t left = span->end - unit * LANES;
+        const int tokens = left < LANES ? (int)left : LANES;
+        for (int i = 0; i < tokens; i += PER_LANE, weight += 4) {
+            lanes value[4];
+            for (int w = 0; w < width; w++) {
+                __builtin_prefetch(next + w * 64);
+                value[w] = load(values + w * 64);
+                if (i + 1 == tokens && PER_LANE == 2) value[w] &= 0xFFFF;
+            }
+            for (int q = 0; q < count; q++) {
+                const lanes x = spread(weight + q * stride * 4);
+                for (int w = 0; w < width; w++) sums[q][w] = dot(sums[q][w], value[w], x);
+            }
+            values += span->head_size * 4, next += span->head_size * 4;
+        }
+    }
+    for (int q = 0; q < count; q++)
+        for (int w = 0; w < width; w++) *(vec *)(queries->out[q] + d + w * LANES) = sums[q][w] / total[q];
+}
+
+/* Exact attention of a few queries that share their keys. `scores` has room for `stride` numbers a query. */
+INLINE void attend(const int count, const Span *span, const Queries *queries, float *scores, int64_t stride) {
+    float largest[TILE_QUERIES], total[TILE_QUERIES];
+    score(count, span, queries, scores, stride, largest);
+    for (int q = 0; q < count; q++)
+        total[q] = exponentiate(scores + q * stride, (span->last - span->first) * LANES, largest[q]);
+    const int width = count > 4 ? 2 : 4; /* accumulators: count times width, of 32 registers */
+    int d = 0;
+    for (; d + width * LANES <= span->head_size; d += width * LANES)
+        weigh(count, width, d, span, queries, scores, stride, total);
+    for (; d < span->head_size; d += LANES) weigh(count, 1, d, span, queries, scores, stride, total);
+}
+
+static void attend_any(int count, const Span *span, const Queries *queries, float *scores, int64_t stride) {
+    if (count == 1) attend(1, span, queries, scores, stride);
+    else if (count == 2) attend(2, span, queries, scores, stride);
+    else if (count <= 4) attend(4, span, queries, scores, stride);
+    else attend(8, span, queries, scores, stride);
+}
