@@ -74,7 +74,8 @@ class TokenLogprobs:
 class StepStats:
     """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds.
 
-    `forward_seconds` is the part of `execute_seconds` spent in the model itself.
+    `num_accepted_per_position[i]` is how many drafts had their first i + 1 tokens accepted. `forward_seconds` is the
+    part of `execute_seconds` spent in the model itself.
     """
 
     num_running: int
@@ -86,6 +87,9 @@ class StepStats:
     num_prefix_queried: int
     num_prefix_hits: int
     num_preempted: int
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_per_position: tuple[int, ...] = ()
     schedule_seconds: float = 0.0
     execute_seconds: float = 0.0
     update_seconds: float = 0.0

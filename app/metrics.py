@@ -50,6 +50,11 @@ class Metrics:
         self._prefix_hits.inc(stats.num_prefix_hits)
         self._preemptions.inc(stats.num_preempted)
         self._generation_tokens.inc(len(output.token_ids))
+        self._drafts.inc(stats.num_drafts)
+        self._draft_tokens.inc(stats.num_draft_tokens)
+        for position, num_accepted in enumerate(stats.num_accepted_per_position):
+            self._accepted_tokens.inc(num_accepted)
+            self._accepted_per_position.labels(str(position)).inc(num_accepted)
         if output.token_ids or stats.num_prefill_tokens:
             self._observe_step(stats)
 
@@ -109,6 +114,14 @@ class Metrics:
         self._prefix_hits = self._counter("prefix_cache_hits", "Prompt tokens found in the prefix cache.")
         self._preemptions = self._counter("num_preemptions", "Times a running sequence gave its blocks back.")
         self._generation_tokens = self._counter("generation_tokens", "Output tokens made by the engine.")
+        self._drafts = self._counter("spec_decode_num_drafts", "Times that tokens were guessed for a sequence.")
+        self._draft_tokens = self._counter("spec_decode_num_draft_tokens", "Tokens guessed.")
+        self._accepted_tokens = self._counter("spec_decode_num_accepted_tokens", "Guessed tokens that were right.")
+        self._accepted_per_position = self._counter(
+            "spec_decode_num_accepted_tokens_per_pos",
+            "Guessed tokens that were right, by place.",
+            "position",
+        )
         self._restarts = self._counter("engine_restarts", "Times the engine process was started again.")
         steps = self._histogram("step_seconds", "Time of one step, by what it was spent on.", STEP_SECONDS, "verb")
         self._schedule_seconds, self._execute_seconds, self._update_seconds = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,14 +18,21 @@ from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence, SequenceStatus
 
 VOCAB_SIZE = 50
+Language = Callable[[Seq[int]], int]
+"""What a scripted model says after given tokens, whatever else is in the batch."""
+
 BROKEN_TOKEN = VOCAB_SIZE
 """A prompt token after which the fake cache's numbers are not finite."""
 
 
 def make_scheduler(
-    num_blocks: int = 100, block_size: int = 4, max_num_seqs: int = 16, max_num_batched_tokens: int = 64
+    num_blocks: int = 100,
+    block_size: int = 4,
+    max_num_seqs: int = 16,
+    max_num_batched_tokens: int = 64,
+    step_cost: int = 0,
 ) -> Scheduler:
-    return Scheduler(BlockPool(num_blocks), block_size, max_num_seqs, max_num_batched_tokens)
+    return Scheduler(BlockPool(num_blocks), block_size, max_num_seqs, max_num_batched_tokens, step_cost)
 
 
 def make_core(scheduler: Scheduler | None = None, runner: Runner | None = None) -> EngineCore:
@@ -53,24 +60,35 @@ def sequence(
     return Sequence(seq_id, token_ids, params, priority, cache_salt)
 
 
-def next_token(token_ids: Iterable[int]) -> int:
-    """What the scripted model says after these tokens, whatever else is in the batch."""
+def next_token(token_ids: Seq[int]) -> int:
+    """The usual language: never the same again."""
     return zlib.crc32(array("i", token_ids).tobytes()) % VOCAB_SIZE
 
 
-def tokens_alone(prompt: Seq[int], max_tokens: int, stop_token_ids: Iterable[int] = ()) -> list[int]:
+def repeating(token_ids: Seq[int]) -> int:
+    """A language of few words in which the last two mostly settle the next, and every seventh is a surprise."""
+    heard = token_ids if len(token_ids) % 7 == 0 else token_ids[-2:]
+    return zlib.crc32(array("i", heard).tobytes()) % 6
+
+
+def tokens_alone(
+    prompt: Seq[int], max_tokens: int, stop_token_ids: Iterable[int] = (), language: Language = next_token
+) -> list[int]:
     """What a sequence gets that has the engine to itself."""
     output: list[int] = []
     while len(output) < max_tokens and not (output and output[-1] in stop_token_ids):
-        output.append(next_token([*prompt, *output]))
+        output.append(language([*prompt, *output]))
     return output
 
 
+@dataclass
 class ScriptedRunner:
     """A model without a cache: the next token follows from the tokens so far."""
 
+    language: Language = next_token
+
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
-        return ModelOutput([next_token(row.sequence.token_ids) for row in batch.rows if row.samples])
+        return ModelOutput([self.language(s.token_ids) for row in batch.rows for s in row.sampled])
 
 
 @dataclass
@@ -83,6 +101,7 @@ class FakeCacheRunner:
 
     num_blocks: int
     block_size: int
+    language: Language = next_token
     slots: list[int | None] = field(init=False)
     _contents_of_hash: dict[bytes, list[int]] = field(init=False, default_factory=dict)
 
@@ -90,16 +109,16 @@ class FakeCacheRunner:
         self.slots = [None] * (self.num_blocks * self.block_size)
 
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
-        contents = [self._contents(row.sequence) for row in batch.rows]
+        contents = [self._contents(row) for row in batch.rows]
         for row, content in zip(batch.rows, contents, strict=True):
             for position in range(row.start, row.end):
                 self.slots[self._slot(row.sequence, position)] = content[position]
         for row, content in zip(batch.rows, contents, strict=True):
             read = [self.slots[self._slot(row.sequence, position)] for position in range(row.end)]
             assert read == content[: row.end], f"{row.sequence} reads what is not its own, or was never written"
-        sampling = [row.sequence for row in batch.rows if row.samples]
+        sampled = [s for row in batch.rows for s in row.sampled]
         return ModelOutput(
-            [NO_TOKEN if s.token_ids[-1] == BROKEN_TOKEN else next_token(s.token_ids) for s in sampling],
+            [NO_TOKEN if s.token_ids[-1] == BROKEN_TOKEN else self.language(s.token_ids) for s in sampled],
             prompt_logprobs={row.sequence.seq_id: reports for row in batch.rows if (reports := _reports(row))},
         )
 
@@ -112,13 +131,15 @@ class FakeCacheRunner:
     def _slot(self, sequence: Sequence, position: int) -> int:
         return sequence.block_table[position // self.block_size] * self.block_size + position % self.block_size
 
-    def _contents(self, sequence: Sequence) -> list[int]:
+    def _contents(self, row: ScheduledRow) -> list[int]:
         contents: list[int] = []
-        digest = zlib.crc32(sequence.cache_salt.encode())
-        for token_id in sequence.token_ids:
+        supposed = [*row.sequence.token_ids, *row.draft]
+        digest = zlib.crc32(row.sequence.cache_salt.encode())
+        for token_id in supposed:
             digest = hash((digest, token_id))
             contents.append(digest)
-        for index, block_hash in enumerate(sequence.hash_full_blocks(self.block_size)):
+        whole = Sequence(0, supposed, row.sequence.params, cache_salt=row.sequence.cache_salt)
+        for index, block_hash in enumerate(whole.hash_full_blocks(self.block_size)):
             block = contents[index * self.block_size : (index + 1) * self.block_size]
             assert self._contents_of_hash.setdefault(block_hash, block) == block, "a hash stands for two prefixes"
         return contents
@@ -128,21 +149,23 @@ def _reports(row: ScheduledRow) -> list[TokenLogprobs]:
     return [TokenLogprobs(row.sequence.token_ids[p + 1], -float(p)) for p in row.prompt_logprob_positions]
 
 
-def take_step(scheduler: Scheduler) -> tuple[ScheduledBatch, StepOutput]:
+def take_step(scheduler: Scheduler, language: Language = next_token) -> tuple[ScheduledBatch, StepOutput]:
     """One step with the scripted model, and all blocks recounted after it."""
     batch = scheduler.schedule()
     check_blocks(scheduler)
-    step = scheduler.update(batch, ScriptedRunner().execute(batch))
+    step = scheduler.update(batch, ScriptedRunner(language).execute(batch))
     check_blocks(scheduler)
     return batch, step
 
 
-def steps_to_end(scheduler: Scheduler, max_steps: int = 300) -> Iterator[tuple[ScheduledBatch, StepOutput]]:
+def steps_to_end(
+    scheduler: Scheduler, max_steps: int = 300, language: Language = next_token
+) -> Iterator[tuple[ScheduledBatch, StepOutput]]:
     """Steps with the scripted model until nothing is left to do."""
     for _ in range(max_steps):
         if not scheduler.has_work:
             return
-        yield take_step(scheduler)
+        yield take_step(scheduler, language)
     raise AssertionError(f"still at work after {max_steps} steps: {scheduler.running} {scheduler.waiting}")
 
 

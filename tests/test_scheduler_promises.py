@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 from app.engine.core import EngineCore
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepOutput
 from app.scheduler.sequence import SequenceStatus
-from tests.builders import BROKEN_TOKEN, FakeCacheRunner, check_blocks, ids, make_scheduler, tokens_alone
+from tests.builders import (
+    BROKEN_TOKEN,
+    FakeCacheRunner,
+    Language,
+    check_blocks,
+    ids,
+    make_scheduler,
+    next_token,
+    repeating,
+    tokens_alone,
+)
 
 STEMS = [tuple(range(start, start + 30)) for start in (0, 100, 200)]
 """Prompts begin with a part of one of these, so that many share a prefix."""
@@ -25,12 +35,14 @@ STEMS = [tuple(range(start, start + 30)) for start in (0, 100, 200)]
 
 @dataclass(frozen=True)
 class World:
-    """`budgets` are the steps' token budgets, over and over again."""
+    """`budgets` are the steps' token budgets, over and over again. With a step cost, tokens are guessed."""
 
     num_blocks: int
     block_size: int
     max_num_seqs: int
     budgets: tuple[int, ...]
+    step_cost: int = 0
+    language: Language = next_token
 
 
 @dataclass(frozen=True)
@@ -50,17 +62,11 @@ class Arrival:
     def num_tokens(self) -> int:
         return len(self.prompt) + self.max_tokens
 
-    @property
-    def expected_tokens(self) -> list[int]:
+    def expected(self, language: Language) -> tuple[list[int], FinishReason]:
         if self.prompt[-1] == BROKEN_TOKEN:
-            return []
-        return tokens_alone(self.prompt, self.max_tokens, self.stop_token_ids)
-
-    @property
-    def expected_reason(self) -> FinishReason:
-        if self.prompt[-1] == BROKEN_TOKEN:
-            return FinishReason.ERROR
-        return FinishReason.STOP if self.expected_tokens[-1] in self.stop_token_ids else FinishReason.LENGTH
+            return [], FinishReason.ERROR
+        tokens = tokens_alone(self.prompt, self.max_tokens, self.stop_token_ids, language)
+        return tokens, FinishReason.STOP if tokens[-1] in self.stop_token_ids else FinishReason.LENGTH
 
 
 @dataclass
@@ -79,8 +85,10 @@ class Play:
 
     def __post_init__(self) -> None:
         world = self.world
-        scheduler = make_scheduler(world.num_blocks, world.block_size, world.max_num_seqs, world.budgets[0])
-        self.runner = FakeCacheRunner(world.num_blocks, world.block_size)
+        scheduler = make_scheduler(
+            world.num_blocks, world.block_size, world.max_num_seqs, world.budgets[0], world.step_cost
+        )
+        self.runner = FakeCacheRunner(world.num_blocks, world.block_size, world.language)
         self.core = EngineCore(scheduler, self.runner)
 
     def run(self) -> None:
@@ -144,17 +152,20 @@ class Play:
         for seq_id, reports in step.prompt_logprobs.items():
             self.reported.setdefault(seq_id, []).extend(report.token_id for report in reports)
         self.totals["preempted"] += step.stats.num_preempted
+        self.totals["guessed"] += step.stats.num_draft_tokens
+        self.totals["right"] += sum(step.stats.num_accepted_per_position)
         self.totals["hits"] += step.stats.num_prefix_hits
         self.totals["computed"] += step.stats.num_prefill_tokens + step.stats.num_decode_tokens
 
     def _check_end(self) -> None:
         assert self.core.scheduler.pool.num_free == self.world.num_blocks
         for seq_id, arrival in enumerate(self.arrivals):
-            tokens, expected = self.tokens.get(seq_id, []), arrival.expected_tokens
+            tokens = self.tokens.get(seq_id, [])
+            expected, reason = arrival.expected(self.world.language)
             if seq_id in self.gone:
                 assert tokens == expected[: len(tokens)]
                 continue
-            assert self.finished[seq_id] is arrival.expected_reason
+            assert self.finished[seq_id] is reason
             assert tokens == expected
             wanted = [] if arrival.prompt_logprobs is None else list(arrival.prompt[1:])
             assert self.reported.get(seq_id, []) == wanted
@@ -162,13 +173,15 @@ class Play:
         assert self.totals["hits"] == sum(self.admitted.values())
 
 
-def random_world(rng: random.Random) -> World:
+def random_world(rng: random.Random, language: Language = next_token, step_cost: int = 0) -> World:
     max_num_seqs = rng.randint(1, 12)
     return World(
         num_blocks=rng.randint(6, 24),
         block_size=rng.randint(1, 5),
         max_num_seqs=max_num_seqs,
         budgets=tuple(max_num_seqs + rng.randint(0, 20) for _ in range(rng.randint(1, 5))),
+        step_cost=step_cost,
+        language=language,
     )
 
 
@@ -192,6 +205,25 @@ def random_arrival(rng: random.Random) -> Arrival:
 def test_every_promise_holds_in_a_random_world(seed: int) -> None:
     rng = random.Random(seed)
     Play(random_world(rng), [random_arrival(rng) for _ in range(30)]).run()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_promise_holds_while_tokens_are_guessed(seed: int) -> None:
+    rng = random.Random(seed)
+    world = random_world(rng, repeating, step_cost=rng.choice([1, 2, 8]))
+    Play(world, [random_arrival(rng) for _ in range(30)]).run()
+
+
+def test_guessing_is_often_right_and_often_wrong_in_the_random_worlds() -> None:
+    totals: Counter[str] = Counter()
+    for seed in range(12):
+        rng = random.Random(seed)
+        play = Play(random_world(rng, repeating, step_cost=8), [random_arrival(rng) for _ in range(30)])
+        play.run()
+        totals += play.totals
+    assert totals["right"] > 200
+    assert totals["guessed"] - totals["right"] > 100
+    assert totals["preempted"] > 20
 
 
 def test_the_random_worlds_are_rough_ones() -> None:
@@ -218,6 +250,8 @@ worlds = st.builds(
     spare=st.lists(st.integers(0, 12), min_size=1, max_size=4),
     num_blocks=st.integers(1, 14),
     block_size=st.integers(1, 4),
+    step_cost=st.sampled_from([0, 1, 8]),
+    language=st.sampled_from([next_token, repeating]),
 )
 arrivals = st.builds(
     Arrival,

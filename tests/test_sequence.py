@@ -109,8 +109,8 @@ def test_priority_goes_before_arrival() -> None:
 
 def test_a_row_samples_only_when_it_reaches_the_last_token() -> None:
     s = sequence(0, 8)
-    assert not ScheduledRow(s, 0, 7).samples
-    assert ScheduledRow(s, 4, 8).samples
+    assert ScheduledRow(s, 0, 7).num_samples == 0
+    assert ScheduledRow(s, 4, 8).num_samples == 1
 
 
 def test_a_row_reports_each_prompt_token_but_the_first_from_the_position_before_it() -> None:

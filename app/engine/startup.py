@@ -43,6 +43,13 @@ PROGRESS = {
 """How much of a start lies behind when a phase begins; importing torch comes before the first."""
 
 
+STEP_COSTS = {"cpu": 2, "mps": 8, "cuda": 64}
+"""What a step costs beside its tokens, in tokens computed: the less it is, the sooner drafted tokens are too dear.
+
+On a CPU the figure is for the smallest models; one that is bound by reading its weights could afford more.
+"""
+
+
 class Phases:
     """Names what the start is doing, reports it as it begins, and times it."""
 
@@ -103,7 +110,13 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     )
     del model
     runner = ModelRunner(decoder, config.block_size, device)
-    scheduler = Scheduler(BlockPool(num_blocks), config.block_size, config.max_num_seqs, config.max_num_batched_tokens)
+    scheduler = Scheduler(
+        BlockPool(num_blocks),
+        config.block_size,
+        config.max_num_seqs,
+        config.max_num_batched_tokens,
+        step_cost=STEP_COSTS[device.type] if config.speculative == "ngram" else 0,
+    )
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)

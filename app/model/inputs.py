@@ -8,13 +8,12 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from app.scheduler.batch import ScheduledBatch, ScheduledRow
-from app.scheduler.sequence import Sequence
+from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardBatch:
-    """All tokens of a step laid end to end, sequences of one token first.
+    """All tokens of a step laid end to end, rows of one token first.
 
     `input_ids`, `positions`, `slot_mapping`: `[num_tokens]`. Row i covers tokens `cu_seqlens_q[i]` to
     `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, int64 and padded
@@ -32,7 +31,7 @@ class ForwardBatch:
     block_tables: np.ndarray
 
 
-def token_array(sequence: Sequence) -> np.ndarray:
+def token_array(sequence: Sampled) -> np.ndarray:
     """The sequence's token ids, int32, without a copy; do not keep it past the step, for it pins the array's size."""
     return np.frombuffer(sequence.token_ids, dtype=np.int32)
 
@@ -72,11 +71,14 @@ def _decode_column(row: ScheduledRow, block_size: int) -> tuple[int, int, int]:
 def _prefill_columns(row: ScheduledRow, block_table: np.ndarray, block_size: int) -> np.ndarray:
     positions = np.arange(row.start, row.end)
     slots = block_table[positions // block_size] * block_size + positions % block_size
-    return np.stack((token_array(row.sequence)[row.start : row.end], positions, slots))
+    known, guessed = token_array(row.sequence)[row.start : row.end], np.array(row.draft, dtype=np.int32)
+    return np.stack((np.concatenate((known, guessed)), positions, slots))
 
 
 def _logits_indices(rows: list[ScheduledRow], cu_seqlens_q: list[int]) -> list[int]:
-    to_sample = [end - 1 for row, end in zip(rows, cu_seqlens_q[1:], strict=True) if row.samples]
+    to_sample = [
+        index for row, end in zip(rows, cu_seqlens_q[1:], strict=True) for index in range(end - row.num_samples, end)
+    ]
     for_prompts = [
         begin + position - row.start
         for row, begin in zip(rows, cu_seqlens_q[:-1], strict=True)

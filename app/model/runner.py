@@ -40,12 +40,12 @@ class ModelRunner:
 
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
-        """Compute the batch's tokens and sample the next token of every row that reaches its end."""
+        """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
         forward_batch = build_forward_batch(batch, self.block_size, self.device)
         began = perf_counter()
         logits = self.decoder.forward(forward_batch)
         forward_seconds = perf_counter() - began
-        sequences = [row.sequence for row in batch.rows if row.samples]
+        sequences = [sequence for row in batch.rows for sequence in row.sampled]
         prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()
         reported = [i for i, sequence in enumerate(sequences) if sequence.params.logprobs is not None]

@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from app.model.inputs import token_array
-from app.scheduler.batch import NO_TOKEN
-from app.scheduler.sequence import Sequence
+from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUCLEUS_CANDIDATES = 256
 """Top-p alone first looks at this many of the most likely tokens, and at all of them only if they do not suffice."""
 
 
-def sample(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+def sample(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Choose the next token of each sequence from its row of float32 `[num_sequences, vocab]` logits, which change.
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
@@ -44,7 +43,7 @@ def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     return logits.argmax(-1)
 
 
-def uniforms(sequences: list[Sequence]) -> NDArray[np.float64]:
+def uniforms(sequences: list[Sampled]) -> NDArray[np.float64]:
     """One float64 in [0, 1) per sequence: splitmix64 (Steele et al. 2014) of its seed and the position it draws for."""
     with np.errstate(over="ignore"):
         seeds = np.array([sequence.params.seed for sequence in sequences], dtype=np.uint64)
@@ -59,7 +58,7 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def _draw_whole(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the whole vocabulary, in its own order: nothing is sorted."""
     probabilities = (logits / _column(logits, [s.params.temperature for s in sequences])).softmax(-1)
     min_p = [s.params.min_p for s in sequences]
@@ -69,7 +68,7 @@ def _draw_whole(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor
     return _invert(probabilities, sequences)
 
 
-def _draw_truncated(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
     these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
     scaled = logits / _column(logits, [s.params.temperature for s in sequences])
@@ -93,7 +92,7 @@ def _draw_truncated(logits: torch.Tensor, sequences: list[Sequence]) -> torch.Te
     return candidates.gather(1, _invert(probabilities, sequences)[:, None])[:, 0]
 
 
-def _invert(probabilities: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
+def _invert(probabilities: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Invert the cumulative distribution of (unnormalised) probabilities at each sequence's uniform number.
 
     The first entry whose cumulative sum exceeds `u * total` has a probability above 0, since u < 1.
@@ -106,7 +105,7 @@ def _invert(probabilities: torch.Tensor, sequences: list[Sequence]) -> torch.Ten
     )
 
 
-def _apply_penalties(logits: torch.Tensor, sequences: list[Sequence]) -> None:
+def _apply_penalties(logits: torch.Tensor, sequences: list[Sampled]) -> None:
     """Repetition (prompt and output; Keskar et al. 2019), then frequency and presence (output; OpenAI's API)."""
     repeated = [(i, s) for i, s in enumerate(sequences) if s.params.repetition_penalty != 1]
     if repeated:
@@ -134,7 +133,7 @@ def _count_tokens(
     return _to(logits, rows), _to(logits, token_ids), _to(logits, counts)
 
 
-def _apply_bias(logits: torch.Tensor, sequences: list[Sequence]) -> None:
+def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:
     """Add the biases asked for, and forbid the stop tokens of sequences that are still below their minimum."""
     entries = [
         (row, token_id, bias) for row, sequence in enumerate(sequences) for token_id, bias in sequence.params.logit_bias

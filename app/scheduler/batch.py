@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from app.messages import TokenLogprobs
+from app.messages import SamplingParams, TokenLogprobs
 from app.scheduler.sequence import Sequence
 
 NO_TOKEN = -1
 
 
+class Continuation:
+    """A sequence as it will be if the given tokens, which are only drafted, prove right: what sampling must know."""
+
+    __slots__ = ("_drafted", "_sequence", "num_output_tokens", "num_prompt_tokens", "num_tokens", "params")
+
+    def __init__(self, sequence: Sequence, drafted: tuple[int, ...]) -> None:
+        self._sequence = sequence
+        self._drafted = drafted
+        self.params: SamplingParams = sequence.params
+        self.num_prompt_tokens = sequence.num_prompt_tokens
+        self.num_tokens = sequence.num_tokens + len(drafted)
+        self.num_output_tokens = sequence.num_output_tokens + len(drafted)
+
+    @property
+    def token_ids(self) -> array[int]:
+        return self._sequence.token_ids + array("i", self._drafted)
+
+
+Sampled = Sequence | Continuation
+"""What a next token is sampled for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScheduledRow:
-    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token."""
+    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token.
+
+    The last of these tokens may be a `draft`, guesses behind the end of the sequence: then sample after its last token
+    and after each guess.
+    """
 
     sequence: Sequence
     start: int
     end: int
+    draft: tuple[int, ...] = ()
 
     @property
     def num_tokens(self) -> int:
         return self.end - self.start
 
     @property
-    def samples(self) -> bool:
-        return self.end == self.sequence.num_tokens
+    def num_samples(self) -> int:
+        return max(0, self.end - self.sequence.num_tokens + 1)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether only one token of the output, and guesses behind it, are computed."""
+        return self.start == self.end - len(self.draft) - 1 >= self.sequence.num_prompt_tokens
+
+    @property
+    def sampled(self) -> list[Sampled]:
+        """In order of positions."""
+        if not self.num_samples:
+            return []
+        return [self.sequence, *(Continuation(self.sequence, self.draft[: i + 1]) for i in range(len(self.draft)))]
+
+    def num_right(self, sampled: Seq[int]) -> int:
+        """How many guesses, from the first on, are what was sampled in their place."""
+        return next((i for i, guess in enumerate(self.draft) if guess != sampled[i]), len(self.draft))
 
     @property
     def prompt_logprob_positions(self) -> range:
@@ -54,7 +99,7 @@ class ScheduledBatch:
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """`token_ids[i]` and `logprobs[i]` belong to the i-th row that samples; prompt logprobs to sequences by id.
+    """`token_ids[i]` and `logprobs[i]` belong to the i-th token that rows sample; prompt logprobs to sequences by id.
     `forward_seconds` is the host's time in the model itself, without preparing its inputs and sampling.
 
     `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled.

@@ -9,6 +9,7 @@ from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.sequence import Sequence, SequenceStatus
+from app.scheduler.speculation import Speculation
 
 MAX_TIMES_PASSED = 64
 """A waiting sequence that does not fit may be passed by this many smaller ones; then admission waits for it."""
@@ -26,11 +27,14 @@ class Scheduler:
     could not run alone.
     """
 
-    def __init__(self, pool: BlockPool, block_size: int, max_num_seqs: int, max_num_batched_tokens: int) -> None:
+    def __init__(
+        self, pool: BlockPool, block_size: int, max_num_seqs: int, max_num_batched_tokens: int, step_cost: int = 0
+    ) -> None:
         self.pool = pool
         self.block_size = block_size
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
+        self._speculation = Speculation(pool, block_size, step_cost)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._sequences: dict[int, Sequence] = {}
@@ -64,11 +68,12 @@ class Scheduler:
         rows: dict[int, ScheduledRow] = {}
         num_preempted = self._schedule_running(rows)
         for row in rows.values():
-            self._publish(row)
+            self._publish(row.sequence, row.start, row.end)
         admitted, num_queried = self._admit(rows)
+        self._speculation.lengthen(rows, self.max_num_batched_tokens)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
         num_tokens = sum(row.num_tokens for row in ordered)
-        num_decode = sum(row.num_tokens == 1 and row.start >= row.sequence.num_prompt_tokens for row in ordered)
+        num_decode = sum(row.num_tokens for row in ordered if row.decodes)
         return ScheduledBatch(
             rows=ordered,
             num_prefill_tokens=num_tokens - num_decode,
@@ -81,7 +86,8 @@ class Scheduler:
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Advance every sequence of the batch by what was computed and sampled, and release those that ended."""
-        sampled = iter(enumerate(output.token_ids))
+        num_sampled = 0
+        accepted: list[int] = []
         seq_ids: list[int] = []
         token_ids: list[int] = []
         logprobs: dict[int, TokenLogprobs] = {}
@@ -89,9 +95,12 @@ class Scheduler:
         for row in batch.rows:
             sequence = row.sequence
             sequence.num_prompt_logprobs += len(row.prompt_logprob_positions)
-            sequence.num_computed_tokens = row.end
-            if row.samples:
-                index, token_id = next(sampled)
+            samples = range(num_sampled, num_sampled + row.num_samples)
+            num_sampled = samples.stop
+            num_right = row.num_right(output.token_ids[samples.start : samples.stop])
+            sequence.num_computed_tokens = row.end - len(row.draft) + num_right
+            for index in samples[: num_right + 1]:
+                token_id = output.token_ids[index]
                 if token_id == NO_TOKEN:
                     sequence.finish(FinishReason.ERROR)
                 else:
@@ -100,6 +109,10 @@ class Scheduler:
                     sequence.append(token_id)
                     seq_ids.append(sequence.seq_id)
                     token_ids.append(token_id)
+            if row.draft:
+                self._publish(sequence, row.start, sequence.num_computed_tokens)
+                self._speculation.settle(row, num_right, len(batch.rows))
+                accepted.append(num_right)
             if sequence.finish_reason is not None:
                 finished[sequence.seq_id] = sequence.finish_reason
                 self._remove(sequence)
@@ -107,7 +120,7 @@ class Scheduler:
             seq_ids=seq_ids,
             token_ids=token_ids,
             finished=finished,
-            stats=self._stats(batch),
+            stats=self._stats(batch, accepted),
             logprobs=logprobs,
             prompt_logprobs=output.prompt_logprobs,
             admitted=batch.admitted,
@@ -177,7 +190,7 @@ class Scheduler:
         sequence.status = SequenceStatus.RUNNING
         self.running.append(sequence)
         row = ScheduledRow(sequence, start, start + min(sequence.num_owed_tokens, budget))
-        self._publish(row)
+        self._publish(sequence, start, row.end)
         return row
 
     def _find_cached(self, sequence: Sequence) -> list[int]:
@@ -187,13 +200,13 @@ class Scheduler:
         hashes = sequence.hash_full_blocks(self.block_size)
         return self.pool.find(hashes[: (sequence.num_tokens - 1) // self.block_size])
 
-    def _publish(self, row: ScheduledRow) -> None:
-        """Make the blocks findable that this step fills to the brim."""
-        first, last = row.start // self.block_size, row.end // self.block_size
+    def _publish(self, sequence: Sequence, start: int, end: int) -> None:
+        """Make the blocks findable that tokens `start` to `end` fill to the brim; drafted ones must be accepted."""
+        first, last = start // self.block_size, end // self.block_size
         if first < last:
-            hashes = row.sequence.hash_full_blocks(self.block_size)
+            hashes = sequence.hash_full_blocks(self.block_size)
             for index in range(first, last):
-                self.pool.publish(row.sequence.block_table[index], hashes[index])
+                self.pool.publish(sequence.block_table[index], hashes[index])
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
@@ -218,8 +231,13 @@ class Scheduler:
     def _num_blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.block_size)
 
-    def _stats(self, batch: ScheduledBatch) -> StepStats:
+    def _stats(self, batch: ScheduledBatch, accepted: list[int]) -> StepStats:
+        """`accepted` has an entry for each draft."""
+        longest = max(accepted, default=0)
         return StepStats(
+            num_drafts=len(accepted),
+            num_draft_tokens=sum(len(row.draft) for row in batch.rows) if accepted else 0,
+            num_accepted_per_position=tuple(sum(count > i for count in accepted) for i in range(longest)),
             num_running=len(self.running),
             num_waiting=len(self.waiting),
             num_free_blocks=self.pool.num_free,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from app.messages import FinishReason, SamplingParams
+from app.scheduler.ngram import Drafter
 
 
 class SequenceStatus(Enum):
@@ -28,6 +29,7 @@ class Sequence:
         "block_hashes",
         "block_table",
         "cache_salt",
+        "drafter",
         "finish_reason",
         "num_cached_tokens",
         "num_computed_tokens",
@@ -64,6 +66,7 @@ class Sequence:
         self.block_table = array("i")
         self.block_hashes: list[bytes] = []
         self.times_passed = 0
+        self.drafter = Drafter(self.max_num_tokens)
 
     def __repr__(self) -> str:
         return f"<Sequence {self.seq_id} {self.status.name} {self.num_computed_tokens}/{self.num_tokens}>"

@@ -1,0 +1,60 @@
+"""Speculative decoding: rows that decode are lengthened by guessed tokens, which the same step proves right or wrong.
+
+The token at a position follows from the tokens before it and the sequence's parameters alone, drawn or greedy. So
+each guessed position is sampled as it would have been anyway, and guesses are right while they equal what was sampled:
+nothing is lost (Leviathan et al. 2023 need rejection sampling, since they draw the draft from another model).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.scheduler.batch import ScheduledRow
+from app.scheduler.block_pool import BlockPool
+
+MOST_ROWS = 8
+"""Drafts fill a step up to this many times `step_cost`; beyond, eight of nine guesses would have to be right to pay."""
+
+
+class Speculation:
+    """Takes only tokens and blocks that nobody wants in this step, and keeps none that were not needed.
+
+    `step_cost` is what a step costs beside its tokens (launching it, reading the weights), in tokens computed. With n
+    rows, a token that was guessed right saves a row's share of a step, `step_cost / n` tokens, and its own. 0 turns
+    speculation off.
+    """
+
+    def __init__(self, pool: BlockPool, block_size: int, step_cost: int) -> None:
+        self._pool = pool
+        self._block_size = block_size
+        self._step_cost = step_cost
+
+    def lengthen(self, rows: dict[int, ScheduledRow], budget: int) -> None:
+        """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
+
+        A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
+        that was accepted can end a sequence. `budget`: tokens that the step may have in all.
+        """
+        left = min(budget, MOST_ROWS * self._step_cost) - sum(row.num_tokens for row in rows.values())
+        if left <= 0:
+            return
+        at_the_end = [row for row in rows.values() if row.num_samples]
+        for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
+            sequence = row.sequence
+            room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end
+            most = min(-(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
+            draft = sequence.drafter.draft(sequence.token_ids, most, sequence.params.stop_token_ids)
+            if draft:
+                end = row.end + len(draft)
+                num_new_blocks = max(0, -(-end // self._block_size) - len(sequence.block_table))
+                sequence.block_table.extend(self._pool.allocate(num_new_blocks))
+                rows[sequence.seq_id] = replace(row, end=end, draft=draft)
+                left -= len(draft)
+
+    def settle(self, row: ScheduledRow, num_right: int, num_rows: int) -> None:
+        """Reward what was right in a drafted row, and give back the blocks that only the rest needed."""
+        sequence = row.sequence
+        sequence.drafter.reward(num_right, 1 + self._step_cost / num_rows)
+        num_kept = -(-sequence.num_computed_tokens // self._block_size)
+        self._pool.release(sequence.block_table[num_kept:])
+        del sequence.block_table[num_kept:]

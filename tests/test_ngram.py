@@ -1,0 +1,109 @@
+"""Guessing from one's own words: what is guessed, and how often."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+import pytest
+
+from app.scheduler.ngram import ALLOWANCE, FIRST_CREDIT, MOST_DRAFTED, MOST_INDEXED, MOST_SLOTS, Drafter
+
+
+def guess(token_ids: Iterable[int], most: int = 2, stop_token_ids: Iterable[int] = ()) -> list[int]:
+    known = array("i", token_ids)
+    return list(Drafter(len(known)).draft(known, most, frozenset(stop_token_ids)))
+
+
+def lengths(num_steps: int, right: bool, drafter: Drafter, worth: float = 3.0) -> list[int]:
+    """How much is guessed in each of these steps by someone who hears the same word all the time."""
+    drafts = []
+    for _ in range(num_steps):
+        draft = drafter.draft(array("i", [7] * 20), 100, ())
+        drafter.reward(len(draft) if right else 0, worth)
+        drafts.append(len(draft))
+    return drafts
+
+
+def test_what_followed_the_same_tokens_before_is_guessed() -> None:
+    assert guess([0, 0, 5, 6, 8, 9, 1, 5, 6]) == [8, 9]
+
+
+def test_the_last_time_counts() -> None:
+    assert guess([0, 0, 5, 6, 8, 8, 5, 6, 9, 9, 5, 6]) == [9, 9]
+
+
+def test_a_longer_match_counts_more_than_a_later_one() -> None:
+    assert guess([0, 3, 4, 5, 6, 8, 8, 1, 5, 6, 9, 9, 3, 4, 5, 6]) == [8, 8]
+
+
+def test_one_token_alone_is_no_match() -> None:
+    assert guess([0, 0, 0, 1, 5, 8, 9, 2, 5]) == []
+
+
+@pytest.mark.parametrize("token_ids", [[], [1], [1, 1], [1, 2, 3, 4], range(500)], ids=len)
+def test_where_nothing_repeats_nothing_is_guessed(token_ids: Iterable[int]) -> None:
+    assert guess(token_ids) == []
+
+
+def test_a_guess_that_reaches_the_end_goes_on_with_itself() -> None:
+    drafter = Drafter(100)
+    drafter.reward(8, 1)
+    assert drafter.draft(array("i", [1, 2, 3, 1, 2, 3, 1]), 6, ()) == (2, 3, 1, 2, 3, 1)
+
+
+def test_no_more_is_guessed_than_wanted() -> None:
+    text = [0, 0, 5, 6, 8, 9, 1, 5, 6]
+    assert [len(guess(text, most)) for most in (-1, 0, 1)] == [0, 0, 1]
+
+
+def test_a_guess_ends_before_a_stop_token() -> None:
+    text = [0, 0, 5, 6, 8, 9, 1, 5, 6]
+    assert guess(text, stop_token_ids=[9]) == [8]
+    assert guess(text, stop_token_ids=[8, 9]) == []
+
+
+def test_a_guess_is_free_until_there_is_one() -> None:
+    drafter = Drafter(1000)
+    for length in range(400):
+        assert drafter.draft(array("i", range(length)), 8, ()) == ()
+    assert len(drafter.draft(array("i", [*range(400), 7, 8]), 8, ())) == MOST_DRAFTED
+
+
+def test_guesses_grow_to_the_limit_while_they_are_right() -> None:
+    assert lengths(5, right=True, drafter=Drafter(100)) == [2, 4, 8, 8, 8]
+
+
+def test_guesses_shrink_when_they_are_wrong_and_grow_again() -> None:
+    drafter = Drafter(100)
+    lengths(5, right=True, drafter=drafter)
+    assert lengths(5, right=False, drafter=drafter) == [8, 4, 2, 1, 1]
+    assert lengths(40, right=True, drafter=drafter)[-1] == MOST_DRAFTED
+
+
+def test_where_guesses_never_help_they_nearly_cease() -> None:
+    assert sum(lengths(1000, right=False, drafter=Drafter(100))) <= FIRST_CREDIT + 1000 * ALLOWANCE
+
+
+@pytest.mark.parametrize(("worth", "at_least"), [(3.0, MOST_DRAFTED - 1), (1.25, 0)])
+def test_half_right_is_enough_only_where_a_guess_is_cheap(worth: float, at_least: int) -> None:
+    drafter = Drafter(100)
+    total = 0
+    for _ in range(200):
+        draft = drafter.draft(array("i", [7] * 20), 100, ())
+        drafter.reward(-(-len(draft) // 2) if len(draft) > 1 else 0, worth)
+        total += len(draft)
+    assert (total / 200 >= at_least) if at_least else (total / 200 < 1)
+
+
+def test_a_long_text_is_taken_in_piece_by_piece() -> None:
+    text = array("i", [*range(3 * MOST_INDEXED), MOST_INDEXED + 598, MOST_INDEXED + 599])
+    drafter = Drafter(len(text))
+    drafts = [drafter.draft(text, 1, ()) for _ in range(4)]
+    assert drafts == [(), (), (MOST_INDEXED + 600,), (MOST_INDEXED + 600,)]
+
+
+def test_the_index_of_an_endless_text_has_an_end() -> None:
+    drafter = Drafter(10**9)
+    drafter.draft(array("i", range(100)), 1, ())
+    assert len(drafter._slots) == MOST_SLOTS
