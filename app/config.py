@@ -88,7 +88,7 @@ class Config(BaseSettings):
     max_num_batched_tokens: Count = Field(description="tokens computed per step; bounds the gap a long prompt causes")
     block_size: Count = Field(description="tokens per block of the KV cache", multiple_of=8)
     speculative: Literal["off", "ngram"] = Field(
-        description="ngram: guess tokens from what followed the same words before, and check them in one step"
+        description="ngram: guess tokens from what followed the same ones before, and check them in one step"
     )
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
 

@@ -69,6 +69,19 @@ def test_a_step_sets_the_gauges_and_adds_to_the_counters() -> None:
     assert value(metrics, "step_forward_seconds_sum") == pytest.approx(0.016)
 
 
+def test_guesses_are_counted_and_those_that_were_right_by_place() -> None:
+    metrics = Metrics()
+    metrics.step_taken(step())
+    assert value(metrics, "spec_decode_num_drafts_total") == 0
+    metrics.step_taken(step(num_drafts=2, num_draft_tokens=7, num_accepted_per_position=(2, 1, 1)))
+    metrics.step_taken(step(num_drafts=1, num_draft_tokens=3, num_accepted_per_position=(1,)))
+    assert value(metrics, "spec_decode_num_drafts_total") == 3
+    assert value(metrics, "spec_decode_num_draft_tokens_total") == 10
+    assert value(metrics, "spec_decode_num_accepted_tokens_total") == 5
+    places = [value(metrics, "spec_decode_num_accepted_tokens_per_pos_total", position=str(i)) for i in range(3)]
+    assert places == [3, 1, 1]
+
+
 def test_a_step_that_computed_nothing_is_no_step() -> None:
     metrics = Metrics()
     metrics.step_taken(replace(step(), seq_ids=[], token_ids=[]))

@@ -7,7 +7,7 @@ from collections.abc import Container
 from itertools import takewhile
 from zlib import crc32
 
-SIZES = (4, 3, 2)
+SIZES = (4, 2)
 """N-grams that are looked up, in tokens; the longest that occurred before says what may follow."""
 
 MOST_DRAFTED = 8
@@ -15,8 +15,8 @@ MOST_DRAFTED = 8
 
 FIRST_CREDIT, MOST_CREDIT = 4.0, 2.0 * MOST_DRAFTED
 
-ALLOWANCE = 1 / 16
-"""Credit that every step brings. It bounds what guessing costs where it never helps: one row in 16 steps."""
+ALLOWANCE = 1 / 32
+"""Credit that every step brings. It bounds what guessing costs where it never helps: one guess in 32 steps."""
 
 MOST_INDEXED = 512
 """Tokens taken into the index at once, so that no step waits for a long prompt."""

@@ -22,11 +22,20 @@ class StreamFailed(RuntimeError):
 
 @dataclass(slots=True)
 class Timeline:
-    """Moments in seconds of `perf_counter`. Tokens that the server sends together arrive at one moment."""
+    """Moments in seconds of `perf_counter`. Tokens that the server sends together arrive at one moment.
+
+    `events` are kept as they came: reading them is not the measurement's time.
+    """
 
     sent: float
     arrivals: list[float] = field(default_factory=list)
     num_tokens: int = 0
+    events: list[bytes] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        choices = (choice for event in self.events for choice in json.loads(event)["choices"])
+        return "".join(choice["text"] for choice in choices)
 
     @property
     def time_to_first_token(self) -> float:
@@ -69,7 +78,8 @@ class Client:
                     continue
                 if line.startswith(b"data: [DONE]"):
                     break
-                event = line
+                event = line.removeprefix(PREFIX)
+                timeline.events.append(event)
                 if b'"text":"' in line and b'"text":""' not in line:
                     timeline.arrivals.append(perf_counter())
                     if on_token is not None:
@@ -90,7 +100,7 @@ class Client:
 
 def _num_tokens(last_event: bytes) -> int:
     """Output tokens, as the usage in the last event before the end counts them."""
-    event = json.loads(last_event.removeprefix(PREFIX) or b"{}")
+    event = json.loads(last_event or b"{}")
     if "usage" not in event:
         raise StreamFailed(f"the stream ended with {event}")
     return int(event["usage"]["completion_tokens"])

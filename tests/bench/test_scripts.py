@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import continuous_batching, interference
+from tests.bench import continuous_batching, interference, speculation
 
 TINY = ["--shape", "tiny", "--rounds", "1", "--threads", "1"]
 
@@ -30,4 +30,12 @@ def test_interference_prints_its_table(capsys: pytest.CaptureFixture[str]) -> No
     interference.main([*TINY, "--streams", "2", "--prompt-tokens", "200", "--budgets", "64", "256"])
     printed = capsys.readouterr().out
     for expected in ("seed:", "usual gap", "longest gap as 200 tokens arrive", "64 tokens a step", "256 tokens a step"):
+        assert expected in printed
+
+
+@pytest.mark.slow
+def test_speculation_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    speculation.main(["--rounds", "1", "--threads", "1", "--streams", "1", "3", "--output-tokens", "24"])
+    printed = capsys.readouterr().out
+    for expected in ("seed:", "copying, 1 at once", "copying, 3 at once", "random, 3 at once", "ratio", "guessed"):
         assert expected in printed
