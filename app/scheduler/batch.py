@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
 from app.messages import SamplingParams, TokenLogprobs
@@ -53,7 +52,8 @@ class ScheduledRow:
 
     @property
     def num_samples(self) -> int:
-        return max(0, self.end - self.sequence.num_tokens + 1)
+        num_beyond = self.end - len(self.sequence.token_ids)
+        return num_beyond + 1 if num_beyond >= 0 else 0
 
     @property
     def decodes(self) -> bool:
@@ -63,13 +63,9 @@ class ScheduledRow:
     @property
     def sampled(self) -> list[Sampled]:
         """In order of positions."""
-        if not self.num_samples:
-            return []
-        return [self.sequence, *(Continuation(self.sequence, self.draft[: i + 1]) for i in range(len(self.draft)))]
-
-    def num_right(self, sampled: Seq[int]) -> int:
-        """How many guesses, from the first on, are what was sampled in their place."""
-        return next((i for i, guess in enumerate(self.draft) if guess != sampled[i]), len(self.draft))
+        if self.draft:
+            return [self.sequence, *(Continuation(self.sequence, self.draft[: i + 1]) for i in range(len(self.draft)))]
+        return [self.sequence] if self.num_samples else []
 
     @property
     def prompt_logprob_positions(self) -> range:

@@ -43,10 +43,12 @@ class Drafter:
 
     def draft(self, token_ids: array[int], most: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
         """Guess up to `most` tokens that follow these, none of them a stop token; often none at all."""
-        self._index(token_ids)
         self._credit = min(self._credit + ALLOWANCE, MOST_CREDIT)
         count = min(most, int(self._credit + 1) // 2)
-        position = self._find(token_ids) if count > 0 else 0
+        if count <= 0:
+            return ()
+        self._index(token_ids)
+        position = self._find(token_ids)
         if not position:
             return ()
         # A guess that reaches the end goes on with itself, as in LZ77: what repeats is expected to go on repeating.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
+from itertools import islice
 
 from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
@@ -86,7 +87,7 @@ class Scheduler:
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Advance every sequence of the batch by what was computed and sampled, and release those that ended."""
-        num_sampled = 0
+        sampled = iter(enumerate(output.token_ids))
         accepted: list[int] = []
         seq_ids: list[int] = []
         token_ids: list[int] = []
@@ -95,12 +96,11 @@ class Scheduler:
         for row in batch.rows:
             sequence = row.sequence
             sequence.num_prompt_logprobs += len(row.prompt_logprob_positions)
-            samples = range(num_sampled, num_sampled + row.num_samples)
-            num_sampled = samples.stop
-            num_right = row.num_right(output.token_ids[samples.start : samples.stop])
-            sequence.num_computed_tokens = row.end - len(row.draft) + num_right
-            for index in samples[: num_right + 1]:
-                token_id = output.token_ids[index]
+            sequence.num_computed_tokens = row.end
+            samples = [*islice(sampled, row.num_samples)]
+            if row.draft:
+                accepted.append(self._speculation.judge(row, samples, len(batch.rows)))
+            for index, token_id in samples:
                 if token_id == NO_TOKEN:
                     sequence.finish(FinishReason.ERROR)
                 else:
@@ -111,8 +111,6 @@ class Scheduler:
                     token_ids.append(token_id)
             if row.draft:
                 self._publish(sequence, row.start, sequence.num_computed_tokens)
-                self._speculation.settle(row, num_right, len(batch.rows))
-                accepted.append(num_right)
             if sequence.finish_reason is not None:
                 finished[sequence.seq_id] = sequence.finish_reason
                 self._remove(sequence)

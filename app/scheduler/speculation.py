@@ -8,6 +8,7 @@ nothing is lost (Leviathan et al. 2023 need rejection sampling, since they draw 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 from app.scheduler.batch import ScheduledRow
 from app.scheduler.block_pool import BlockPool
@@ -35,6 +36,8 @@ class Speculation:
         A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
         that was accepted can end a sequence. `budget`: tokens that the step may have in all.
         """
+        if not self._step_cost:
+            return
         left = min(budget, MOST_ROWS * self._step_cost) - sum(row.num_tokens for row in rows.values())
         if left <= 0:
             return
@@ -51,10 +54,18 @@ class Speculation:
                 rows[sequence.seq_id] = replace(row, end=end, draft=draft)
                 left -= len(draft)
 
-    def settle(self, row: ScheduledRow, num_right: int, num_rows: int) -> None:
-        """Reward what was right in a drafted row, and give back the blocks that only the rest needed."""
+    def judge(self, row: ScheduledRow, samples: list[tuple[int, int]], num_rows: int) -> int:
+        """Drop the (index, token) samples behind a wrong guess, with what was computed for them and their blocks.
+
+        Returns how many guesses were right.
+        """
         sequence = row.sequence
+        right = takewhile(lambda pair: pair[0] == pair[1][1], zip(row.draft, samples, strict=False))
+        num_right = sum(1 for _ in right)
+        del samples[num_right + 1 :]
+        sequence.num_computed_tokens = row.end - len(row.draft) + num_right
         sequence.drafter.reward(num_right, 1 + self._step_cost / num_rows)
         num_kept = -(-sequence.num_computed_tokens // self._block_size)
         self._pool.release(sequence.block_table[num_kept:])
         del sequence.block_table[num_kept:]
+        return num_right
