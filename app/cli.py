@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from app.bench.cli import add_bench_parser, bench
-from app.config import ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.bench.cli import add_bench_parser, bench, bench_engine, misplaced
+from app.config import ENGINE_SETTINGS, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
 
 DESCRIPTION = """\
 Serve a language model over the OpenAI API, streaming.
@@ -24,19 +24,34 @@ Every option can also be given in the environment, in capitals after {ENV_PREFIX
 The command line wins over the environment, the environment over config/default.toml.
 """
 
-SERVER_OPTIONS = {"host", "port", "max_queue", "drain_seconds", "step_timeout", "seed", "log_level"}
 MODEL_OPTIONS = {"revision", "served_model_name", "chat_template"}
+ENGINE_OPTIONS = ("revision", *ENGINE_SETTINGS)
+"""What `bench --engine` takes of the server's settings, beside the model."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = vars(build_parser().parse_args(arguments))
+    parser = build_parser()
+    options = vars(parser.parse_args(arguments))
     if options.pop("command") == "bench":
-        raise SystemExit(bench(options))
+        raise SystemExit(run_bench(options, vars(parser.parse_args(["bench"]))))
+    serve(read_config(options))
+
+
+def run_bench(options: dict[str, Any], defaults: dict[str, Any]) -> int:
+    """Measure the engine alone, or a server over HTTP. Returns the exit code."""
+    if reason := misplaced(options, defaults, ENGINE_OPTIONS):
+        fail(reason, code=2)
+    if not options["engine"]:
+        return bench(options)
+    return bench_engine(options, read_config({name: options[name] for name in ("model", *ENGINE_OPTIONS)}))
+
+
+def read_config(options: dict[str, Any]) -> Config:
+    """The configuration with what was given on the command line. Ends the program where it cannot be."""
     try:
-        config = load_config({name: value for name, value in options.items() if value is not None})
+        return load_config({name: value for name, value in options.items() if value is not None})
     except ConfigError as error:
         fail(str(error), code=2)
-    serve(config)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,17 +72,22 @@ def build_parser() -> argparse.ArgumentParser:
         "server": serve_parser.add_argument_group("the server"),
         "engine": serve_parser.add_argument_group("the engine"),
     }
-    defaults = load_defaults()
-    for name, field in Config.model_fields.items():
-        if name == "model":
-            continue
-        group = groups["server" if name in SERVER_OPTIONS else "model" if name in MODEL_OPTIONS else "engine"]
-        default = f" [{defaults[name]}]" if name in defaults else ""
-        group.add_argument(
-            "--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=f"{field.description}{default}"
-        )
-    add_bench_parser(commands)
+    for name in Config.model_fields:
+        if name != "model":
+            add_setting(
+                groups["engine" if name in ENGINE_SETTINGS else "model" if name in MODEL_OPTIONS else "server"], name
+            )
+    engine_group = add_bench_parser(commands)
+    for name in ENGINE_OPTIONS:
+        add_setting(engine_group, name)
     return parser
+
+
+def add_setting(group: argparse._ArgumentGroup, name: str) -> None:
+    """The option of one field of `Config`."""
+    default = f" [{load_defaults()[name]}]" if name in load_defaults() else ""
+    description = Config.model_fields[name].description
+    group.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=f"{description}{default}")
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

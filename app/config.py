@@ -21,6 +21,11 @@ ENV_PREFIX = "MILLRACE_"
 PACKAGE = Path(__file__).parent
 DEMO_MODEL = PACKAGE / "demo" / "model"
 
+ENGINE_SETTINGS = (
+    *("device", "dtype", "backend", "threads", "max_model_len"),
+    *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory"),
+)
+
 # An installed package carries the file inside; a checkout keeps it beside.
 DEFAULTS = next(
     path for path in (PACKAGE / "default.toml", PACKAGE.parent / "config" / "default.toml") if path.exists()
@@ -114,6 +119,11 @@ class Config(BaseSettings):
         if self.chat_template is not None and not self.chat_template.is_file():
             raise ValueError(f"chat_template: there is no file {self.chat_template}")
         return self
+
+    @property
+    def engine_settings(self) -> dict[str, object]:
+        """Those that the engine heeds; the others are about the model and the API."""
+        return {name: getattr(self, name) for name in ENGINE_SETTINGS}
 
     @property
     def model_path(self) -> str:

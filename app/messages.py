@@ -74,8 +74,9 @@ class TokenLogprobs:
 class StepStats:
     """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds.
 
-    `num_accepted_per_position[i]` is how many drafts had their first i + 1 tokens accepted. `forward_seconds` is the
-    part of `execute_seconds` spent in the model itself.
+    `num_accepted_per_position[i]` is how many drafts had their first i + 1 tokens accepted. `input_seconds` and
+    `forward_seconds` are the parts of `execute_seconds` that the model's inputs and the model itself take; on a device
+    that works beside the host, what the model still owes is waited for while sampling.
     """
 
     num_running: int
@@ -94,6 +95,12 @@ class StepStats:
     execute_seconds: float = 0.0
     update_seconds: float = 0.0
     forward_seconds: float = 0.0
+    input_seconds: float = 0.0
+
+    @property
+    def sample_seconds(self) -> float:
+        """The rest of `execute_seconds`: choosing tokens, and their way to the host."""
+        return self.execute_seconds - self.input_seconds - self.forward_seconds
 
 
 @dataclass(frozen=True, slots=True)

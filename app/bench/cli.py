@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.config import Config
 
 DESCRIPTION = """\
 Measure a server with OpenAI's API under load.
@@ -15,6 +20,9 @@ Measure a server with OpenAI's API under load.
   millrace bench ramp --serve ./my-model --json out.json
   millrace bench interference --url http://127.0.0.1:8000 --compare http://127.0.0.1:8001 --repeat 3
   millrace bench trace --trace trace.csv --speedup 10 --limit 200
+  millrace bench --engine --model ./my-model --streams 1,16 --sweep --html out.html
+
+With --engine it measures the engine alone, in this process and without HTTP, beside what the machine can do.
 
 Workloads:
 """
@@ -30,8 +38,14 @@ WORKLOADS = {
 }
 
 
-def add_bench_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `bench` to the commands of `millrace`."""
+SHARED = {"model", "prompt_tokens", "output_tokens", "temperature", "seed", "json", "html", "quiet"}
+"""Options that mean something with --engine and without it."""
+
+ENGINE_ONLY = ("streams", "prefill", "sweep")
+
+
+def add_bench_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse._ArgumentGroup:
+    """Add `bench` to the commands of `millrace`. Returns the group of options that --engine takes."""
     workloads = "\n".join(f"  {name:14}{text}" for name, text in WORKLOADS.items())
     parser = commands.add_parser(
         "bench",
@@ -45,6 +59,32 @@ def add_bench_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     _add_server_options(parser.add_argument_group("the server"))
     _add_load_options(parser.add_argument_group("the load"))
     _add_report_options(parser.add_argument_group("the report"))
+    engine_group = parser.add_argument_group("the engine alone")
+    _add_engine_options(engine_group)
+    return engine_group
+
+
+def misplaced(options: Mapping[str, Any], defaults: Mapping[str, Any], engine_settings: Iterable[str]) -> str | None:
+    """What is wrong if an option was given that the chosen kind of benchmark does not heed."""
+    engine_only = {*ENGINE_ONLY, *engine_settings}
+    given = {name for name in options if name != "engine" and options[name] != defaults[name]}
+    if options["engine"]:
+        wrong, advice = given - engine_only - SHARED, "does not go with --engine, which needs no server"
+    else:
+        wrong, advice = given & engine_only, "goes with --engine only; a server takes it in --server-options"
+    names = ", ".join("the workload" if name == "workload" else "--" + name.replace("_", "-") for name in sorted(wrong))
+    return f"{names} {advice}" if wrong else None
+
+
+def bench_engine(options: dict[str, Any], config: Config) -> int:
+    """Run the benchmark of the engine alone. Returns the exit code."""
+    from app.engine.process import let_idle_threads_sleep
+
+    let_idle_threads_sleep()
+    began = perf_counter()
+    from app.bench.engine.session import run_engine_bench
+
+    return run_engine_bench(options, config, importing_seconds=perf_counter() - began)
 
 
 def bench(options: dict[str, Any]) -> int:
@@ -59,7 +99,11 @@ def _add_server_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--serve", metavar="MODEL", help="start our own server on this model, and end it [demo]")
     group.add_argument("--server-options", metavar="TEXT", default="", help='more for it: "--max-num-seqs 128"')
     group.add_argument("--compare", metavar="URL", help="a second server, B: both take turns, A B A B")
-    group.add_argument("--model", metavar="NAME", help="the name in requests [the only one that the server has]")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the name in requests [the only one that the server has]; with --engine the model itself [demo]",
+    )
     group.add_argument("--compare-model", metavar="NAME", help="the same for the second server")
     group.add_argument("--header", action="append", metavar="NAME:VALUE", default=[], help="to send; never reported")
     group.add_argument("--chat", action="store_true", help="use /v1/chat/completions even if there is the other")
@@ -88,6 +132,13 @@ def _add_load_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="of sampling [0]")
     group.add_argument("--token-ids", type=id_range, metavar="LOW:HIGH", help="draw prompts from these ids [found out]")
     group.add_argument("--seed", type=int, metavar="N", help="of prompts and arrivals [drawn, and reported]")
+
+
+def _add_engine_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--engine", action="store_true", help="measure the engine in this process, without HTTP")
+    group.add_argument("--streams", type=counts, metavar="N[,N]", help="sequences that decode at once [1,4,16]")
+    group.add_argument("--prefill", type=count, metavar="N", help="prompt whose prefill is timed [1024, or what fits]")
+    group.add_argument("--sweep", action="store_true", help="step time against batch size and against context, too")
 
 
 def _add_report_options(group: argparse._ArgumentGroup) -> None:

@@ -25,14 +25,19 @@ Pick = Callable[[Summary], float | None]
 
 def document(result: Result) -> str:
     """The whole file."""
-    figures = "\n".join(f"<figure>{chart}</figure>" for chart in charts(result))
+    return page(result.title, charts(result), report(result))
+
+
+def page(title: str, charts: Sequence[str], text: str) -> str:
+    """An HTML file with these SVG charts above a report."""
+    figures = "\n".join(f"<figure>{chart}</figure>" for chart in charts)
     return f"""<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{escape(result.title)}</title><style>{STYLE}</style></head>
+<head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head>
 <body>
-<h1>{escape(result.title)}</h1>
+<h1>{escape(title)}</h1>
 {figures}
-<pre>{escape(report(result))}</pre>
+<pre>{escape(text)}</pre>
 </body>
 </html>
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -56,6 +56,17 @@ class Progress:
         """A line on stderr, where the bar is too; the report on stdout stays clean."""
         if self._shown:
             print(message, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def count(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+        """A bar for what is counted rather than watched: call what it gives with how many more are done."""
+        if not self._shown:
+            yield int
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, leave=False) as bar:
+            yield bar.update
 
     @asynccontextmanager
     async def watch(self, title: str, stage: Stage) -> AsyncIterator[Board]:

@@ -54,5 +54,6 @@ class EngineCore:
                 execute_seconds=executed - scheduled,
                 update_seconds=perf_counter() - executed,
                 forward_seconds=output.forward_seconds,
+                input_seconds=output.input_seconds,
             ),
         )

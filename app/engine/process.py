@@ -29,9 +29,7 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
-    # OpenMP reads this when torch is loaded. By default its threads spin for milliseconds after each operator, on cores
-    # that the API and our own kernels want; this is a few microseconds.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    let_idle_threads_sleep()
     inbox = Inbox(commands)
     from app.engine.startup import CannotServe, start_engine
 
@@ -42,6 +40,15 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
         return
     events.send(ready)
     serve(core, inbox, events.send)
+
+
+def let_idle_threads_sleep() -> None:
+    """Before torch is imported: OpenMP reads this when it is loaded.
+
+    By default its threads spin for milliseconds after each operator, on cores that the API and our own kernels want;
+    this is a few microseconds.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:

@@ -92,26 +92,32 @@ def trace_layers(config: PretrainedConfig) -> list[LayerShape]:
 
     Whatever keeps state outside the cache, or asks of attention what the cache does not do, shows here.
     """
-    attention.register()
-    config = copy.deepcopy(config)
-    for rope in _rope_variants(config):
-        if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
-            rope["rope_type"] = "default"  # the others read positions, which the meta device does not have
+    trace = _Trace(config)
     try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.bfloat16, attn_implementation=attention.NAME
-            ).eval()
-            token_ids = torch.zeros(1, 2, dtype=torch.int64)
-        trace = _Trace(config)
-        with torch.inference_mode():
-            model(input_ids=token_ids, position_ids=token_ids, use_cache=False, attention=trace)
+        run_without_weights(config, trace)
     except (KeyError, TypeError, NotImplementedError, RuntimeError) as error:
         raise UnsupportedModel(_refusal(config, f"it cannot be traced: {type(error).__name__}: {error}")) from error
     if sorted(trace.layers) != list(range(config.num_hidden_layers)):
         reason = f"{len(trace.layers)} of its {config.num_hidden_layers} layers go through the paged attention"
         raise UnsupportedModel(_refusal(config, reason))
     return [trace.layers[index] for index in range(config.num_hidden_layers)]
+
+
+def run_without_weights(config: PretrainedConfig, traced: attention.Attention) -> PreTrainedModel:
+    """Run two tokens through the model on the meta device, with this attention. Returns the model, all of it shapes."""
+    attention.register()
+    config = copy.deepcopy(config)
+    for rope in _rope_variants(config):
+        if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
+            rope["rope_type"] = "default"  # the others read positions, which the meta device does not have
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, attn_implementation=attention.NAME
+        ).eval()
+        token_ids = torch.zeros(1, 2, dtype=torch.int64)
+    with torch.inference_mode():
+        model(input_ids=token_ids, position_ids=token_ids, use_cache=False, attention=traced)
+    return model
 
 
 class _Trace:

@@ -41,10 +41,11 @@ class ModelRunner:
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
         """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
-        forward_batch = build_forward_batch(batch, self.block_size, self.device)
         began = perf_counter()
+        forward_batch = build_forward_batch(batch, self.block_size, self.device)
+        built = perf_counter()
         logits = self.decoder.forward(forward_batch)
-        forward_seconds = perf_counter() - began
+        forwarded = perf_counter()
         sequences = [sequence for row in batch.rows for sequence in row.sampled]
         prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()
@@ -56,7 +57,7 @@ class ModelRunner:
             num_top = [sequences[i].params.logprobs or 0 for i in reported]
             chosen = token_ids[reported].clamp(min=0)
             logprobs = dict(zip(reported, gather_logprobs(model_logits, chosen, num_top), strict=True))
-        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs, forward_seconds)
+        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs, forwarded - built, built - began)
 
 
 def _prompt_logprobs(batch: ScheduledBatch, logits: torch.Tensor) -> dict[int, list[TokenLogprobs]]:

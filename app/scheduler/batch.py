@@ -96,7 +96,7 @@ class ScheduledBatch:
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
     """`token_ids[i]` and `logprobs[i]` belong to the i-th token that rows sample; prompt logprobs to sequences by id.
-    `forward_seconds` is the host's time in the model itself, without preparing its inputs and sampling.
+    `forward_seconds` is the host's time in the model itself, `input_seconds` that of preparing its inputs.
 
     `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled.
     """
@@ -105,3 +105,4 @@ class ModelOutput:
     logprobs: dict[int, TokenLogprobs] = field(default_factory=dict)
     prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
     forward_seconds: float = 0.0
+    input_seconds: float = 0.0

@@ -1,0 +1,283 @@
+"""What this machine can do at most: bytes read from memory and matrix products, per second, with so many threads.
+
+These are the two ceilings of the roofline model (Williams, Waterman and Patterson 2009): no step can be faster than
+its bytes at the one and its operations at the other. On a CPU a probe in C is compiled for the processor, since
+torch's own products stay far below what the chip does in bfloat16; without a compiler, and on other devices, torch
+measures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from app.model.native.library import NoCompiler, compile_library
+
+logger = logging.getLogger("millrace.bench")
+
+SOURCE = Path(__file__).with_name("ceilings.c")
+SECONDS = 2.0
+SAMPLES = 7
+LEAST_BUFFER = 256 * 2**20
+CACHES = 4
+"""The buffer that is read is at least this many times as large as the last cache."""
+INNER = 128
+"""Inner dimension of the compiled products: a panel of the right matrix then fits the first cache."""
+CPU_SIDE, DEVICE_SIDE = 1024, 8192
+"""Sides of torch's square products."""
+KINDS = {"float32": (1, np.float32), "bfloat16": (2, np.uint16), "int8": (4, np.int8)}
+"""How many numbers a 32-bit word holds, and of which type they are stored here. In the order of the C enumeration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Bytes or operations per second, in several short samples; a product's multiplications and additions both count.
+
+    `by` tells with what it was measured.
+    """
+
+    by: str
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.samples)
+
+    def as_json(self) -> dict[str, Any]:
+        low, high = min(self.samples), max(self.samples)
+        return {"by": self.by, "median": self.median, "lowest": low, "highest": high, "samples": list(self.samples)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """`products` is keyed by the type of the factors; one that this machine has no fast product for is missing.
+
+    `cache_bytes` is the size of the last cache, 0 where the system does not tell: what is smaller need not come
+    from memory.
+    """
+
+    bandwidth: Ceiling
+    products: dict[str, Ceiling]
+    num_threads: int
+    buffer_bytes: int
+    cache_bytes: int
+
+    def product_for(self, dtype: str) -> tuple[str, Ceiling]:
+        """The product that weights of this dtype could be multiplied by; float32 where there is no other."""
+        name = dtype if dtype in self.products else "float32"
+        return name, self.products[name]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "bandwidth": self.bandwidth.as_json(),
+            "products": {name: ceiling.as_json() for name, ceiling in self.products.items()},
+            "num_threads": self.num_threads,
+            "buffer_bytes": self.buffer_bytes,
+            "cache_bytes": self.cache_bytes,
+        }
+
+
+def probe(device_type: str, num_threads: int, seconds: float = SECONDS, buffer_bytes: int | None = None) -> Ceilings:
+    """Measure for about `seconds`. Blocks; nothing else should run meanwhile. Torch's own threads must be as many."""
+    device = torch.device(device_type)
+    cache_bytes = last_cache_bytes() if device.type == "cpu" else 0
+    size = buffer_bytes or _buffer_bytes(cache_bytes)
+    try:
+        compiled = Probe(num_threads) if device.type == "cpu" else None
+    except (NoCompiler, OSError, subprocess.CalledProcessError) as error:
+        logger.warning(
+            "the probe cannot be compiled, torch measures instead: %s", getattr(error, "stderr", "") or error
+        )
+        compiled = None
+    kinds = [kind for kind in KINDS if kind != "int8" or (compiled is not None and compiled.has(kind))]
+    share = seconds / (1 + len(kinds))
+    bandwidth = compiled.read(size, share) if compiled else _torch_bandwidth(device, size, share)
+    products = {
+        kind: compiled.multiply(kind, share) if compiled and compiled.has(kind) else _torch_product(device, kind, share)
+        for kind in kinds
+    }
+    return Ceilings(bandwidth, products, num_threads, size, cache_bytes)
+
+
+def device_name(device: str) -> str:
+    """With the name on the chip, where torch tells it."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+
+
+def last_cache_bytes() -> int:
+    """The size of the largest cache that the system names; 0 where it names none."""
+    sizes = [size for size in (_cache_size(path) for path in _cache_paths()) if size]
+    return max(sizes, default=0)
+
+
+def _cache_paths() -> Iterator[Path]:
+    return Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+
+
+def _cache_size(path: Path) -> int:
+    text = path.read_text().strip()
+    return int(text.removesuffix("K")) * 1024 if text.endswith("K") else int(text.removesuffix("M")) * 2**20
+
+
+def _buffer_bytes(cache_bytes: int) -> int:
+    """Much larger than the last cache, but never more than a quarter of the memory that is free."""
+    return min(max(LEAST_BUFFER, CACHES * cache_bytes), psutil.virtual_memory().available // 4 // 4096 * 4096)
+
+
+class Probe:
+    """`ceilings.c`, compiled for this processor. Raises NoCompiler, CalledProcessError or OSError without it."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._library = compile_library(SOURCE)
+        self._library.fill.restype = ctypes.c_double
+        self._library.read_all.restype = ctypes.c_double
+        self._library.product.restype = ctypes.c_double
+        self._num_threads = num_threads
+        self.num_rows = self._constant("num_rows")
+        self.num_columns = self._constant("num_columns")
+        self._panel = self._constant("panel_columns")
+
+    def has(self, kind: str) -> bool:
+        """Whether this processor has instructions for it that the probe knows."""
+        return bool(self._library.has_kind(list(KINDS).index(kind)))
+
+    def read(self, num_bytes: int, seconds: float) -> Ceiling:
+        """Bytes per second of reading a buffer, every word of which is checked to have been read."""
+        words = aligned(num_bytes // 8, np.int64)
+        arguments = (_address(words), ctypes.c_int64(len(words)), ctypes.c_int32(self._num_threads))
+        _checked(self._library.fill(*arguments))
+
+        def sample(repetitions: int) -> float:
+            sums = ctypes.c_int64()
+            taken = sum(_checked(self._library.read_all(*arguments, ctypes.byref(sums))) for _ in range(repetitions))
+            assert sums.value == repetitions * (len(words) * (len(words) - 1) // 2), "not every word was read"
+            return taken
+
+        return Ceiling("compiled probe", _samples(sample, words.nbytes, seconds))
+
+    def multiply(self, kind: str, seconds: float) -> Ceiling:
+        """Operations per second of products of small whole numbers, every one of which is checked."""
+        choice = np.random.default_rng(0)
+        left = choice.integers(0, 3, (self.num_rows, INNER))
+        right = choice.integers(-2, 3, (INNER, self.num_columns))
+        expected = left @ right
+
+        def sample(repetitions: int) -> float:
+            out, taken = self.product(kind, left, right, repetitions)
+            assert (out == repetitions * expected).all(), f"the {kind} product is wrong"
+            return taken
+
+        operations = 2 * self.num_rows * self.num_columns * INNER * self._num_threads
+        return Ceiling("compiled probe", _samples(sample, operations, seconds))
+
+    def product(
+        self, kind: str, left: NDArray[Any], right: NDArray[Any], repetitions: int
+    ) -> tuple[NDArray[Any], float]:
+        """Each thread's `left @ right`, added up over the repetitions, and the seconds that took.
+
+        `left`: `[num_rows, inner]` and `right`: `[inner, num_columns]`, whole numbers that the kind can hold, `left`
+        from 0 on. `inner` is a multiple of 4. Returns `[threads, num_rows, num_columns]`.
+        """
+        per_word, _ = KINDS[kind]
+        inner = len(right)
+        panels = right.reshape(inner // per_word, per_word, self.num_columns // self._panel, self._panel)
+        packed_left = _aligned_copy(_stored(kind, left))
+        packed_right = _aligned_copy(_stored(kind, panels.transpose(2, 0, 3, 1)))
+        out = aligned(
+            self._num_threads * self.num_rows * self.num_columns, np.int32 if kind == "int8" else np.float32
+        ).reshape(self._num_threads, self.num_rows, self.num_columns)
+        out[...] = 0
+        taken = self._library.product(
+            ctypes.c_int32(list(KINDS).index(kind)),
+            _address(packed_left),
+            _address(packed_right),
+            ctypes.c_int32(inner // per_word),
+            _address(out),
+            ctypes.c_int32(repetitions),
+            ctypes.c_int32(self._num_threads),
+        )
+        return out, _checked(taken)
+
+    def _constant(self, name: str) -> int:
+        return ctypes.c_int32.in_dll(self._library, name).value
+
+
+def _stored(kind: str, numbers: NDArray[Any]) -> NDArray[Any]:
+    """bfloat16 is the upper half of a float32: small whole numbers lose nothing."""
+    if kind == "bfloat16":
+        return (numbers.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return numbers.astype(KINDS[kind][1])
+
+
+def aligned(count: int, dtype: Any, alignment: int = 64) -> NDArray[Any]:
+    """Uninitialised numbers that begin at a cache line."""
+    size = count * np.dtype(dtype).itemsize
+    raw = np.empty(size + alignment, np.uint8)
+    begin = -raw.ctypes.data % alignment
+    return raw[begin : begin + size].view(dtype)
+
+
+def _aligned_copy(numbers: NDArray[Any]) -> NDArray[Any]:
+    copy = aligned(numbers.size, numbers.dtype)
+    copy[:] = numbers.ravel()
+    return copy
+
+
+def _address(numbers: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(numbers.ctypes.data)
+
+
+def _checked(seconds: float) -> float:
+    if seconds < 0:
+        raise OSError("the probe's threads cannot be started")
+    return seconds
+
+
+def _samples(sample: Callable[[int], float], amount: int, seconds: float) -> tuple[float, ...]:
+    """Rates of `amount` per repetition. The first sample warms up and tells how many repetitions fill the time."""
+    sample(1)
+    repetitions = max(1, round(seconds / (SAMPLES + 1) / max(sample(1), 1e-7)))
+    return tuple(repetitions * amount / sample(repetitions) for _ in range(SAMPLES))
+
+
+def _torch_bandwidth(device: torch.device, num_bytes: int, seconds: float) -> Ceiling:
+    """On a CPU a sum, which reads; elsewhere a copy, whose bytes count as read and as written."""
+    source = torch.ones(num_bytes // 4, device=device)
+    if device.type == "cpu":
+        return Ceiling("torch sum", _samples(_timed(device, lambda: source.sum()), num_bytes, seconds))
+    copy = torch.empty_like(source)
+    return Ceiling("torch copy", _samples(_timed(device, lambda: copy.copy_(source)), 2 * num_bytes, seconds))
+
+
+def _torch_product(device: torch.device, kind: str, seconds: float) -> Ceiling:
+    side = CPU_SIDE if device.type == "cpu" else DEVICE_SIDE
+    left = torch.ones(side, side, dtype=getattr(torch, kind), device=device)
+    product = torch.empty_like(left)
+    sample = _timed(device, lambda: torch.mm(left, left, out=product))
+    return Ceiling("torch matmul", _samples(sample, 2 * side**3, seconds))
+
+
+def _timed(device: torch.device, action: Callable[[], object]) -> Callable[[int], float]:
+    """Seconds that so many repetitions take, until the device is done with them."""
+
+    def sample(repetitions: int) -> float:
+        began = perf_counter()
+        for _ in range(repetitions):
+            action()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        return perf_counter() - began
+
+    return sample

@@ -1,0 +1,1 @@
+"""`millrace bench --engine`: the engine alone, without HTTP, beside what the machine can do."""

@@ -1,0 +1,120 @@
+"""From options to a report: the engine is started in this process, the machine is probed, and loads take turns."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from app.bench.ceilings import device_name, probe
+from app.bench.engine.engine import Engine
+from app.bench.engine.measure import Costs, Decode, Prefill
+from app.bench.engine.report import document, report
+from app.bench.engine.result import EngineResult
+from app.bench.engine.settings import EngineSettings, Load, Room
+from app.bench.outcome import BenchError
+from app.bench.progress import Progress
+from app.bench.provenance import Provenance
+from app.bench.session import SEED_BITS
+from app.engine.startup import CannotServe, start_engine
+from app.messages import EngineReady
+from app.model.cost import cost_of
+from app.model.loader import inspect_model
+
+if TYPE_CHECKING:
+    from app.config import Config
+
+PREFILLS = 5
+
+
+def run_engine_bench(options: Mapping[str, Any], config: Config, importing_seconds: float) -> int:
+    """Returns the exit code: 2 for options that cannot be, 1 for what cannot be served or measured."""
+    try:
+        settings = settings_of(options)
+    except BenchError as error:
+        print(f"millrace bench: {error}", file=sys.stderr)
+        return 2
+    try:
+        result = measure(settings, config, Progress(False if options["quiet"] else None), importing_seconds)
+        print(report(result))
+        if options["json"]:
+            options["json"].write_text(json.dumps(result.as_json()) + "\n")
+        if options["html"]:
+            options["html"].write_text(document(result))
+    except (BenchError, CannotServe, OSError) as error:
+        print(f"millrace bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("millrace bench: interrupted; nothing is reported", file=sys.stderr)
+        return 130
+    return 0
+
+
+def settings_of(options: Mapping[str, Any]) -> EngineSettings:
+    """The settings in the options; what is not given is as the settings have it. Raises BenchError."""
+    given = {field.name: options[field.name] for field in fields(EngineSettings) if options[field.name] is not None}
+    settings = EngineSettings(**({"seed": secrets.randbits(SEED_BITS)} | given))
+    settings.check()
+    return settings
+
+
+def measure(settings: EngineSettings, config: Config, progress: Progress, importing_seconds: float) -> EngineResult:
+    """All of it. Raises CannotServe, and BenchError about loads that do not fit what was started."""
+    provenance = Provenance.now(own_server=True)
+    core, ready = start_engine(config, lambda loading: progress.note(loading.phase))
+    room = Room(ready, config.max_num_seqs, config.max_num_batched_tokens)
+    room.check(settings)
+    progress.note("probing the machine")
+    costs = _costs(config, ready)
+    engine = Engine(core, ready.vocab_size, settings.seed, settings.temperature)
+    decodes = _decode(engine, settings.decodes, costs, progress)
+    prefill = _prefill(engine, room.prefill(settings), costs, progress)
+    batches, contexts, left_out = room.sweep(settings) if settings.sweep else ([], [], [])
+    return EngineResult(
+        model=config.model_name,
+        config=config.engine_settings,
+        settings=settings,
+        provenance=provenance,
+        device=device_name(ready.device),
+        ready=ready,
+        phases={"importing torch": importing_seconds, **ready.phases},
+        costs=costs,
+        decodes=decodes,
+        prefill=prefill,
+        by_batch=_decode(engine, batches, costs, progress),
+        by_context=_decode(engine, contexts, costs, progress),
+        left_out=left_out,
+    )
+
+
+def _costs(config: Config, ready: EngineReady) -> Costs:
+    """Weights and cache as the engine says that it stores them."""
+    model = cost_of(inspect_model(config.model_path, config.revision).config)
+    return Costs(
+        model=model,
+        weight_bytes=ready.model_bytes / ready.num_parameters,
+        cache_bytes=ready.kv_cache_bytes / (ready.num_cache_tokens * model.cache_elements([1])),
+        ceilings=probe(ready.device, ready.num_threads),
+        dtype=ready.dtype,
+    )
+
+
+def _decode(engine: Engine, loads: list[Load], costs: Costs, progress: Progress) -> list[Decode]:
+    measured = []
+    for load in loads:
+        title = f"{load.num_streams} x {load.prompt_tokens} tokens"
+        with progress.count(title, load.num_steps, "step") as advance:
+            measured.append(Decode.of(load, engine.decode(load, advance), costs))
+    return measured
+
+
+def _prefill(engine: Engine, num_tokens: int, costs: Costs, progress: Progress) -> Prefill:
+    runs = []
+    with progress.count(f"prefill of {num_tokens} tokens", PREFILLS, "prompt") as advance:
+        for _ in range(PREFILLS):
+            runs.append(engine.prefill(num_tokens))
+            advance(1)
+    return Prefill.of(num_tokens, runs, costs)

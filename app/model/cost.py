@@ -1,0 +1,107 @@
+"""What a step must read and compute, from the shape of the model alone: the lower bounds of a roofline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from app.model.loader import run_without_weights
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """One layer's attention. `window` is the number of tokens visible, the token itself included; None is all."""
+
+    num_heads: int
+    num_kv_heads: int
+    key_size: int
+    value_size: int
+    window: int | None
+
+    def visible(self, context: int) -> int:
+        return context if self.window is None else min(context, self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """Counts of weights and of what attention stores; methods give bytes and floating-point operations.
+
+    `dense`: the matrices that every token is multiplied with, those of the head aside. `head`: the one that gives the
+    logits. `experts`: those of all experts together, of which a token meets `experts_per_token` out of `num_experts`.
+    Rows of embeddings, norms, biases, softmax and rotation are left out: they are small.
+    """
+
+    dense: int
+    head: int
+    experts: int
+    num_experts: int
+    experts_per_token: int
+    layers: tuple[AttentionShape, ...]
+
+    def weights_read(self, num_tokens: int) -> float:
+        """Weights that a step of so many tokens reads at least once, if their experts are drawn evenly."""
+        if not self.experts:
+            return self.dense + self.head
+        missed = (1 - self.experts_per_token / self.num_experts) ** num_tokens
+        return self.dense + self.head + self.experts * (1 - missed)
+
+    def cache_elements(self, contexts: Iterable[int]) -> int:
+        """Keys and values that rows of one token read, whose contexts are so long, the token itself included."""
+        return sum(
+            layer.visible(context) * layer.num_kv_heads * (layer.key_size + layer.value_size)
+            for context in contexts
+            for layer in self.layers
+        )
+
+    def operations(self, contexts: Sequence[int], num_logits: int) -> float:
+        """Multiplications and additions of a step with one token for each of these contexts."""
+        active = self.dense + (self.experts * self.experts_per_token / self.num_experts if self.experts else 0)
+        attended = sum(
+            layer.visible(context) * layer.num_heads * (layer.key_size + layer.value_size)
+            for context in contexts
+            for layer in self.layers
+        )
+        return 2 * (len(contexts) * active + num_logits * self.head + attended)
+
+
+def cost_of(config: PretrainedConfig) -> ModelCost:
+    """Count on the meta device, where nothing is loaded or computed."""
+    recorder = _Recorder()
+    model = run_without_weights(config, recorder)
+    head = model.get_output_embeddings().weight
+    aside = {id(head), *(id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding))}
+    matrices = [weight for weight in model.parameters() if id(weight) not in aside]
+    experts = [weight for weight in matrices if weight.dim() == 3]  # transformers stacks the experts of a layer
+    return ModelCost(
+        dense=sum(weight.numel() for weight in matrices if weight.dim() == 2),
+        head=head.numel(),
+        experts=sum(weight.numel() for weight in experts),
+        num_experts=len(experts[0]) if experts else 0,
+        experts_per_token=config.num_experts_per_tok if experts else 0,
+        layers=tuple(recorder.layers),
+    )
+
+
+@dataclass(slots=True)
+class _Recorder:
+    """Stands in for attention and notes the shapes and the window of every layer."""
+
+    layers: list[AttentionShape] = field(default_factory=list)
+
+    def __call__(
+        self,
+        module: torch.nn.Module,  # noqa: ARG002
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        sliding_window: int | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        shape = AttentionShape(query.shape[1], key.shape[1], key.shape[3], value.shape[3], sliding_window)
+        self.layers.append(shape)
+        return query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
