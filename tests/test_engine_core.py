@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepStats
 from app.scheduler.batch import ModelOutput, ScheduledBatch
 from tests.builders import ScriptedRunner, ids, make_core, make_scheduler, run_to_end, tokens_alone
@@ -82,6 +84,18 @@ def test_a_step_tells_how_long_each_verb_took() -> None:
     core.apply(generate(0, [7, 8]))
     stats = core.step().stats
     assert min(stats.schedule_seconds, stats.execute_seconds, stats.update_seconds) > 0
+
+
+def test_what_is_left_of_execute_beside_inputs_and_forward_is_sampling() -> None:
+    class TimedRunner(ScriptedRunner):
+        def execute(self, batch: ScheduledBatch) -> ModelOutput:
+            return replace(super().execute(batch), forward_seconds=-2.0, input_seconds=-1.0)
+
+    core = make_core(runner=TimedRunner())
+    core.apply(generate(0, [7, 8]))
+    stats = core.step().stats
+    assert (stats.forward_seconds, stats.input_seconds) == (-2.0, -1.0)
+    assert stats.sample_seconds == pytest.approx(stats.execute_seconds + 3.0)
 
 
 def test_a_step_keeps_the_counts_beside_the_times() -> None:

@@ -137,7 +137,8 @@ def test_the_block_pool_knows_nobody() -> None:
 
 
 def test_torch_is_known_to_the_model_and_its_makers_only() -> None:
-    assert outside(who_imports("torch"), "app.model", "app.engine.startup", "app.demo") == set()
+    known = outside(who_imports("torch"), "app.model", "app.engine.startup", "app.demo")
+    assert known == {"app.bench.ceilings"}, "beside these, what measures the machine with torch"
 
 
 def test_transformers_is_known_to_the_model_the_tokenizer_and_their_makers_only() -> None:
@@ -156,8 +157,16 @@ def test_the_engine_knows_neither_http_nor_text_nor_prometheus() -> None:
     assert from_elsewhere(names) <= {"torch", "transformers"}
 
 
-def test_only_the_start_of_the_engine_knows_the_model() -> None:
-    assert outside(who_imports("app.model"), "app.model", "app.engine.startup", "app.demo") == set()
+def test_only_the_start_of_the_engine_and_what_measures_it_know_the_model() -> None:
+    measuring = ("app.bench.ceilings", "app.bench.engine")
+    assert outside(who_imports("app.model"), "app.model", "app.engine.startup", "app.demo", *measuring) == set()
+
+
+def test_the_benchmark_over_http_knows_nothing_of_the_engine() -> None:
+    inside = ("app.engine", "app.model", "app.scheduler")
+    alone = ("app.bench.ceilings", "app.bench.engine", "app.bench.cli")
+    knowing = {module for module in who_imports(*inside) if within(module, "app.bench")}
+    assert outside(knowing, *alone) == set()
 
 
 def test_the_api_reaches_the_engine_through_its_client() -> None:

@@ -24,7 +24,8 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 EXPLANATION = """\
 sdpa, plain, nested and flex compute attention alone (sdpa writes the new keys and values, too). native is a whole layer
 with tiny matrices, between an embedding and a head of 32 tokens; its note says how much of it remains with a context of
-one token. Errors are relative to float64 on the same numbers."""
+one token. Errors are relative to float64 on the same numbers. Calls follow one another, so that keys and values of
+small cases stay in the processor's caches; in a model, the other layers come between."""
 ALL_WAYS = (*WAYS, "native")
 SECONDS = 0.5
 LEAST, MOST = 5, 200

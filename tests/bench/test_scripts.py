@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
-from tests.bench import continuous_batching, interference, speculation
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from tests.bench import attention, continuous_batching, interference, make_model, speculation
+from tests.bench.paged_case import Attend, World
+from tests.bench.shapes import fill_up, make_text
+from tests.e2e.directories import train_tokenizer
 
 TINY = ["--shape", "tiny", "--rounds", "1", "--threads", "1"]
 
@@ -39,3 +47,49 @@ def test_speculation_prints_its_table(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     for expected in ("seed:", "copying, 1 at once", "copying, 3 at once", "random, 3 at once", "ratio", "guessed"):
         assert expected in printed
+def test_a_model_is_made_with_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model.main(["tiny", str(tmp_path), "--dtype", "bfloat16", "--seed", "3"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["hidden_size"], config["dtype"], config["tie_word_embeddings"]) == (64, "bfloat16", False)
+    assert len(AutoTokenizer.from_pretrained(tmp_path)) == config["vocab_size"] == 512
+    assert "bfloat16, seed 3" in capsys.readouterr().out
+
+
+def test_a_vocabulary_beyond_what_was_trained_is_filled_up_with_tokens_that_have_a_text() -> None:
+    trained = train_tokenizer(make_text(0), 512)
+    filled = fill_up(trained, 700)
+    assert filled.get_vocab_size() == 700
+    assert filled.decode([600, 699]) == "w600w699"
+    text = make_text(0)[0]
+    assert filled.encode(text).ids == trained.encode(text).ids
+
+
+TINY_CASES = ["--shape", "25M", "--rows", "3", "--contexts", "40", "--chunk", "20", "--cached", "0", "24"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_ways_of_attention_are_checked_and_timed(dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = str(torch.get_num_threads())
+    ways = ["sdpa", "plain", "nested", "varlen", "native"]
+    attention.main([*TINY_CASES, "--dtype", dtype, "--threads", threads, "--ways", *ways])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("decode", "prefill "))]
+    assert {" ".join(row[:2]) for row in rows} == {"decode 40", "prefill 20"}
+    timed = {row[2 if row[0] == "decode" else 4] for row in rows if row[3 if row[0] == "decode" else 5] != "-"}
+    assert {"sdpa", "plain", "nested", "native"} <= timed
+    assert all("does not run here" in " ".join(row) for row in rows if "-" in row)
+
+
+@pytest.mark.slow
+def test_flex_attention_is_compiled_checked_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    attention.main([*TINY_CASES, "--threads", str(torch.get_num_threads()), "--ways", "flex"])
+    assert capsys.readouterr().out.count("mostly compiling") == 3
+
+
+def test_a_way_that_computes_something_else_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(world: World) -> Attend:
+        right = attention.WAYS["sdpa"](world)
+        return lambda: right() * 1.01
+
+    monkeypatch.setitem(attention.WAYS, "plain", wrong)
+    with pytest.raises(attention.Wrong, match=r"plain is off by .*e-0[123] in decode 40"):
+        attention.main([*TINY_CASES, "--threads", str(torch.get_num_threads()), "--ways", "plain"])

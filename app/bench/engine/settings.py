@@ -91,7 +91,7 @@ class Room:
     def sweep(self, settings: EngineSettings) -> tuple[list[Load], list[Load], list[str]]:
         """Loads against the batch size and against the context of one stream, as far as they fit, and what does not.
 
-        A context of so many tokens is that of the last step: the prompt is shorter by the steps that are measured.
+        A context is what the sequence comes to: the prompt is shorter by the tokens that are measured.
         """
         num_steps = (settings.output_tokens or SWEEP_STEPS + 1) - 1
         batches = [Load(count, settings.prompt_tokens, num_steps) for count in BATCHES]
