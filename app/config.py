@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent
 DEMO_MODEL = PACKAGE / "demo" / "model"
 
 ENGINE_SETTINGS = (
-    *("device", "dtype", "backend", "threads", "max_model_len"),
+    *("device", "dtype", "backend", "quantization", "threads", "max_model_len"),
     *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory"),
 )
 

@@ -101,12 +101,12 @@ def test_a_real_step_tells_its_parts() -> None:
 
 # Numbers
 
-MODEL = ModelCost(1000, 200, 0, 0, 0, (AttentionShape(4, 2, 8, 8, None),) * 2)
+MODEL = ModelCost(1000, 200, 0, 0, 0, (AttentionShape(4, 2, 8, 8, None),) * 2, 2000, 400, 0)
 
 
 def costs(bandwidth: float, arithmetic: float) -> Costs:
     products = {"float32": Ceiling("test", (1.0,)), "bfloat16": Ceiling("test", (arithmetic,))}
-    return Costs(MODEL, 2.0, 2.0, Ceilings(Ceiling("test", (bandwidth,)), products, 1, 0, 0), "bfloat16")
+    return Costs(MODEL, 2.0, Ceilings(Ceiling("test", (bandwidth,)), products, 1, 0, 0), "bfloat16")
 
 
 def timed(milliseconds: float, contexts: tuple[int, ...]) -> TimedStep:
@@ -149,7 +149,7 @@ def test_a_prefill_computes_every_token_and_one_row_of_logits() -> None:
 
 
 def room(max_model_len: int = 1000, num_blocks: int = 1000, max_num_seqs: int = 16) -> Room:
-    ready = EngineReady(max_model_len, 50, 16, num_blocks, "cpu", "float32", "sdpa", 1, 1, 4, 1, {})
+    ready = EngineReady(max_model_len, 50, 16, num_blocks, "cpu", "float32", "sdpa", "none", 1, 1, 4, 1, {})
     return Room(ready, max_num_seqs, max_num_batched_tokens=64)
 
 

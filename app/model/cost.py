@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import PretrainedConfig
 
 from app.model.loader import run_without_weights
+from app.model.native.decoder import PANEL
+from app.model.native.structs import Matrix
+
+
+class Stored(Protocol):
+    """Bytes that an `[outputs, inputs]` matrix takes where it is read."""
+
+    def __call__(self, outputs: int, inputs: int, is_head: bool) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class AttentionShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """Counts of weights and of what attention stores; methods give bytes and floating-point operations.
+    """Counts of weights, with the bytes that they take in memory; methods give bytes and floating-point operations.
 
     `dense`: the matrices that every token is multiplied with, those of the head aside. `head`: the one that gives the
     logits. `experts`: those of all experts together, of which a token meets `experts_per_token` out of `num_experts`.
@@ -41,13 +50,16 @@ class ModelCost:
     num_experts: int
     experts_per_token: int
     layers: tuple[AttentionShape, ...]
+    dense_bytes: int
+    head_bytes: int
+    experts_bytes: int
 
-    def weights_read(self, num_tokens: int) -> float:
-        """Weights that a step of so many tokens reads at least once, if their experts are drawn evenly."""
+    def weight_bytes(self, num_tokens: int) -> float:
+        """Bytes of weights that a step of so many tokens reads at least once, if their experts are drawn evenly."""
         if not self.experts:
-            return self.dense + self.head
+            return self.dense_bytes + self.head_bytes
         missed = (1 - self.experts_per_token / self.num_experts) ** num_tokens
-        return self.dense + self.head + self.experts * (1 - missed)
+        return self.dense_bytes + self.head_bytes + self.experts_bytes * (1 - missed)
 
     def cache_elements(self, contexts: Iterable[int]) -> int:
         """Keys and values that rows of one token read, whose contexts are so long, the token itself included."""
@@ -68,22 +80,42 @@ class ModelCost:
         return 2 * (len(contexts) * active + num_logits * self.head + attended)
 
 
-def cost_of(config: PretrainedConfig) -> ModelCost:
-    """Count on the meta device, where nothing is loaded or computed."""
+def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
+    """Count on the meta device, where nothing is loaded or computed. `stored` tells how matrices lie in memory."""
     recorder = _Recorder()
     model = run_without_weights(config, recorder)
     head = model.get_output_embeddings().weight
     aside = {id(head), *(id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding))}
     matrices = [weight for weight in model.parameters() if id(weight) not in aside]
     experts = [weight for weight in matrices if weight.dim() == 3]  # transformers stacks the experts of a layer
+    dense = [weight for weight in matrices if weight.dim() == 2]
     return ModelCost(
-        dense=sum(weight.numel() for weight in matrices if weight.dim() == 2),
+        dense=sum(weight.numel() for weight in dense),
         head=head.numel(),
         experts=sum(weight.numel() for weight in experts),
         num_experts=len(experts[0]) if experts else 0,
         experts_per_token=config.num_experts_per_tok if experts else 0,
         layers=tuple(recorder.layers),
+        dense_bytes=sum(stored(*weight.shape, is_head=False) for weight in dense),
+        head_bytes=stored(*head.shape, is_head=True),
+        experts_bytes=sum(len(weight) * stored(*weight.shape[1:], is_head=False) for weight in experts),
     )
+
+
+def stored_plainly(dtype: torch.dtype) -> Stored:
+    """Matrices as torch holds them."""
+    return lambda outputs, inputs, is_head: outputs * inputs * dtype.itemsize  # noqa: ARG005
+
+
+def stored_by_kernels(library: ctypes.CDLL) -> Stored:
+    """Matrices as the compiled kernels pack them: padded, and quantised where the library does that."""
+
+    def num_bytes(outputs: int, inputs: int, is_head: bool) -> int:
+        matrix = Matrix(inputs=library.packed_inputs(inputs, is_head), columns=-(-outputs // PANEL) * PANEL)
+        packed: int = library.packed_bytes(ctypes.byref(matrix), is_head)
+        return packed
+
+    return num_bytes
 
 
 @dataclass(slots=True)

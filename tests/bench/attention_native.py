@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 from app.model import attention
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
-from app.model.native.decoder import PANEL, make_native_decoder
+from app.model.native.decoder import PANEL, NativeDecoder
+from app.model.native.library import load_library
 from app.scheduler.sequence import Sequence
 from tests.bench.paged_case import BLOCK_SIZE, CPU, Case, Prepared, attend_exactly, batch_of
 
@@ -20,6 +22,9 @@ VOCAB_SIZE = 32
 CHUNK = 512
 SCALE = 8
 """Weights are this much larger than transformers makes them, so that the scores, and with them the logits, differ."""
+
+_KEPT: list[NativeDecoder] = []
+"""A decoder's threads live as long as the process, and one that is late may still look at its last step."""
 
 
 def native(case: Case, dtype: torch.dtype) -> Prepared:
@@ -29,9 +34,12 @@ def native(case: Case, dtype: torch.dtype) -> Prepared:
     """
     model = _one_layer(case, dtype)
     cache = KVCache([case.heads.layer], case.num_blocks, BLOCK_SIZE, dtype, CPU)
-    decoder = make_native_decoder(model, [case.heads.layer], cache, case.context)
-    if decoder is None:
+    library = load_library(dtype)
+    if library is None:
         raise NotImplementedError("the kernels need a C compiler")
+    exact = copy.deepcopy(model).double()
+    decoder = NativeDecoder(library, model, cache, case.context)
+    _KEPT.append(decoder)
     sequences = case.sequences(VOCAB_SIZE)
     start = case.context - case.num_queries
     for begin in range(0, start, CHUNK):
@@ -41,7 +49,7 @@ def native(case: Case, dtype: torch.dtype) -> Prepared:
     shortest = _with_all_logits(batch_of([each for each in sequences for _ in range(case.num_queries)], 0, 1))
     return Prepared(
         run=lambda: decoder.forward(batch),
-        expected=torch.cat([_exact_logits(model.double(), sequence, case.num_queries) for sequence in sequences]),
+        expected=torch.cat([_exact_logits(exact, sequence, case.num_queries) for sequence in sequences]),
         without_context=lambda: decoder.forward(shortest),
     )
 

@@ -58,21 +58,19 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The model's cost with weights and cache as they are stored, beside the machine's ceilings.
+    """The model's cost beside the machine's ceilings.
 
-    `weight_bytes` is the mean size of a stored weight, `cache_bytes` that of a number in the cache.
+    `cache_bytes` is the size of a number in the cache, `factors` the type in which weights are stored.
     """
 
     model: ModelCost
-    weight_bytes: float
     cache_bytes: float
     ceilings: Ceilings
-    dtype: str
+    factors: str
 
     def bytes_of(self, contexts: Sequence[int]) -> float:
         """What a decode step reads: weights, and the keys and values of its contexts."""
-        weights = self.model.weights_read(len(contexts)) * self.weight_bytes
-        return weights + self.model.cache_elements(contexts) * self.cache_bytes
+        return self.model.weight_bytes(len(contexts)) + self.model.cache_elements(contexts) * self.cache_bytes
 
     def operations_of(self, contexts: Sequence[int]) -> float:
         """What a decode step multiplies and adds."""
@@ -81,7 +79,7 @@ class Costs:
     @property
     def arithmetic(self) -> float:
         """Operations per second, at most, with factors of the weights' type."""
-        return self.ceilings.product_for(self.dtype)[1].median
+        return self.ceilings.product_for(self.factors)[1].median
 
     def roofline(self, num_bytes: float, operations: float) -> Roofline:
         return Roofline(num_bytes / self.ceilings.bandwidth.median, operations / self.arithmetic)

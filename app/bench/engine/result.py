@@ -41,7 +41,10 @@ class EngineResult:
         ready, config = self.ready, self.config
         provenance = dict(self.provenance.lines()) | {"machine": self.provenance.machine}
         return [
-            ("model", f"{self.model}, {ready.num_parameters / 1e6:.1f}M parameters, {ready.dtype}"),
+            (
+                "model",
+                f"{self.model}, {ready.num_parameters / 1e6:.1f}M parameters, {ready.dtype}{self._quantization()}",
+            ),
             ("engine", f"{ready.backend} backend on {self.device}, {ready.num_threads} threads"),
             ("limits", f"{config['max_num_batched_tokens']} tokens a step, {config['max_num_seqs']} sequences"),
             ("memory", f"{_mib(ready.model_bytes)} of weights, {_mib(ready.kv_cache_bytes)} of cache"),
@@ -52,6 +55,9 @@ class EngineResult:
             *((f"most {kind}", _rate(each, unit(kind))) for kind, each in self.ceilings.products.items()),
             *provenance.items(),
         ]
+
+    def _quantization(self) -> str:
+        return "" if self.ready.quantization == "none" else f", weights in {self.ready.quantization}"
 
     def caveats(self) -> list[str]:
         """What a reader must know of the numbers."""
@@ -64,9 +70,9 @@ class EngineResult:
             )
         if self.ready.device != "cpu":
             notes.append("forward is the host's time; the device's rest is waited for in sample")
-        kind, _ = self.ceilings.product_for(self.costs.dtype)
-        if kind != self.costs.dtype:
-            notes.append(f"there is no ceiling for {self.costs.dtype} products here: shares are of {kind}")
+        kind, _ = self.ceilings.product_for(self.costs.factors)
+        if kind != self.costs.factors:
+            notes.append(f"there is no ceiling for {self.costs.factors} products here: shares are of {kind}")
         return notes
 
     def as_json(self) -> dict[str, Any]:
@@ -80,8 +86,7 @@ class EngineResult:
             "engine": asdict(self.ready),
             "startup_seconds": self.phases,
             "ceilings": self.ceilings.as_json(),
-            "cost": asdict(self.costs.model)
-            | {"weight_bytes": self.costs.weight_bytes, "cache_bytes": self.costs.cache_bytes},
+            "cost": asdict(self.costs.model) | {"cache_bytes": self.costs.cache_bytes, "factors": self.costs.factors},
             "decode": [one.as_json() for one in self.decodes],
             "prefill": self.prefill.as_json(),
             "by_batch": [one.as_json() for one in self.by_batch],

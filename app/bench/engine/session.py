@@ -21,8 +21,9 @@ from app.bench.provenance import Provenance
 from app.bench.session import SEED_BITS
 from app.engine.startup import CannotServe, start_engine
 from app.messages import EngineReady
-from app.model.cost import cost_of
-from app.model.loader import inspect_model
+from app.model.cost import cost_of, stored_by_kernels, stored_plainly
+from app.model.loader import dtype_named, inspect_model
+from app.model.native.library import load_library
 
 if TYPE_CHECKING:
     from app.config import Config
@@ -91,14 +92,16 @@ def measure(settings: EngineSettings, config: Config, progress: Progress, import
 
 
 def _costs(config: Config, ready: EngineReady) -> Costs:
-    """Weights and cache as the engine says that it stores them."""
-    model = cost_of(inspect_model(config.model_path, config.revision).config)
+    """Weights and cache as they are stored; int4 weights meet int8 activations too."""
+    dtype, quantized = dtype_named(ready.dtype), ready.quantization != "none"
+    library = load_library(dtype, ready.quantization) if ready.backend == "native" else None
+    stored = stored_plainly(dtype) if library is None else stored_by_kernels(library)
+    model = cost_of(inspect_model(config.model_path, config.revision).config, stored)
     return Costs(
         model=model,
-        weight_bytes=ready.model_bytes / ready.num_parameters,
         cache_bytes=ready.kv_cache_bytes / (ready.num_cache_tokens * model.cache_elements([1])),
         ceilings=probe(ready.device, ready.num_threads),
-        dtype=ready.dtype,
+        factors="int8" if quantized else ready.dtype,
     )
 
 
