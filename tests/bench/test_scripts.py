@@ -47,6 +47,8 @@ def test_speculation_prints_its_table(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     for expected in ("seed:", "copying, 1 at once", "copying, 3 at once", "random, 3 at once", "ratio", "guessed"):
         assert expected in printed
+
+
 def test_a_model_is_made_with_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_model.main(["tiny", str(tmp_path), "--dtype", "bfloat16", "--seed", "3"])
     config = json.loads((tmp_path / "config.json").read_text())
