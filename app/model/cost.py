@@ -96,9 +96,9 @@ def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
         num_experts=len(experts[0]) if experts else 0,
         experts_per_token=config.num_experts_per_tok if experts else 0,
         layers=tuple(recorder.layers),
-        dense_bytes=sum(stored(*weight.shape, is_head=False) for weight in dense),
-        head_bytes=stored(*head.shape, is_head=True),
-        experts_bytes=sum(len(weight) * stored(*weight.shape[1:], is_head=False) for weight in experts),
+        dense_bytes=sum(stored(weight.shape[0], weight.shape[1], is_head=False) for weight in dense),
+        head_bytes=stored(head.shape[0], head.shape[1], is_head=True),
+        experts_bytes=sum(len(weight) * stored(weight.shape[1], weight.shape[2], is_head=False) for weight in experts),
     )
 
 
