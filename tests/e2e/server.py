@@ -42,8 +42,8 @@ def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
     return value
 
 
-def command(model: str | Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "app", "serve", str(model), "--port", "0", *options]
+def command(model: str | Path, *options: str, module: str = "app") -> list[str]:
+    return [sys.executable, "-m", module, "serve", str(model), "--port", "0", *options]
 
 
 def environment() -> dict[str, str]:
@@ -53,13 +53,16 @@ def environment() -> dict[str, str]:
 
 
 class ServerProcess:
-    """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept."""
+    """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept.
 
-    def __init__(self, model: str | Path, *options: str) -> None:
+    `module` is run instead of `app`, with the same command line.
+    """
+
+    def __init__(self, model: str | Path, *options: str, module: str = "app") -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process; `close` ends both)
         self._url: str | None = None
         self.process = subprocess.Popen(
-            command(model, *options),
+            command(model, *options, module=module),
             cwd=ROOT,
             env=environment(),
             stdout=self._output,
@@ -146,9 +149,9 @@ class ServerProcess:
 
 
 @contextmanager
-def started(model: str | Path, *options: str) -> Iterator[ServerProcess]:
+def started(model: str | Path, *options: str, module: str = "app") -> Iterator[ServerProcess]:
     """A server that need not be ready yet, and whose end is the caller's part."""
-    server = ServerProcess(model, *options)
+    server = ServerProcess(model, *options, module=module)
     try:
         yield server
     finally:
@@ -156,9 +159,9 @@ def started(model: str | Path, *options: str) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def serving(model: str | Path, *options: str) -> Iterator[ServerProcess]:
+def serving(model: str | Path, *options: str, module: str = "app") -> Iterator[ServerProcess]:
     """A server that is ready; SIGTERM must end it well."""
-    with started(model, *options) as server:
+    with started(model, *options, module=module) as server:
         server.until_ready()
         yield server
         server.signal()

@@ -1,0 +1,58 @@
+"""The engine process without a model: real pipe, commands, scheduler and steps, at a steady rate that costs nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from app.config import Config
+from app.engine.process import Inbox, serve
+from app.messages import EngineReady
+from app.scheduler.batch import ModelOutput, ScheduledBatch
+from tests.builders import make_core, make_scheduler
+
+SHORTEST_STEP = 0.002
+BLOCK_SIZE = 16
+MAX_MODEL_LEN = 4096
+
+
+@dataclass
+class PacedRunner:
+    """Plays `script` to every sequence, `tokens_per_second` in all; no step is shorter than `SHORTEST_STEP` seconds."""
+
+    script: list[int]
+    tokens_per_second: float
+    _due: float = 0.0
+
+    def execute(self, batch: ScheduledBatch) -> ModelOutput:
+        sampling = [row.sequence for row in batch.rows if row.samples]
+        now = time.monotonic()
+        self._due = max(self._due, now) + max(len(sampling) / self.tokens_per_second, SHORTEST_STEP)
+        time.sleep(self._due - now)
+        return ModelOutput([self.script[len(s.token_ids) % len(self.script)] for s in sampling])
+
+
+def run_paced_engine(
+    config: Config, commands: Connection, events: Connection, *, script: list[int], tokens_per_second: float
+) -> None:
+    """In place of `app.engine.process.run_engine`."""
+    num_blocks = config.max_num_seqs * MAX_MODEL_LEN // BLOCK_SIZE
+    scheduler = make_scheduler(num_blocks, BLOCK_SIZE, config.max_num_seqs, config.max_num_batched_tokens)
+    events.send(
+        EngineReady(
+            max_model_len=MAX_MODEL_LEN,
+            vocab_size=max(script) + 1,
+            block_size=BLOCK_SIZE,
+            num_blocks=num_blocks,
+            device="none",
+            dtype="none",
+            backend="paced",
+            num_threads=1,
+            num_parameters=0,
+            model_bytes=0,
+            kv_cache_bytes=0,
+            phases={},
+        )
+    )
+    serve(make_core(scheduler, PacedRunner(script, tokens_per_second)), Inbox(commands), events.send)
