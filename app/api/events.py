@@ -1,4 +1,4 @@
-"""Server-sent events, as finished bytes: one call of the JSON encoder for each piece of text."""
+"""Server-sent events, as finished bytes: the JSON around a text is encoded once, not for each event."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import as_api_error
-from app.api.generation import Generation
-from app.api.reply import Reply
+from app.api.generation import Generation, Piece
+from app.api.reply import Json, Reply
 
 PING_SECONDS = 15
 DONE = "data: [DONE]\n\n"
+ANY_TEXT = "\0"
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +27,59 @@ encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", 
 AppStatus.enable_automatic_graceful_drain = False
 
 
+class EventWriter:
+    """Pieces as events. The events of a choice differ in little more than their text, so one of them is cut at its text
+    to serve as the form of the others.
+    """
+
+    def __init__(self, reply: Reply, include_usage: bool) -> None:
+        self._reply = reply
+        self._head = f"data: {encode(reply.envelope(reply.chunk_object))[:-1]},"
+        self._tail = '],"usage":null}\n\n' if include_usage else "]}\n\n"
+        self._forms: dict[int, tuple[str, str]] = {}
+
+    def write(self, piece: Piece) -> str:
+        """The events that show a piece; none if there is nothing to show yet."""
+        form = self._forms.get(piece.index)
+        if form is not None and piece.text and not piece.tokens and piece.finish_reason is None:
+            before, after = form
+            return before + encode(piece.text) + after
+        events = self._write_chunks(piece)
+        if form is None:
+            # Only now: the first piece of a choice may open with a chunk of its own.
+            before, _, after = self._write_chunks(Piece(piece.index, ANY_TEXT)).rpartition(encode(ANY_TEXT))
+            self._forms[piece.index] = before, after
+        return events
+
+    def write_usage(self, usage: Json) -> str:
+        return f'{self._head}"choices":[],"usage":{encode(usage)}}}\n\n'
+
+    def _write_chunks(self, piece: Piece) -> str:
+        return "".join(f'{self._head}"choices":[{encode(chunk)}{self._tail}' for chunk in self._reply.chunks(piece))
+
+
 async def events(generation: Generation, reply: Reply, include_usage: bool) -> AsyncGenerator[bytes]:
-    """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`."""
-    head = f"data: {encode(reply.envelope(reply.chunk_object))[:-1]},"
-    tail = '],"usage":null}\n\n' if include_usage else "]}\n\n"
+    """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
+
+    Events that are there at the same time are given together, to be sent in one go.
+    """
+    writer = EventWriter(reply, include_usage)
+    written = ""
     try:
         async with aclosing(generation.pieces()) as pieces:
             async for piece in pieces:
-                if chunks := reply.chunks(piece):
-                    yield "".join(f'{head}"choices":[{encode(chunk)}{tail}' for chunk in chunks).encode()
+                written += writer.write(piece)
+                if written and not piece.more:
+                    yield written.encode()
+                    written = ""
         if include_usage:
-            yield f'{head}"choices":[],"usage":{encode(generation.usage())}}}\n\n'.encode()
+            written += writer.write_usage(generation.usage())
     except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
         answer = as_api_error(error)
         if answer.status == 500:
             log.error("A stream broke off", exc_info=error)
-        yield f"data: {answer.body()}\n\n".encode()
-    yield DONE.encode()
+        written += f"data: {answer.body()}\n\n"
+    yield (written + DONE).encode()
 
 
 class GenerationEvents(EventSourceResponse):
@@ -65,3 +102,7 @@ class GenerationEvents(EventSourceResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._generation.close()
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Without the cancel scope that sse-starlette opens around each event: there is no timeout to keep."""
+        await send(message)

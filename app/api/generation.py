@@ -30,12 +30,16 @@ class ScoredToken:
 
 @dataclass(slots=True)
 class Piece:
-    """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end."""
+    """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end.
+
+    `more` says that another piece is there already.
+    """
 
     index: int
     text: str
     tokens: list[ScoredToken] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    more: bool = False
 
 
 class Choice:
@@ -70,49 +74,46 @@ class Choice:
             raise ApiError(503, "The server stopped before the end.", type="server_error", code="aborted")
         if reason is FinishReason.ERROR:
             raise ApiError(500, "The engine could not finish this sequence.", type="server_error", code="engine_error")
-        piece = self._open()
+        text, tokens = ("", []) if self._opened else self._open()
         if self.prompt.max_tokens > 0:
-            self._release(delta, piece)
-            if self._detokenizer.stopped:
+            text += self._release(delta, tokens)
+            if self._detokenizer.stop_string is not None:
                 reason = FinishReason.STOP
                 self.stream.close(reason)
         elif reason is not None:
             reason = FinishReason.LENGTH
-        piece.finish_reason = reason
         self.finished = reason is not None
-        return piece
+        return Piece(self.index, text, tokens, reason)
 
-    def _open(self) -> Piece:
-        """A piece with the echo of the prompt, if it is wanted and this is the first."""
-        piece = Piece(self.index, "")
-        if self.prompt.echo is None or self._opened:
-            return piece
+    def _open(self) -> tuple[str, list[ScoredToken]]:
+        """The echo of the prompt, if it is wanted: a part of the first piece."""
         self._opened = True
-        piece.text = self.prompt.echo.text
-        if self._is_scored:
-            piece.tokens = [ScoredToken(self.prompt.token_ids[0], 0)]
-            piece.tokens += map(_scored, self.stream.prompt_logprobs, self.prompt.echo.offsets[1:])
-        return piece
+        if self.prompt.echo is None:
+            return "", []
+        if not self._is_scored:
+            return self.prompt.echo.text, []
+        rest = map(_scored, self.stream.prompt_logprobs, self.prompt.echo.offsets[1:])
+        return self.prompt.echo.text, [ScoredToken(self.prompt.token_ids[0], 0), *rest]
 
-    def _release(self, delta: TokenDelta, piece: Piece) -> None:
-        """Add the text that is safe to show, and its tokens. A stop token is counted, but not shown unless asked."""
-        hidden = delta.finish_reason is FinishReason.STOP and not self._shows_stop_token
-        released = self._detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)
-        text, num_tokens = released.text, released.num_tokens
-        if delta.finish_reason is not None and not self._detokenizer.stopped:
-            rest = self._detokenizer.flush()
+    def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
+        """The text that is safe to show; its tokens go to `tokens`. A stop token is counted, but not shown unless asked."""
+        detokenizer, reason = self._detokenizer, delta.finish_reason
+        hidden = reason is FinishReason.STOP and not self._shows_stop_token
+        text, num_tokens = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)
+        if reason is not None and detokenizer.stop_string is None:
+            rest = detokenizer.flush()
             text, num_tokens = text + rest.text, num_tokens + rest.num_tokens
-        if self._detokenizer.stopped:
-            self.num_tokens = self._detokenizer.num_output_tokens
+        if detokenizer.stop_string is not None:
+            self.num_tokens = detokenizer.num_output_tokens
         else:
             self.num_tokens += len(delta.token_ids)
-        piece.text += text
         if self._is_scored:
             self._held += delta.logprobs
-            offsets = self._detokenizer.token_offsets[self._num_released : self._num_released + num_tokens]
-            piece.tokens += (_scored(held, self._offset + at) for held, at in zip(self._held, offsets, strict=False))
+            offsets = detokenizer.token_offsets[self._num_released : self._num_released + num_tokens]
+            tokens += (_scored(held, self._offset + at) for held, at in zip(self._held, offsets, strict=False))
             del self._held[:num_tokens]
             self._num_released += num_tokens
+        return text
 
 
 def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
@@ -143,7 +144,9 @@ class Generation:
         if len(self.choices) == 1:
             [choice] = self.choices
             async for delta in choice.stream:
-                yield choice.advance(delta)
+                piece = choice.advance(delta)
+                piece.more = choice.stream.is_ahead and not choice.finished
+                yield piece
                 if choice.finished:
                     return
         else:
@@ -155,11 +158,13 @@ class Generation:
         try:
             while reading:
                 done, _ = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-                for delta in sorted(done, key=lambda delta: reading[delta].index):
+                ready = sorted(done, key=lambda delta: reading[delta].index)
+                for delta in ready:
                     choice = reading.pop(delta)
                     piece = choice.advance(delta.result())
                     if not choice.finished:
                         reading[asyncio.ensure_future(anext(choice.stream))] = choice
+                    piece.more = delta is not ready[-1]
                     yield piece
         finally:
             for delta in reading:

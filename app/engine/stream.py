@@ -57,7 +57,7 @@ class TokenStream:
         self._on_close = on_close
         self._pending = TokenDelta()
         self._error: EngineDied | None = None
-        self._wake = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
         self._exhausted = False
 
     def __aiter__(self) -> TokenStream:
@@ -66,42 +66,49 @@ class TokenStream:
     async def __anext__(self) -> TokenDelta:
         if self._exhausted:
             raise StopAsyncIteration
-        await self._wake.wait()
-        self._wake.clear()
+        if not self.is_ahead:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
         if self._error is not None and not self._pending.token_ids:
             raise self._error
-        delta, self._pending = self._split(self._pending)
-        if self._pending.token_ids or self._error is not None:
-            self._wake.set()
-        self._exhausted = delta.finish_reason is not None
-        return delta
+        return self._take()
 
-    @staticmethod
-    def _split(pending: TokenDelta) -> tuple[TokenDelta, TokenDelta]:
-        """What the reader gets now, and what it gets later."""
-        if not 1 < len(pending.token_ids) <= MOST_TOKENS_BEHIND:
-            return pending, TokenDelta()
-        first = TokenDelta(pending.token_ids[:1], pending.logprobs[:1])
-        return first, TokenDelta(pending.token_ids[1:], pending.logprobs[1:], pending.finish_reason)
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the reader would not have to wait."""
+        pending = self._pending
+        return bool(pending.token_ids) or pending.finish_reason is not None or self._error is not None
+
+    def _take(self) -> TokenDelta:
+        """What the reader gets now."""
+        pending = self._pending
+        if 1 < len(pending.token_ids) <= MOST_TOKENS_BEHIND:
+            logprobs, pending.logprobs = pending.logprobs[:1], pending.logprobs[1:]
+            return TokenDelta([pending.token_ids.pop(0)], logprobs)
+        self._pending = TokenDelta()
+        self._exhausted = pending.finish_reason is not None
+        return pending
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
         """Append a token that arrived at `now`, in seconds of the monotonic clock."""
         self.num_output_tokens += 1
-        self.times.first_token = self.times.first_token or now
-        self.times.last_token = now
+        times = self.times
+        if times.first_token is None:
+            times.first_token = now
+        times.last_token = now
         self._pending.token_ids.append(token_id)
         if logprobs is not None:
             self._pending.logprobs.append(logprobs)
-        self._wake.set()
+        self._wake()
 
     def finish(self, reason: FinishReason) -> None:
         self.finish_reason = self._pending.finish_reason = reason
-        self._wake.set()
+        self._wake()
 
     def fail(self, error: EngineDied) -> None:
         self.finish_reason = FinishReason.ERROR
         self._error = error
-        self._wake.set()
+        self._wake()
 
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
         """End the sequence now if it has not ended: `STOP` when its reader has all it wants, `ABORT` when it left.
@@ -111,3 +118,7 @@ class TokenStream:
         if self.finish_reason is None:
             self.finish_reason = reason
             self._on_close(self)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)

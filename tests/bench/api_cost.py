@@ -19,7 +19,7 @@ from app.bench.client import Client
 from app.bench.outcome import Outcome
 from app.bench.workload import PlannedRequest
 from tests.bench.report import print_circumstances, print_table
-from tests.e2e.server import ServerProcess, serving
+from tests.e2e.server import ServerProcess, started
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "Once upon a time"},
@@ -34,11 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     print_circumstances(0, load=load)
     splitting = ["--split"] if options.split else []
     engine = ["--pace", str(options.pace), "--max-num-seqs", "256", "--max-num-batched-tokens", "8192"]
-    with serving("demo", *engine, *splitting, module="tests.bench.paced_server") as server:
+    with started("demo", *engine, *splitting, module="tests.bench.paced_server") as server:
+        server.until_ready()
         rows = asyncio.run(measure_all(server, options))
-    print_table(("", "streams", "us a token", "ms a request", "tokens/s", "tokens an event"), rows)
-    if options.split:
-        print("\n" + server.output)
+        server.signal()
+        assert server.exit_code() == 0, server.output
+        print_table(("", "streams", "us a token", "ms a request", "tokens/s", "tokens an event"), rows)
+        if options.split:
+            print(f"\n{server.output}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
