@@ -109,6 +109,21 @@ async def test_a_reader_that_comes_a_little_late_gets_an_event_for_each_token() 
         assert [chunk["choices"][0]["text"] for chunk in content] == ["w", "o", "r", "d"]
 
 
+@pytest.mark.parametrize(("num_choices", "num_events"), [(1, 4), (3, 3)])
+async def test_events_that_wait_are_sent_in_one_go(num_choices: int, num_events: int) -> None:
+    """One sequence waits with four tokens, or three with one each."""
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app):
+        exchange = await begun(app, engine, STREAM | {"n": num_choices})
+        for index in range(num_choices):
+            engine.write("word" if num_choices == 1 else "w", index)
+        events = data_of(await exchange.event())
+        assert len(events) == num_events
+        assert {event["choices"][0]["index"] for event in events} == set(range(num_choices))
+        await exchange.leave()
+
+
 async def test_no_cache_and_no_proxy_may_keep_a_stream() -> None:
     engine = ScriptedEngine([])
     app = make_app(engine)
@@ -203,6 +218,18 @@ async def test_a_dying_engine_ends_a_stream_with_an_error_and_done(num_choices: 
         error, done = await rest(exchange)
         assert error["error"]["code"] == "engine_died"
         assert done == "[DONE]"
+
+
+async def test_what_came_before_the_engine_died_is_sent_before_the_error() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app):
+        exchange = await begun(app, engine, STREAM)
+        engine.write("so")
+        engine.die()
+        first, second, error, done = await rest(exchange)
+        assert first["choices"][0]["text"] + second["choices"][0]["text"] == "so"
+        assert (error["error"]["code"], done) == ("engine_died", "[DONE]")
 
 
 async def test_a_dying_engine_is_a_503_to_who_does_not_stream() -> None:

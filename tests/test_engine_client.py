@@ -43,8 +43,8 @@ class Witness:
     def first_token(self, stream: TokenStream) -> None:
         self.begun.append(stream.seq_id)
 
-    def token_gap(self, seconds: float) -> None:
-        self.num_gaps += 1
+    def token_gap(self, seconds: float, count: int) -> None:
+        self.num_gaps += count
 
     def sequence_finished(self, stream: TokenStream) -> None:
         self.ends.append(stream.finish_reason)

@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import FinishReason, StepOutput, StepStats
-from app.metrics import Metrics
+from app.metrics import TOKEN_SECONDS, Metrics
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
@@ -153,10 +156,29 @@ def test_a_restart_is_counted_and_empties_the_gauges() -> None:
 
 def test_gaps_of_a_millisecond_can_be_told_apart() -> None:
     metrics = Metrics()
-    metrics.token_gap(0.0009)
-    metrics.token_gap(0.0019)
+    metrics.token_gap(0.0009, 1)
+    metrics.token_gap(0.0019, 1)
     assert value(metrics, "inter_token_latency_seconds_bucket", le="0.001") == 1
     assert value(metrics, "inter_token_latency_seconds_bucket", le="0.002") == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.0011, 0.5, 5.0, 5.1, 60.0]), st.integers(1, 300))))
+def test_gaps_told_together_count_as_if_told_one_by_one(gaps: list[tuple[float, int]]) -> None:
+    """In the text that Prometheus reads, held against the histogram of its own client."""
+    metrics, registry = Metrics(), CollectorRegistry()
+    name = "millrace_inter_token_latency_seconds"
+    theirs = Histogram(name, "Between two output tokens of a sequence.", buckets=TOKEN_SECONDS, registry=registry)
+    for seconds, count in gaps:
+        metrics.token_gap(seconds, count)
+        for _ in range(count):
+            theirs.observe(seconds)
+    expected, found = (
+        [line for line in text.decode().splitlines() if name in line and "_created" not in line and "_sum" not in line]
+        for text in (generate_latest(registry), metrics.render("")[0])
+    )
+    assert found == expected
+    total = sum(seconds * count for seconds, count in gaps)
+    assert value(metrics, "inter_token_latency_seconds_sum") == pytest.approx(total)
 
 
 def test_two_servers_in_one_process_measure_apart() -> None:

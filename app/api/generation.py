@@ -96,7 +96,7 @@ class Choice:
         return self.prompt.echo.text, [ScoredToken(self.prompt.token_ids[0], 0), *rest]
 
     def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
-        """The text that is safe to show; its tokens go to `tokens`. A stop token is counted, but not shown unless asked."""
+        """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""
         detokenizer, reason = self._detokenizer, delta.finish_reason
         hidden = reason is FinishReason.STOP and not self._shows_stop_token
         text, num_tokens = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
 from app.config import Config
+from app.engine.pipe import EventReader
 from app.engine.process import run_engine
 from app.messages import Command, Event
 
@@ -31,10 +30,11 @@ class EngineProcess:
         # The parent's copies of the child's ends would keep the pipes open after the child's death.
         command_reader.close()
         event_writer.close()
-        loop = asyncio.get_running_loop()
-        threading.Thread(
-            target=_forward_events, args=(events, loop, receive, lost), name="engine-events", daemon=True
-        ).start()
+        self._events = events
+        self._reader = EventReader(events.fileno())
+        self._receive = receive
+        self._lost = lost
+        asyncio.get_running_loop().add_reader(events.fileno(), self._read)
 
     @property
     def pid(self) -> int | None:
@@ -58,16 +58,13 @@ class EngineProcess:
             self._process.kill()
             self._process.join()
 
-
-def _forward_events(
-    events: Connection, loop: asyncio.AbstractEventLoop, receive: Callable[[Event], None], lost: Callable[[], None]
-) -> None:
-    """Runs in a thread: every event of one process onto the loop, and its end."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+    def _read(self) -> None:
         try:
-            while True:
-                loop.call_soon_threadsafe(receive, events.recv())
+            events = self._reader.read()
         except (EOFError, OSError):
-            loop.call_soon_threadsafe(lost)
-        finally:
-            events.close()
+            asyncio.get_running_loop().remove_reader(self._events.fileno())
+            self._events.close()
+            self._lost()
+        else:
+            for event in events:
+                self._receive(event)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
@@ -158,6 +159,7 @@ class EngineClient:
         for seq_id, prompt_logprobs in output.prompt_logprobs.items():
             if stream := self._streams.get(seq_id):
                 stream.prompt_logprobs.extend(prompt_logprobs)
+        earlier = []
         for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
             if stream := self._streams.get(seq_id):
                 previous = stream.times.last_token
@@ -165,7 +167,10 @@ class EngineClient:
                 if previous is None:
                     self._observer.first_token(stream)
                 else:
-                    self._observer.token_gap(now - previous)
+                    earlier.append(previous)
+        # Streams that were in the last step had their tokens at the same moment: nearly all of them.
+        for previous, count in Counter(earlier).items():
+            self._observer.token_gap(now - previous, count)
         for seq_id, reason in output.finished.items():
             if stream := self._streams.get(seq_id):
                 stream.finish(reason)

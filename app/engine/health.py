@@ -44,8 +44,8 @@ class EngineObserver(Protocol):
 
     def first_token(self, stream: TokenStream) -> None: ...
 
-    def token_gap(self, seconds: float) -> None:
-        """Time between two consecutive output tokens of one sequence."""
+    def token_gap(self, seconds: float, count: int) -> None:
+        """Time between two consecutive output tokens of a sequence; `count` sequences had the same in this step."""
 
     def sequence_finished(self, stream: TokenStream) -> None:
         """Called once per stream, whatever its end; `stream.finish_reason` and `stream.times` tell."""

@@ -10,11 +10,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from app.config import Config
+from app.engine.pipe import write_event
 from app.messages import Command, EngineFailed, Event
 
 if TYPE_CHECKING:
@@ -31,15 +33,16 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
     let_idle_threads_sleep()
     inbox = Inbox(commands)
+    send = partial(write_event, events.fileno())
     from app.engine.startup import CannotServe, start_engine
 
     try:
-        core, ready = start_engine(config, events.send)
+        core, ready = start_engine(config, send)
     except CannotServe as error:
-        events.send(EngineFailed(str(error)))
+        send(EngineFailed(str(error)))
         return
-    events.send(ready)
-    serve(core, inbox, events.send)
+    send(ready)
+    serve(core, inbox, send)
 
 
 def let_idle_threads_sleep() -> None:

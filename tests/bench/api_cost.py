@@ -83,9 +83,7 @@ async def measure(
     return [path, str(num_streams), *figures, f"{num_tokens / num_events:.2f}"]
 
 
-async def stream_all(
-    client: Client, path: str, num_streams: int, num_rounds: int, num_tokens: int
-) -> list[Outcome]:
+async def stream_all(client: Client, path: str, num_streams: int, num_rounds: int, num_tokens: int) -> list[Outcome]:
     """So many streams at once, so many times in a row."""
     body = BODIES[path] | {"max_tokens": num_tokens, "ignore_eos": True, "stream": True}
     message = client.message(path, json.dumps(body | {"stream_options": {"include_usage": True}}).encode())

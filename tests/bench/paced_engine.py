@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 from app.config import Config
+from app.engine.pipe import write_event
 from app.engine.process import Inbox, serve
 from app.messages import EngineReady
 from app.scheduler.batch import ModelOutput, ScheduledBatch
@@ -39,7 +41,8 @@ def run_paced_engine(
     """In place of `app.engine.process.run_engine`."""
     num_blocks = config.max_num_seqs * MAX_MODEL_LEN // BLOCK_SIZE
     scheduler = make_scheduler(num_blocks, BLOCK_SIZE, config.max_num_seqs, config.max_num_batched_tokens)
-    events.send(
+    send = partial(write_event, events.fileno())
+    send(
         EngineReady(
             max_model_len=MAX_MODEL_LEN,
             vocab_size=max(script) + 1,
@@ -55,4 +58,4 @@ def run_paced_engine(
             phases={},
         )
     )
-    serve(make_core(scheduler, PacedRunner(script, tokens_per_second)), Inbox(commands), events.send)
+    serve(make_core(scheduler, PacedRunner(script, tokens_per_second)), Inbox(commands), send)

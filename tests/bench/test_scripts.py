@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.bench import attention, continuous_batching, interference, make_model, speculation
+from tests.bench import api_cost, attention, continuous_batching, interference, make_model, speculation
 from tests.bench.paged_case import Attend, World
 from tests.bench.shapes import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
@@ -95,3 +95,11 @@ def test_a_way_that_computes_something_else_has_no_time(monkeypatch: pytest.Monk
     monkeypatch.setitem(attention.WAYS, "plain", wrong)
     with pytest.raises(attention.Wrong, match=r"plain is off by .*e-0[123] in decode 40"):
         attention.main([*TINY_CASES, "--threads", str(torch.get_num_threads()), "--ways", "plain"])
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_token_is_printed_with_where_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    api_cost.main(["--streams", "3", "--tokens", "20", "--rounds", "1", "--split"])
+    printed = capsys.readouterr().out
+    for expected in ("host:", "us a token", "/v1/chat/completions", "1.00", "%  event loop", "%  sockets"):
+        assert expected in printed
