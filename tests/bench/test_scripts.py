@@ -82,6 +82,7 @@ def test_ways_of_attention_are_checked_and_timed(dtype: str, capsys: pytest.Capt
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler, of torch itself
 def test_flex_attention_is_compiled_checked_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
     attention.main([*TINY_CASES, "--threads", str(torch.get_num_threads()), "--ways", "flex"])
     assert capsys.readouterr().out.count("mostly compiling") == 3
