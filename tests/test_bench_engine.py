@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +21,7 @@ from app.bench.outcome import BenchError
 from app.cli import build_parser, main
 from app.messages import EngineReady, StepStats
 from app.model.cost import AttentionShape, ModelCost
-from app.scheduler.batch import ModelOutput, ScheduledBatch
+from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
 from tests.builders import ScriptedRunner, check_blocks, make_core, make_scheduler
 from tests.models import make_runner
 
@@ -33,6 +34,7 @@ def options_of(*arguments: str) -> dict[str, Any]:
 
 class RecordingRunner(ScriptedRunner):
     def __init__(self) -> None:
+        super().__init__()
         self.prompts: list[list[int]] = []
 
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
@@ -85,7 +87,7 @@ def test_prompts_follow_from_the_seed_and_have_no_prefix_in_common() -> None:
 def test_a_sequence_that_ends_before_its_time_ends_the_benchmark() -> None:
     class Broken(ScriptedRunner):
         def execute(self, batch: ScheduledBatch) -> ModelOutput:
-            return ModelOutput([-1 for row in batch.rows if row.samples])
+            return ModelOutput([NO_TOKEN for row in batch.rows if row.num_samples])
 
     with pytest.raises(BenchError, match="not finite"):
         Engine(make_core(runner=Broken()), 50, seed=1, temperature=0.0).decode(Load(2, 8, 4), int)
@@ -110,7 +112,8 @@ def costs(bandwidth: float, arithmetic: float) -> Costs:
 
 
 def timed(milliseconds: float, contexts: tuple[int, ...]) -> TimedStep:
-    stats = StepStats(2, 0, 0, 0, 0, 2, 0, 0, 0, 0.0, milliseconds / 1000, 0.0, milliseconds / 2000, 0.0)
+    counts = dict.fromkeys((field.name for field in fields(StepStats)), 0)
+    stats = StepStats(**(counts | {"execute_seconds": milliseconds / 1000, "forward_seconds": milliseconds / 2000}))
     return TimedStep(stats, contexts)
 
 
@@ -269,6 +272,14 @@ def check_page(html: str) -> None:
         assert {"measured", "bytes / bandwidth", "FLOP / arithmetic"} <= texts
         lines = [line.get("points", "").split() for line in chart.iter("polyline")]
         assert [len(points) for points in lines] == [num_points] * 3
+
+
+def test_speculation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A step that checks guesses computes more tokens than it has sequences."""
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "--engine", "--speculative", "ngram"])
+    assert end.value.code == 2
+    assert "use --speculative off" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_served_ends_with_1_and_the_reason(tmp_path: Path) -> None:

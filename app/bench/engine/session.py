@@ -35,6 +35,11 @@ def run_engine_bench(options: Mapping[str, Any], config: Config, importing_secon
     """Returns the exit code: 2 for options that cannot be, 1 for what cannot be served or measured."""
     try:
         settings = settings_of(options)
+        if config.speculative != "off":
+            raise BenchError(
+                f"--speculative {config.speculative}: decode steps of one token a sequence are measured, and random "
+                "prompts give nothing to guess from; use --speculative off"
+            )
     except BenchError as error:
         print(f"millrace bench: {error}", file=sys.stderr)
         return 2
