@@ -23,7 +23,7 @@ DEMO_MODEL = PACKAGE / "demo" / "model"
 
 ENGINE_SETTINGS = (
     *("device", "dtype", "backend", "quantization", "threads", "max_model_len"),
-    *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory", "speculative"),
+    *("max_num_seqs", "max_num_batched_tokens", "max_gap_seconds", "block_size", "kv_cache_memory", "speculative"),
 )
 
 # An installed package carries the file inside; a checkout keeps it beside.
@@ -90,7 +90,10 @@ class Config(BaseSettings):
         description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
     )
     max_num_seqs: Count = Field(description="sequences that run at once")
-    max_num_batched_tokens: Count = Field(description="tokens computed per step; bounds the gap a long prompt causes")
+    max_num_batched_tokens: Count = Field(description="most tokens computed per step")
+    max_gap_seconds: float = Field(
+        description="how long decoding streams should wait for a step that computes others' prompts", gt=0
+    )
     block_size: Count = Field(description="tokens per block of the KV cache", multiple_of=8)
     speculative: Literal["off", "ngram"] = Field(
         description="ngram: guess tokens from what followed the same ones before, and check them in one step"

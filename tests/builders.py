@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 from app.engine.core import EngineCore, Runner
 from app.messages import FinishReason, SamplingParams, StepOutput, TokenLogprobs
@@ -31,8 +32,10 @@ def make_scheduler(
     max_num_seqs: int = 16,
     max_num_batched_tokens: int = 64,
     step_cost: int = 0,
+    max_gap_seconds: float = inf,
 ) -> Scheduler:
-    return Scheduler(BlockPool(num_blocks), block_size, max_num_seqs, max_num_batched_tokens, step_cost)
+    pool = BlockPool(num_blocks)
+    return Scheduler(pool, block_size, max_num_seqs, max_num_batched_tokens, step_cost, max_gap_seconds)
 
 
 def make_core(scheduler: Scheduler | None = None, runner: Runner | None = None) -> EngineCore:

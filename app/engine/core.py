@@ -45,6 +45,7 @@ class EngineCore:
         scheduled = perf_counter()
         output = self.runner.execute(batch) if batch.rows else ModelOutput([])
         executed = perf_counter()
+        self.scheduler.observe(batch, executed - scheduled)
         step = self.scheduler.update(batch, output)
         return replace(
             step,

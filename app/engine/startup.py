@@ -116,6 +116,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         config.max_num_seqs,
         config.max_num_batched_tokens,
         step_cost=STEP_COSTS[device.type] if config.speculative == "ngram" else 0,
+        max_gap_seconds=config.max_gap_seconds,
     )
     core = EngineCore(scheduler, runner)
     phases.begin("warming up")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from itertools import islice
+from math import inf
 
 from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
+from app.scheduler.pace import Pace
 from app.scheduler.sequence import Sequence, SequenceStatus
 from app.scheduler.speculation import Speculation
 
@@ -29,13 +31,20 @@ class Scheduler:
     """
 
     def __init__(
-        self, pool: BlockPool, block_size: int, max_num_seqs: int, max_num_batched_tokens: int, step_cost: int = 0
+        self,
+        pool: BlockPool,
+        block_size: int,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        step_cost: int = 0,
+        max_gap_seconds: float = inf,
     ) -> None:
         self.pool = pool
         self.block_size = block_size
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self._speculation = Speculation(pool, block_size, step_cost)
+        self._pace = Pace(max_gap_seconds)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._sequences: dict[int, Sequence] = {}
@@ -67,11 +76,13 @@ class Scheduler:
     def schedule(self) -> ScheduledBatch:
         """Choose the next step's tokens and give them blocks: first the running sequences, then waiting ones."""
         rows: dict[int, ScheduledRow] = {}
-        num_preempted = self._schedule_running(rows)
+        num_decoding = sum(sequence.num_owed_tokens == 1 for sequence in self.running)
+        budget = self._pace.limit(self.max_num_batched_tokens, num_decoding)
+        num_preempted = self._schedule_running(rows, budget)
         for row in rows.values():
             self._publish(row.sequence, row.start, row.end)
-        admitted, num_queried = self._admit(rows)
-        self._speculation.lengthen(rows, self.max_num_batched_tokens)
+        admitted, num_queried = self._admit(rows, budget - sum(row.num_tokens for row in rows.values()))
+        self._speculation.lengthen(rows, budget)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
         num_tokens = sum(row.num_tokens for row in ordered)
         num_decode = sum(row.num_tokens for row in ordered if row.decodes)
@@ -84,6 +95,11 @@ class Scheduler:
             num_preempted=num_preempted,
             admitted=admitted,
         )
+
+    def observe(self, batch: ScheduledBatch, seconds: float) -> None:
+        """Learn from how long the batch's execution took."""
+        if batch.num_prefill_tokens:
+            self._pace.observe(batch.num_prefill_tokens + batch.num_decode_tokens, seconds)
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Advance every sequence of the batch by what was computed and sampled, and release those that ended."""
@@ -124,14 +140,13 @@ class Scheduler:
             admitted=batch.admitted,
         )
 
-    def _schedule_running(self, rows: dict[int, ScheduledRow]) -> int:
+    def _schedule_running(self, rows: dict[int, ScheduledRow], budget: int) -> int:
         """Fill `rows` from the running sequences; returns how many had to be preempted.
 
         Those owed a single token come first, so that no long prompt starves a decode; among equals, the oldest. Only
         these can lack a block, since admission takes all that a prompt needs, and the last in order gives way: whoever
         is preempted has not been given a row yet.
         """
-        budget = self.max_num_batched_tokens
         num_preempted = 0
         for sequence in sorted(self.running, key=lambda s: (s.num_owed_tokens > 1, s.order)):
             end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, budget)
@@ -145,14 +160,13 @@ class Scheduler:
                 budget -= end - sequence.num_computed_tokens
         return num_preempted
 
-    def _admit(self, rows: dict[int, ScheduledRow]) -> tuple[dict[int, int], int]:
+    def _admit(self, rows: dict[int, ScheduledRow], budget: int) -> tuple[dict[int, int], int]:
         """Start waiting sequences while budget and blocks last; returns the first-timers' cached and queried tokens.
 
         Blocks for all known tokens are taken at once, and one is left to each running sequence to grow into: a
         sequence admitted on less would soon be preempted again. Blocks are published as they are admitted, so that
         equal prompts share them within this very step: the model writes a layer's keys before it reads any.
         """
-        budget = self.max_num_batched_tokens - sum(row.num_tokens for row in rows.values())
         admitted: dict[int, int] = {}
         num_queried = 0
         passed: list[Sequence] = []
