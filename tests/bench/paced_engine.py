@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection
 from app.config import Config
 from app.engine.pipe import write_event
 from app.engine.process import Inbox, serve
-from app.messages import EngineReady
 from app.scheduler.batch import ModelOutput, ScheduledBatch
 from tests.builders import make_core, make_scheduler
+from tests.scripted_engine import small
 
 SHORTEST_STEP = 0.002
 BLOCK_SIZE = 16
@@ -28,11 +28,11 @@ class PacedRunner:
     _due: float = 0.0
 
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
-        sampling = [row.sequence for row in batch.rows if row.samples]
+        sampling = [sequence for row in batch.rows for sequence in row.sampled]
         now = time.monotonic()
         self._due = max(self._due, now) + max(len(sampling) / self.tokens_per_second, SHORTEST_STEP)
         time.sleep(self._due - now)
-        return ModelOutput([self.script[len(s.token_ids) % len(self.script)] for s in sampling])
+        return ModelOutput([self.script[len(sequence.token_ids) % len(self.script)] for sequence in sampling])
 
 
 def run_paced_engine(
@@ -42,20 +42,5 @@ def run_paced_engine(
     num_blocks = config.max_num_seqs * MAX_MODEL_LEN // BLOCK_SIZE
     scheduler = make_scheduler(num_blocks, BLOCK_SIZE, config.max_num_seqs, config.max_num_batched_tokens)
     send = partial(write_event, events.fileno())
-    send(
-        EngineReady(
-            max_model_len=MAX_MODEL_LEN,
-            vocab_size=max(script) + 1,
-            block_size=BLOCK_SIZE,
-            num_blocks=num_blocks,
-            device="none",
-            dtype="none",
-            backend="paced",
-            num_threads=1,
-            num_parameters=0,
-            model_bytes=0,
-            kv_cache_bytes=0,
-            phases={},
-        )
-    )
+    send(small(max_model_len=MAX_MODEL_LEN, vocab_size=max(script) + 1, block_size=BLOCK_SIZE, num_blocks=num_blocks))
     serve(make_core(scheduler, PacedRunner(script, tokens_per_second)), Inbox(commands), send)
