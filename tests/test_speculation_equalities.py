@@ -71,12 +71,18 @@ class Clairvoyant:
 
 
 def make_core(
-    architecture: str, native: bool = False, num_tokens: int = 1600, budget: int = 512, step_cost: int = 0
+    architecture: str,
+    native: bool = False,
+    num_tokens: int = 1600,
+    budget: int = 512,
+    step_cost: int = 0,
+    dtype: torch.dtype = torch.float32,
+    quantization: str = "none",
 ) -> EngineCore:
     block_size = 16 if native else 8
     num_blocks = num_tokens // block_size
     scheduler = Scheduler(BlockPool(num_blocks), block_size, min(budget, 16), budget, step_cost)
-    return EngineCore(scheduler, make_runner(architecture, num_blocks, block_size, native))
+    return EngineCore(scheduler, make_runner(architecture, num_blocks, block_size, native, dtype, quantization))
 
 
 def play(core: EngineCore, commands: list[Generate], known: Result | None = None, leaves: int | None = None) -> Result:
@@ -133,6 +139,18 @@ def exactly(reports: dict[int, list[TokenLogprobs]]) -> dict[int, list[tuple[obj
         seq_id: [(r.token_id, r.logprob, [token_id for token_id, _ in r.top]) for r in of_sequence]
         for seq_id, of_sequence in reports.items()
     }
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8", "int4"])
+def test_guessed_equals_plain_in_every_precision(quantization: str) -> None:
+    commands = with_params(greedy(MAX_TOKENS))
+    plain = play(make_core("Qwen3", True, dtype=torch.bfloat16, quantization=quantization), commands)
+    core = make_core(
+        "Qwen3", True, num_tokens=160, budget=9, step_cost=2, dtype=torch.bfloat16, quantization=quantization
+    )
+    guessed = play(core, commands, known=plain)
+    assert guessed.tokens == plain.tokens
+    assert 0 < guessed.num_right < guessed.num_guessed
 
 
 @on_every_backend

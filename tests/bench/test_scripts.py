@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.bench import api_cost, attention, continuous_batching, interference, make_model, speculation
+from tests.bench import api_cost, attention, continuous_batching, interference, make_model, quantization, speculation
 from tests.bench.paged_case import Attend, World
 from tests.bench.shapes import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
@@ -104,3 +104,14 @@ def test_the_cost_of_a_token_is_printed_with_where_it_goes(capsys: pytest.Captur
     printed = capsys.readouterr().out
     for expected in ("host:", "us a token", "/v1/chat/completions", "1.00", "%  event loop", "%  sockets"):
         assert expected in printed
+
+
+@pytest.mark.slow
+def test_the_cost_of_fewer_bits_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    quantization.main(["--documents", "4"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    table = {row[0]: row[1:] for row in rows if row[0] in ("float32", "bfloat16", "int8", "int4")}
+    assert len(table) == 4
+    assert table["float32"][2] == "100.00%"
+    assert all(float(row[2].rstrip("%")) > 80 for row in table.values())
+    assert float(table["int4"][0]) < float(table["int8"][0]) < float(table["bfloat16"][0])
