@@ -23,7 +23,7 @@ DEMO_MODEL = PACKAGE / "demo" / "model"
 
 ENGINE_SETTINGS = (
     *("device", "dtype", "backend", "quantization", "threads", "max_model_len"),
-    *("max_num_seqs", "max_num_batched_tokens", "max_gap_seconds", "block_size", "kv_cache_memory", "speculative"),
+    *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory", "speculative"),
 )
 
 # An installed package carries the file inside; a checkout keeps it beside.

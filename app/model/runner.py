@@ -50,10 +50,10 @@ class ModelRunner:
         prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()
         reported = [i for i, sequence in enumerate(sequences) if sequence.params.logprobs is not None]
-        model_logits = to_sample[reported]
+        model_logits = to_sample[reported] if reported else None
         token_ids = sample(to_sample, sequences)
         logprobs: dict[int, TokenLogprobs] = {}
-        if reported:
+        if model_logits is not None:
             num_top = [sequences[i].params.logprobs or 0 for i in reported]
             chosen = token_ids[reported].clamp(min=0)
             logprobs = dict(zip(reported, gather_logprobs(model_logits, chosen, num_top), strict=True))

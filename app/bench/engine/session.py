@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import sys
 from collections.abc import Mapping
@@ -68,9 +69,13 @@ def settings_of(options: Mapping[str, Any]) -> EngineSettings:
 
 
 def measure(settings: EngineSettings, config: Config, progress: Progress, importing_seconds: float) -> EngineResult:
-    """All of it. Raises CannotServe, and BenchError about loads that do not fit what was started."""
+    """All of it. Raises CannotServe, and BenchError about loads that do not fit what was started.
+
+    Prompts are computed as fast as the budget allows: nobody waits for the sequences that decode meanwhile.
+    """
     provenance = Provenance.now(own_server=True)
-    core, ready = start_engine(config, lambda loading: progress.note(loading.phase))
+    unpaced = config.model_copy(update={"max_gap_seconds": math.inf})
+    core, ready = start_engine(unpaced, lambda loading: progress.note(loading.phase))
     room = Room(ready, config.max_num_seqs, config.max_num_batched_tokens)
     room.check(settings)
     progress.note("probing the machine")
