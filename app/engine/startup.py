@@ -92,33 +92,14 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     model = load_model(config.model_path, config.revision, facts, dtype, device)
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     phases.begin("making the cache")
-    bytes_per_block = KVCache.bytes_per_block(facts.layers, config.block_size, dtype)
-    num_blocks, max_model_len = plan_cache(
-        bytes_per_block,
-        config.block_size,
-        available_bytes(device),
-        config.kv_cache_memory,
-        config.max_num_seqs,
-        facts.max_model_len,
-        config.max_model_len,
-        shared_with_others=device.type != "cuda",
-    )
-    cache = KVCache(facts.layers, num_blocks, config.block_size, dtype, device)
+    cache, num_blocks, max_model_len = make_cache(config, facts, dtype, device)
     phases.begin("packing the weights")
     decoder: Decoder = (
         ModuleDecoder(model, cache) if library is None else NativeDecoder(library, model, cache, max_model_len)
     )
     del model
-    runner = ModelRunner(decoder, config.block_size, device)
-    scheduler = Scheduler(
-        BlockPool(num_blocks),
-        config.block_size,
-        config.max_num_seqs,
-        config.max_num_batched_tokens,
-        step_cost=STEP_COSTS[device.type] if config.speculative == "ngram" else 0,
-        max_gap_seconds=config.max_gap_seconds,
-    )
-    core = EngineCore(scheduler, runner)
+    scheduler = make_scheduler(config, num_blocks, device)
+    core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device))
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
@@ -137,11 +118,37 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         num_threads=torch.get_num_threads(),
         num_parameters=num_parameters,
         model_bytes=decoder.weight_bytes,
-        kv_cache_bytes=num_blocks * bytes_per_block,
+        kv_cache_bytes=num_blocks * KVCache.bytes_per_block(facts.layers, config.block_size, dtype),
         phases=phases.seconds,
     )
     logger.info("%s", describe(ready))
     return core, ready
+
+
+def make_cache(config: Config, facts: ModelFacts, dtype: torch.dtype, device: torch.device) -> tuple[KVCache, int, int]:
+    """The cache, its number of blocks, and the longest sequence that is served. Raises CacheTooSmall."""
+    num_blocks, max_model_len = plan_cache(
+        KVCache.bytes_per_block(facts.layers, config.block_size, dtype),
+        config.block_size,
+        available_bytes(device),
+        config.kv_cache_memory,
+        config.max_num_seqs,
+        facts.max_model_len,
+        config.max_model_len,
+        shared_with_others=device.type != "cuda",
+    )
+    return KVCache(facts.layers, num_blocks, config.block_size, dtype, device), num_blocks, max_model_len
+
+
+def make_scheduler(config: Config, num_blocks: int, device: torch.device) -> Scheduler:
+    return Scheduler(
+        BlockPool(num_blocks),
+        config.block_size,
+        config.max_num_seqs,
+        config.max_num_batched_tokens,
+        step_cost=STEP_COSTS[device.type] if config.speculative == "ngram" else 0,
+        max_gap_seconds=config.max_gap_seconds,
+    )
 
 
 def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
