@@ -166,6 +166,25 @@ def test_logits_are_those_of_the_weights_that_are_left_after_rounding(
     torch.testing.assert_close(given, expected, rtol=tolerance, atol=tolerance * expected.abs().max().item())
 
 
+@pytest.mark.parametrize(("dtype", "quantization"), [(torch.float32, "none"), *PRECISIONS])
+def test_what_is_not_a_number_stays_so_up_to_the_logits(dtype: torch.dtype, quantization: str) -> None:
+    """Integers know no NaN: without care a broken model would go on with nonsense instead of an error."""
+    attention.register()
+    model: Any = copy.deepcopy(reference_model("Qwen3")).to(dtype)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[7, 3] = torch.nan
+    layers = trace_layers(model.config)
+    kernels = library.load_library(dtype, quantization)
+    assert kernels is not None
+    native = NativeDecoder(kernels, model, KVCache(layers, 8, 16, dtype, CPU), 128)
+    scheduler = Scheduler(BlockPool(8), 16, 4, 512)
+    scheduler.add(Sequence(1, (1, 2, 3), greedy(1)))
+    scheduler.add(Sequence(2, (4, 5, 7), greedy(1)))
+    rows = native.forward(build_forward_batch(scheduler.schedule(), 16, CPU)).isfinite()
+    assert rows[0].all()
+    assert not rows[1].any()
+
+
 def test_quantised_weights_take_the_memory_they_should() -> None:
     """Per weight of the layers 1 byte or half of one, and 2 bytes a block of 64 or 32; tied weights are kept once."""
     model = copy.deepcopy(reference_model("Qwen3"))

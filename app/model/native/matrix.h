@@ -60,10 +60,11 @@ INLINE void quantize_row(const Format format, char *to, const float *x, int coun
             memset(block, 0, sizeof block);
             x = memcpy(block, x, (count - b * size) * sizeof(float));
         }
-        vec most = {};
+        vec most = {}, nothing = {}; /* zero, or NaN if a value is not finite: integers would hide it */
         for (int i = 0; i < size; i += LANES) {
             const vec value = *(const vec *)(x + i), size_of = choose(value < 0, -value, value);
             most = choose(size_of > most, size_of, most);
+            nothing += value - value;
         }
         const float largest = reduce_max(most), factor = largest > 0 ? 127 / largest : 0;
         ivec sum = {};
@@ -72,7 +73,7 @@ INLINE void quantize_row(const Format format, char *to, const float *x, int coun
             sum += q;
             *(bytes *)(to + i) = __builtin_convertvector(q, bytes);
         }
-        scales[b] = largest / 127;
+        scales[b] = largest / 127 + reduce_add(nothing);
         corrections[b] = -(format == INT8 ? 128 : 8) * reduce_add_int(sum);
     }
 }
