@@ -41,13 +41,17 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt."""
+    """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt.
+
+    `output_token_ids` is what an engine that died had made of it: it goes on from there.
+    """
 
     seq_id: int
     prompt_token_ids: Seq[int]
     params: SamplingParams
     priority: int = 0
     cache_salt: str = ""
+    output_token_ids: Seq[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,9 @@ class Metrics:
         if times.first_token is not None and times.last_token is not None and num_tokens > 1:
             self._per_token.observe((times.last_token - times.first_token) / (num_tokens - 1))
 
+    def sequence_recovered(self) -> None:
+        self._recovered.inc()
+
     def engine_restarted(self) -> None:
         """A new engine has nothing running: without this the gauges would show the old one until its first step."""
         self._restarts.inc()
@@ -155,6 +158,9 @@ class Metrics:
             "position",
         )
         self._restarts = self._counter("engine_restarts", "Times the engine process was started again.")
+        self._recovered = self._counter(
+            "sequences_recovered", "Open sequences that went on in an engine that was started again."
+        )
         steps = self._histogram("step_seconds", "Time of one step, by what it was spent on.", STEP_SECONDS, "verb")
         self._schedule_seconds, self._execute_seconds, self._update_seconds = (
             steps.labels(verb) for verb in ("schedule", "execute", "update")

@@ -14,6 +14,7 @@ import pytest_asyncio
 from app.config import Config
 from app.engine.client import EngineClient
 from app.engine.health import EngineState, Overloaded, Unavailable
+from app.engine.recovery import MOST_DEATHS
 from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenStream
 from app.messages import FinishReason, SamplingParams, StepOutput
 from tests.models import generate_alone, greedy
@@ -32,6 +33,7 @@ class Witness:
         self.scheduled: list[int] = []
         self.begun: list[int] = []
         self.num_gaps = 0
+        self.num_recovered = 0
         self.stepped = asyncio.Event()
 
     def step_taken(self, output: StepOutput) -> None:
@@ -51,6 +53,9 @@ class Witness:
 
     def engine_restarted(self) -> None:
         pass
+
+    def sequence_recovered(self) -> None:
+        self.num_recovered += 1
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -158,20 +163,76 @@ async def test_the_queue_is_bounded(engine: Engine) -> None:
     assert await collect(client.generate(PROMPT, greedy(3))) == generate_alone("Llama", PROMPT, 3)
 
 
-async def test_a_killed_engine_ends_its_streams_and_is_started_again(engine: Engine) -> None:
-    client, _ = engine
-    streams = [client.generate((*PROMPT, extra), LONG) for extra in range(1, 9)]
-    await asyncio.gather(*(anext(stream) for stream in streams[:4]))
+async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_had(engine: Engine) -> None:
+    client, witness = engine
+    witness.scheduled.clear()
+    drawn = SamplingParams(max_tokens=60, temperature=1.0, seed=3)
+    undisturbed = await asyncio.gather(*(collect(client.generate((*PROMPT, extra), drawn)) for extra in range(1, 9)))
+    streams = [client.generate((*PROMPT, extra), drawn) for extra in range(1, 9)]
+    begun = await asyncio.gather(*(anext(stream) for stream in streams[:4]))
     assert client.engine_pid is not None
     os.kill(client.engine_pid, signal.SIGKILL)
-    ends = await asyncio.wait_for(asyncio.gather(*map(collect, streams), return_exceptions=True), 2)
-    assert [type(end) for end in ends] == [EngineDied] * 8
+    async with asyncio.timeout(10):
+        while client.health.state is EngineState.READY:
+            await asyncio.sleep(0.01)
     assert client.health.state is EngineState.RESTARTING
     assert "-9" in client.health.reason
     with pytest.raises(Unavailable, match="-9"):
         client.generate(PROMPT, LONG)
-    await until_ready(client)
+    rest = await asyncio.wait_for(asyncio.gather(*map(collect, streams)), 60)
+    outputs = [*([*first.token_ids, *later] for first, later in zip(begun, rest, strict=False)), *rest[4:]]
+    assert outputs == undisturbed
     assert client.health.num_restarts == 1
+    assert witness.num_recovered == 8
+    assert sorted(witness.scheduled) == sorted({*witness.scheduled}), "no sequence is counted twice"
+
+
+async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_again(engine: Engine) -> None:
+    client, witness = engine
+    leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
+    first = [await anext(leaver), await anext(stayer)]
+    num_recovered = witness.num_recovered
+    assert client.engine_pid is not None
+    os.kill(client.engine_pid, signal.SIGKILL)
+    leaver.close()
+    assert [*first[1].token_ids, *await collect(stayer)] == generate_alone("Llama", (9, 9, 9), 40)
+    assert witness.num_recovered == num_recovered + 1
+
+
+@pytest.mark.slow
+async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> None:
+    client, _ = engine
+    await until_ready(client)
+    stream = client.generate(PROMPT, LONG)
+    for _ in range(MOST_DEATHS):
+        await until_ready(client)
+        await anext(stream)
+        assert client.engine_pid is not None
+        os.kill(client.engine_pid, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while client.health.state is EngineState.READY:
+                await asyncio.sleep(0.01)
+    with pytest.raises(EngineDied, match="3 times while it worked on this request"):
+        await asyncio.wait_for(collect(stream), 10)
+    await until_ready(client)
+
+
+async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: Engine) -> None:
+    client, _ = engine
+    await until_ready(client)
+    stream = client.generate(PROMPT, LONG)
+    await anext(stream)
+    first_pid = client.engine_pid
+    assert first_pid is not None
+    os.kill(first_pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while client.engine_pid in (first_pid, None):
+            await asyncio.sleep(0.01)
+    assert client.engine_pid is not None
+    os.kill(client.engine_pid, signal.SIGKILL)
+    with pytest.raises(EngineDied, match="before it was ready again"):
+        await asyncio.wait_for(collect(stream), 10)
+    await until_ready(client)
     assert await collect(client.generate(PROMPT, greedy(5))) == generate_alone("Llama", PROMPT, 5)
 
 

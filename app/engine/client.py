@@ -9,10 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 
 from app.config import Config
 from app.engine.child import EngineProcess
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Overloaded, Unavailable
+from app.engine.recovery import MOST_DEATHS, Recovery
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import (
     Abort,
@@ -37,8 +39,10 @@ LONGEST_RESTART_DELAY = 30.0
 class EngineClient:
     """Owns the engine process and every open stream. All methods belong to one event loop.
 
-    When the process dies, open streams end with `EngineDied` and it is started again, at once at first and then after
-    delays that double. When it reports that it cannot serve this model at all, it stays down and `on_failed` is told.
+    When the process dies it is started again, at once at first and then after delays that double, and open streams go
+    on where they were: the same tokens follow, since they depend on nothing but the tokens before them and the
+    parameters. Streams end with `EngineDied` if they may be what kills it, or if it dies before it is ready again. When
+    it reports that it cannot serve this model at all, it stays down and `on_failed` is told.
     """
 
     def __init__(self, config: Config, observer: EngineObserver, on_failed: Callable[[str], None]) -> None:
@@ -50,6 +54,7 @@ class EngineClient:
         self._reason = ""
         self._loading = EngineLoading("starting the process", 0.0)
         self._streams: dict[int, TokenStream] = {}
+        self._recovery = Recovery()
         self._num_created = 0
         self._num_restarts = 0
         self._num_failed_starts = 0
@@ -57,6 +62,7 @@ class EngineClient:
         self._last_activity = time.monotonic()
         self._process: EngineProcess | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -109,13 +115,16 @@ class EngineClient:
         stream = TokenStream(self._num_created, len(prompt_token_ids), time.monotonic(), self._close)
         self._streams[stream.seq_id] = stream
         self._idle.clear()
-        self._submit(Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt))
+        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt)
+        self._recovery.opened(command)
+        self._submit(command)
         return stream
 
     async def drain(self, seconds: float) -> None:
         """Accept nothing more and let open streams finish; after `seconds` the rest ends with ABORT."""
+        self._is_draining = True
         if self._state is EngineState.READY:
-            self._state, self._reason = EngineState.DRAINING, "the server is shutting down"
+            self._be_ready()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         for stream in list(self._streams.values()):
@@ -142,17 +151,26 @@ class EngineClient:
                 self._loading = event
             case EngineReady():
                 self.ready = event
-                self._state, self._reason = EngineState.READY, ""
                 self._num_failed_starts = 0
+                self._be_ready()
+                self._resubmit()
             case EngineFailed():
                 self._state, self._reason = EngineState.FAILED, event.reason
+
+    def _be_ready(self) -> None:
+        """The engine is up; whether it takes new sequences depends on us."""
+        if self._is_draining:
+            self._state, self._reason = EngineState.DRAINING, "the server is shutting down"
+        else:
+            self._state, self._reason = EngineState.READY, ""
 
     def _take(self, output: StepOutput) -> None:
         """Hand out one step's tokens to the streams that still want them."""
         now = time.monotonic()
         self._last_step, self._last_activity = output, now
         for seq_id, num_cached in output.admitted.items():
-            if stream := self._streams.get(seq_id):
+            stream = self._streams.get(seq_id)
+            if stream is not None and stream.times.scheduled is None:
                 stream.num_cached_tokens = num_cached
                 stream.times.scheduled = now - output.stats.execute_seconds
                 self._observer.sequence_scheduled(stream)
@@ -175,6 +193,8 @@ class EngineClient:
             if stream := self._streams.get(seq_id):
                 stream.finish(reason)
                 self._forget(stream)
+        self._recovery.progressed(output.seq_ids)
+        self._resubmit()
         self._observer.step_taken(output)
 
     def _close(self, stream: TokenStream) -> None:
@@ -185,6 +205,7 @@ class EngineClient:
 
     def _forget(self, stream: TokenStream) -> None:
         del self._streams[stream.seq_id]
+        self._recovery.ended(stream.seq_id)
         stream.times.finished = time.monotonic()
         self._observer.sequence_finished(stream)
         if not self._streams:
@@ -205,15 +226,34 @@ class EngineClient:
             return
         self._reason = f"the engine process ended with code {exit_code}"
         logger.error("%s", self._reason)
-        error = EngineDied(f"{self._reason} while this request was running; it may be sent again")
-        for stream in list(self._streams.values()):
-            stream.fail(error)
-            self._forget(stream)
         self._last_step = None
-        if self._state is not EngineState.DRAINING:
-            logger.warning("starting the engine process again")
+        running = [stream.seq_id for stream in self._streams.values() if stream.times.scheduled is not None]
+        if self._is_serving:
+            guilty = self._recovery.engine_died(running)
+            self._give_up(guilty, f"{self._reason}, as it did {MOST_DEATHS} times while it worked on this request")
+        else:
+            self._give_up(list(self._streams), f"{self._reason} before it was ready again; the request may be repeated")
+        if self._streams or not self._is_draining:
+            logger.warning("starting the engine process again; %d open streams will go on", len(self._streams))
             self._state = EngineState.RESTARTING
             self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    def _give_up(self, seq_ids: list[int], message: str) -> None:
+        for stream in [self._streams[seq_id] for seq_id in seq_ids]:
+            stream.fail(EngineDied(message))
+            self._forget(stream)
+
+    def _resubmit(self) -> None:
+        """Give the engine what it lost when it died, as far as it is due, each sequence with the tokens it has."""
+        for command in self._recovery.due():
+            stream = self._streams[command.seq_id]
+            if stream.output_token_ids:
+                params = replace(command.params, prompt_logprobs=None)
+                command = replace(command, params=params, output_token_ids=tuple(stream.output_token_ids))
+            else:
+                stream.prompt_logprobs.clear()
+            self._submit(command)
+            self._observer.sequence_recovered()
 
     async def _start_again(self) -> None:
         self._num_restarts += 1

@@ -35,6 +35,7 @@ class EngineCore:
                     command.params,
                     command.priority,
                     command.cache_salt,
+                    command.output_token_ids,
                 )
             )
 

@@ -52,6 +52,9 @@ class EngineObserver(Protocol):
 
     def engine_restarted(self) -> None: ...
 
+    def sequence_recovered(self) -> None:
+        """An open sequence was given to an engine that was started again."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:

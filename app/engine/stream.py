@@ -22,7 +22,7 @@ class TokenDelta:
 
 
 class EngineDied(RuntimeError):
-    """The engine process ended while this sequence was running; the request may be sent again."""
+    """The engine process ended and this sequence is not taken up again; the request may be sent again."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class TokenStream:
 
     A reader gets its tokens one by one, also those that came before it was there; one that lags by more than
     `MOST_TOKENS_BEHIND` gets all that it missed in one delta. Iteration ends after the delta that carries a finish
-    reason, and raises `EngineDied` if the engine is lost before that.
+    reason, and raises `EngineDied` if the sequence is given up before that.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TokenStream:
         self.seq_id = seq_id
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
-        self.num_output_tokens = 0
+        self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []
         self.times = SequenceTimes(arrived)
         self.finish_reason: FinishReason | None = None
@@ -74,6 +74,10 @@ class TokenStream:
         return self._take()
 
     @property
+    def num_output_tokens(self) -> int:
+        return len(self.output_token_ids)
+
+    @property
     def is_ahead(self) -> bool:
         """Whether the reader would not have to wait."""
         pending = self._pending
@@ -91,7 +95,7 @@ class TokenStream:
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
         """Append a token that arrived at `now`, in seconds of the monotonic clock."""
-        self.num_output_tokens += 1
+        self.output_token_ids.append(token_id)
         times = self.times
         if times.first_token is None:
             times.first_token = now

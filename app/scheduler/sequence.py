@@ -50,10 +50,12 @@ class Sequence:
         params: SamplingParams,
         priority: int = 0,
         cache_salt: str = "",
+        output_token_ids: Iterable[int] = (),
     ) -> None:
         self.seq_id = seq_id
         self.token_ids = array("i", prompt_token_ids)
         self.num_prompt_tokens = len(self.token_ids)
+        self.token_ids.extend(output_token_ids)
         self.params = params
         self.priority = priority
         self.cache_salt = cache_salt
