@@ -74,10 +74,21 @@ class TokenLogprobs:
     top: tuple[tuple[int, float], ...] = ()
 
 
+class WaitReason(StrEnum):
+    """What a waiting sequence lacked in a step: cache blocks, tokens of the step, a place among those that run."""
+
+    BLOCKS = "blocks"
+    BUDGET = "budget"
+    MAX_NUM_SEQS = "max_num_seqs"
+
+
 @dataclass(frozen=True, slots=True)
 class StepStats:
     """What one step did and what it left behind; counts are tokens, sequences or blocks, times are seconds.
 
+    Of the blocks, `num_shared_blocks` have more than one reference; `num_cached_blocks` are free but can still be found
+    by the prefix they hold. `num_recomputed` counts tokens computed before that sequences which come back from
+    preemption must compute again. `waiting_for` divides `num_waiting`; a reason that holds for nobody is left out.
     `num_accepted_per_position[i]` is how many drafts had their first i + 1 tokens accepted. `input_seconds` and
     `forward_seconds` are the parts of `execute_seconds` that the model's inputs and the model itself take; on a device
     that works beside the host, what the model still owes is waited for while sampling.
@@ -100,6 +111,10 @@ class StepStats:
     update_seconds: float = 0.0
     forward_seconds: float = 0.0
     input_seconds: float = 0.0
+    num_shared_blocks: int = 0
+    num_cached_blocks: int = 0
+    num_recomputed: int = 0
+    waiting_for: dict[WaitReason, int] = field(default_factory=dict)
 
     @property
     def sample_seconds(self) -> float:

@@ -152,6 +152,11 @@ def _reports(row: ScheduledRow) -> list[TokenLogprobs]:
     return [TokenLogprobs(row.sequence.token_ids[p + 1], -float(p)) for p in row.prompt_logprob_positions]
 
 
+def queue(scheduler: Scheduler, *sequences: Sequence) -> None:
+    for s in sequences:
+        scheduler.add(s)
+
+
 def take_step(scheduler: Scheduler, language: Language = next_token) -> tuple[ScheduledBatch, StepOutput]:
     """One step with the scripted model, and all blocks recounted after it."""
     batch = scheduler.schedule()
@@ -217,6 +222,8 @@ def check_blocks(scheduler: Scheduler) -> None:
     assert pool.ref_counts == [counts[block_id] for block_id in range(pool.num_blocks)]
     assert set(pool._free) == {block_id for block_id, count in enumerate(pool.ref_counts) if count == 0}
     assert pool.num_free + len(counts) == pool.num_blocks
+    assert pool.num_shared == sum(count > 1 for count in counts.values())
+    assert pool.num_cached == sum(pool._hashes[block_id] is not None for block_id in pool._free)
     assert pool._by_hash == {h: block_id for block_id, h in enumerate(pool._hashes) if h is not None}
     assert len(pool._by_hash) == sum(h is not None for h in pool._hashes), "two blocks hold one hash"
     for running in scheduler.running:

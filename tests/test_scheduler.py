@@ -7,7 +7,7 @@ import pytest
 from app.messages import FinishReason, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput
 from app.scheduler.scheduler import MAX_LOOKAHEAD, MAX_TIMES_PASSED, Scheduler
-from app.scheduler.sequence import Sequence, SequenceStatus
+from app.scheduler.sequence import SequenceStatus
 from tests.builders import (
     check_blocks,
     finish_reasons,
@@ -16,6 +16,7 @@ from tests.builders import (
     make_core,
     make_scheduler,
     prompt_of,
+    queue,
     run_to_end,
     sequence,
     shape,
@@ -24,11 +25,6 @@ from tests.builders import (
     tokens_alone,
     tokens_of,
 )
-
-
-def queue(scheduler: Scheduler, *sequences: Sequence) -> None:
-    for s in sequences:
-        scheduler.add(s)
 
 
 def make_tight_scheduler(*, taken: int, num_blocks: int, max_num_seqs: int = 100) -> Scheduler:
@@ -376,7 +372,7 @@ def test_equal_prompts_in_one_step_share_their_blocks() -> None:
     batch = scheduler.schedule()
     check_blocks(scheduler)
     assert shape(batch) == [(1, 8, 9), (2, 8, 9), (0, 0, 9)]
-    assert batch.admitted == {0: 0, 1: 8, 2: 8}
+    assert batch.admission.admitted == {0: 0, 1: 8, 2: 8}
     assert twins[0].block_table[:2] == twins[1].block_table[:2] == twins[2].block_table[:2]
     assert len({twin.block_table[2] for twin in twins}) == 3
     assert scheduler.pool.num_free == 8 - 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from app.messages import SamplingParams, TokenLogprobs
+from app.messages import SamplingParams, TokenLogprobs, WaitReason
 from app.scheduler.sequence import Sequence
 
 NO_TOKEN = -1
@@ -78,19 +78,28 @@ class ScheduledRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledBatch:
-    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours.
+class Admission:
+    """What admitting waiting sequences in one step came to.
 
-    `admitted` maps the id of each sequence scheduled for the first time to its number of cached tokens.
+    `admitted` maps the id of each sequence scheduled for the first time to its number of cached tokens, `num_queried`
+    of which were looked up. `num_recomputed` and `waiting_for` are as in `StepStats`.
     """
+
+    admitted: dict[int, int]
+    num_queried: int
+    num_recomputed: int
+    waiting_for: dict[WaitReason, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledBatch:
+    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours."""
 
     rows: list[ScheduledRow]
     num_prefill_tokens: int
     num_decode_tokens: int
-    num_prefix_queried: int
-    num_prefix_hits: int
     num_preempted: int
-    admitted: dict[int, int]
+    admission: Admission
 
 
 @dataclass(frozen=True, slots=True)

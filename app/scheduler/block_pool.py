@@ -12,11 +12,14 @@ class BlockPool:
     A block is free when nobody references it. A free block keeps its hash and can be found by it until it is handed
     out again, least recently used first (vLLM's automatic prefix caching, Kwon et al. 2023, with eviction in O(1)).
     Invariant: a block is in `_free` exactly when its reference count is 0, and `_by_hash[h] == b` exactly when
-    `_hashes[b] == h`.
+    `_hashes[b] == h`. `num_shared` blocks have more than one reference, and `num_cached` are free but can be found:
+    both are counted as they change, since a pool may be too large to be walked at every step.
     """
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
+        self.num_shared = 0
+        self.num_cached = 0
         self.ref_counts = [0] * num_blocks
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
         self._hashes: list[bytes | None] = [None] * num_blocks
@@ -42,9 +45,13 @@ class BlockPool:
 
     def reference(self, block_ids: Iterable[int]) -> None:
         for block_id in block_ids:
-            if self.ref_counts[block_id] == 0:
+            count = self.ref_counts[block_id]
+            self.ref_counts[block_id] = count + 1
+            if count == 0:
                 del self._free[block_id]
-            self.ref_counts[block_id] += 1
+                self.num_cached -= self._hashes[block_id] is not None
+            elif count == 1:
+                self.num_shared += 1
 
     def allocate(self, count: int) -> list[int]:
         """Hand out free blocks, forgetting what they held. Raises KeyError if fewer than `count` are free."""
@@ -57,14 +64,18 @@ class BlockPool:
     def release(self, block_table: Sequence[int]) -> None:
         """Drop one reference to each block of a table. Tails become reusable before heads, which more can share."""
         for block_id in reversed(block_table):
-            self.ref_counts[block_id] -= 1
-            if self.ref_counts[block_id] == 0:
+            self.ref_counts[block_id] = count = self.ref_counts[block_id] - 1
+            if count == 1:
+                self.num_shared -= 1
+            elif count == 0:
                 self._free[block_id] = None
                 if self._hashes[block_id] is None:
                     self._free.move_to_end(block_id, last=False)
+                else:
+                    self.num_cached += 1
 
     def publish(self, block_id: int, block_hash: bytes) -> None:
-        """Make a full block findable. The first block published under a hash keeps it."""
+        """Make a full block findable, while it is referenced. The first block published under a hash keeps it."""
         if block_hash not in self._by_hash and self._hashes[block_id] is None:
             self._hashes[block_id] = block_hash
             self._by_hash[block_hash] = block_id
@@ -73,4 +84,5 @@ class BlockPool:
         block_hash = self._hashes[block_id]
         if block_hash is not None:
             self._hashes[block_id] = None
+            self.num_cached -= 1
             del self._by_hash[block_hash]

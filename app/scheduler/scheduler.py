@@ -7,12 +7,13 @@ from bisect import insort
 from itertools import islice
 from math import inf
 
-from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
+from app.messages import FinishReason, StepOutput, TokenLogprobs
+from app.scheduler.batch import NO_TOKEN, Admission, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.pace import Pace
 from app.scheduler.sequence import Sequence, SequenceStatus
 from app.scheduler.speculation import Speculation
+from app.scheduler.statistics import step_stats, why_waiting
 
 MAX_TIMES_PASSED = 64
 """A waiting sequence that does not fit may be passed by this many smaller ones; then admission waits for it."""
@@ -81,7 +82,7 @@ class Scheduler:
         num_preempted = self._schedule_running(rows, budget)
         for row in rows.values():
             self._publish(row.sequence, row.start, row.end)
-        admitted, num_queried = self._admit(rows, budget - sum(row.num_tokens for row in rows.values()))
+        admission = self._admit(rows, budget - sum(row.num_tokens for row in rows.values()))
         self._speculation.lengthen(rows, budget)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
         num_tokens = sum(row.num_tokens for row in ordered)
@@ -90,10 +91,8 @@ class Scheduler:
             rows=ordered,
             num_prefill_tokens=num_tokens - num_decode,
             num_decode_tokens=num_decode,
-            num_prefix_queried=num_queried,
-            num_prefix_hits=sum(admitted.values()),
             num_preempted=num_preempted,
-            admitted=admitted,
+            admission=admission,
         )
 
     def observe(self, batch: ScheduledBatch, seconds: float) -> None:
@@ -134,10 +133,10 @@ class Scheduler:
             seq_ids=seq_ids,
             token_ids=token_ids,
             finished=finished,
-            stats=self._stats(batch, accepted),
+            stats=step_stats(batch, accepted, self.pool, len(self.running), len(self.waiting)),
             logprobs=logprobs,
             prompt_logprobs=output.prompt_logprobs,
-            admitted=batch.admitted,
+            admitted=batch.admission.admitted,
         )
 
     def _schedule_running(self, rows: dict[int, ScheduledRow], budget: int) -> int:
@@ -160,15 +159,15 @@ class Scheduler:
                 budget -= end - sequence.num_computed_tokens
         return num_preempted
 
-    def _admit(self, rows: dict[int, ScheduledRow], budget: int) -> tuple[dict[int, int], int]:
-        """Start waiting sequences while budget and blocks last; returns the first-timers' cached and queried tokens.
+    def _admit(self, rows: dict[int, ScheduledRow], budget: int) -> Admission:
+        """Start waiting sequences while budget and blocks last.
 
         Blocks for all known tokens are taken at once, and one is left to each running sequence to grow into: a
         sequence admitted on less would soon be preempted again. Blocks are published as they are admitted, so that
         equal prompts share them within this very step: the model writes a layer's keys before it reads any.
         """
         admitted: dict[int, int] = {}
-        num_queried = 0
+        num_queried = num_recomputed = 0
         passed: list[Sequence] = []
         while budget and len(self.running) < self.max_num_seqs and self._may_pass(passed):
             sequence = self.waiting[len(passed)]
@@ -186,7 +185,11 @@ class Scheduler:
             if sequence.num_cached_tokens is None:
                 sequence.num_cached_tokens = admitted[sequence.seq_id] = row.start
                 num_queried += sequence.num_tokens if sequence.params.prompt_logprobs is None else 0
-        return admitted, num_queried
+            else:
+                num_recomputed += max(0, sequence.num_lost_tokens - row.start)
+        has_place = len(self.running) < self.max_num_seqs
+        waiting_for = why_waiting(len(self.waiting), len(passed), has_place, has_budget=budget > 0)
+        return Admission(admitted, num_queried, num_recomputed, waiting_for)
 
     def _may_pass(self, passed: list[Sequence]) -> bool:
         """Whether there is someone behind these that do not fit, and all of them can still be passed."""
@@ -223,7 +226,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
         self._release(sequence)
-        sequence.num_computed_tokens = 0
+        sequence.num_lost_tokens, sequence.num_computed_tokens = sequence.num_computed_tokens, 0
         sequence.status = SequenceStatus.WAITING
         self.running.remove(sequence)
         insort(self.waiting, sequence, key=lambda s: s.order)
@@ -242,21 +245,3 @@ class Scheduler:
 
     def _num_blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.block_size)
-
-    def _stats(self, batch: ScheduledBatch, accepted: list[int]) -> StepStats:
-        """`accepted` has an entry for each draft."""
-        longest = max(accepted, default=0)
-        return StepStats(
-            num_drafts=len(accepted),
-            num_draft_tokens=sum(len(row.draft) for row in batch.rows) if accepted else 0,
-            num_accepted_per_position=tuple(sum(count > i for count in accepted) for i in range(longest)),
-            num_running=len(self.running),
-            num_waiting=len(self.waiting),
-            num_free_blocks=self.pool.num_free,
-            num_blocks=self.pool.num_blocks,
-            num_prefill_tokens=batch.num_prefill_tokens,
-            num_decode_tokens=batch.num_decode_tokens,
-            num_prefix_queried=batch.num_prefix_queried,
-            num_prefix_hits=batch.num_prefix_hits,
-            num_preempted=batch.num_preempted,
-        )

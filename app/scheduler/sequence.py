@@ -20,6 +20,7 @@ class SequenceStatus(Enum):
 class Sequence:
     """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
 
+    `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` holds the prompt and then the output. It and `block_table` are int32 arrays, so that the model side
     reads them through the buffer protocol without a copy.
     """
@@ -33,6 +34,7 @@ class Sequence:
         "finish_reason",
         "num_cached_tokens",
         "num_computed_tokens",
+        "num_lost_tokens",
         "num_prompt_logprobs",
         "num_prompt_tokens",
         "params",
@@ -63,6 +65,7 @@ class Sequence:
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None
         self.num_computed_tokens = 0
+        self.num_lost_tokens = 0
         self.num_cached_tokens: int | None = None
         self.num_prompt_logprobs = 0
         self.block_table = array("i")

@@ -10,7 +10,7 @@ import torch
 
 from app.model.inputs import ForwardBatch, build_forward_batch
 from app.model.kv_cache import KVCache, LayerShape
-from app.scheduler.batch import ScheduledBatch, ScheduledRow
+from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
 from app.scheduler.sequence import Sequence
 from tests.bench.shapes import SHAPES
 from tests.models import greedy
@@ -118,7 +118,7 @@ class World:
 
 def batch_of(sequences: list[Sequence], start: int, end: int) -> ForwardBatch:
     rows = [ScheduledRow(sequence, start, end) for sequence in sequences]
-    return build_forward_batch(ScheduledBatch(rows, 0, 0, 0, 0, 0, {}), BLOCK_SIZE, CPU)
+    return build_forward_batch(ScheduledBatch(rows, 0, 0, 0, Admission({}, 0, 0, {})), BLOCK_SIZE, CPU)
 
 
 def exact(world: World) -> torch.Tensor:
