@@ -1,0 +1,77 @@
+"""A browser, servers for it to talk to, and pages that fail their test when they complain."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.browser.watched import Complaints
+from tests.e2e.server import ONE_THREAD, ServerProcess, serving
+from tests.scripted_engine import ScriptedEngine, listening, make_app, small
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-gpu"]
+MAX_MODEL_LEN = 2**21
+
+OpenPage = Callable[..., Awaitable[Page]]
+"""`await open_page(url, width=1280, color_scheme="dark")`; more options are those of Playwright's contexts."""
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="package")
+def demo_server() -> Iterator[ServerProcess]:
+    """The embedded model, served as its users do. It is shared: leave it well and idle."""
+    with serving("demo", "--kv-cache-memory", "64MiB", *ONE_THREAD) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def engine() -> ScriptedEngine:
+    """What stands behind `scripted_url`: give it a `script`, or write its streams in the test."""
+    return ScriptedEngine(ready=small(max_model_len=MAX_MODEL_LEN, num_blocks=MAX_MODEL_LEN))
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def scripted_url(engine: ScriptedEngine) -> AsyncIterator[str]:
+    async with listening(make_app(engine)) as (url, _):
+        yield url
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    """What the pages of this test complain of; it must all be expected."""
+    complaints = Complaints()
+    yield complaints
+    assert complaints.unexpected == []
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def open_page(browser: Browser, complaints: Complaints) -> AsyncIterator[OpenPage]:
+    """Opens addresses, each in a browser profile of its own."""
+    contexts = []
+
+    async def open_page(url: str, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
+        context = await browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = await context.new_page()
+        complaints.watch(page)
+        await page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        await context.close()

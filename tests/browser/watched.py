@@ -1,0 +1,38 @@
+"""A browser's page whose every complaint is kept: errors on the console, exceptions, breaches of the policy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from playwright.async_api import ConsoleMessage, Error, Page
+
+LOADING_FAILED = re.compile(r"^Failed to load resource: ")
+"""Chromium says this of every answer that is an error, and every server that does not answer."""
+
+
+@dataclass
+class Complaints:
+    """What a page has complained of. `expect` names what a test provokes; the rest fails it."""
+
+    seen: list[str] = field(default_factory=list)
+    expected: list[re.Pattern[str]] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", self._error)
+
+    def expect(self, pattern: re.Pattern[str]) -> None:
+        self.expected.append(pattern)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [text for text in self.seen if not any(pattern.search(text) for pattern in self.expected)]
+
+    def _console(self, message: ConsoleMessage) -> None:
+        """Breaches of the Content-Security-Policy come this way too."""
+        if message.type in ("error", "warning"):
+            self.seen.append(message.text)
+
+    def _error(self, error: Error) -> None:
+        self.seen.append(f"{error.name}: {error.message}\n{error.stack}")
