@@ -84,7 +84,7 @@ class Config(BaseSettings):
         description="precision of the weights in memory; needs the native backend"
     )
     threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
-        description="CPU threads of the engine; auto is one per core"
+        description="CPU threads of the engine; auto is one per core that the container may use"
     )
     max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
         description="longest prompt and output together, in tokens; auto is what the model and the cache allow"

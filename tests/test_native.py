@@ -18,7 +18,7 @@ from app.model.inputs import build_forward_batch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.loader import trace_layers
 from app.model.modules import ModuleDecoder
-from app.model.native import library
+from app.model.native import compiler, library
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.runner import ModelRunner
 from app.scheduler.block_pool import BlockPool
@@ -211,7 +211,7 @@ def test_an_older_processor_computes_the_same(
 ) -> None:
     """Without instructions for products of bfloat16 and bytes: the same but for the order of additions."""
     newest = make_core(dtype, quantization)
-    monkeypatch.setattr(library, "FLAGS", [flag for flag in library.FLAGS if flag != "-march=native"] + ["-mavx2"])
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.PORTABLE_FLAGS, "-mavx2"))
     library.load_library.cache_clear()
     oldest = make_core(dtype, quantization)
     library.load_library.cache_clear()

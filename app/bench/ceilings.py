@@ -23,7 +23,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from app.model.native.library import NoCompiler, compile_library
+from app.model.native.compiler import NoCompiler, compile_library
 
 logger = logging.getLogger("millrace.bench")
 

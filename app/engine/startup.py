@@ -15,6 +15,7 @@ import transformers
 from app.config import Config
 from app.engine.core import EngineCore
 from app.messages import EngineLoading, EngineReady, SamplingParams
+from app.model.cores import container_cores
 from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
 from app.model.memory import CacheTooSmall, available_bytes, plan_cache
@@ -84,8 +85,7 @@ def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tup
 def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     phases.begin("reading the configuration")
     device = choose_device(config.device)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.threads or int(min(torch.get_num_threads(), container_cores())))
     facts = inspect_model(config.model_path, config.revision)
     dtype, library = choose_backend(config, facts, device)
     phases.begin("loading the weights")
