@@ -1,11 +1,11 @@
 """A seeded, endless stream of training text, all of it made by the grammars and simulators of this package."""
 
-import random
 from collections.abc import Callable, Iterator
 from itertools import count
 
 from app.demo.corpus.code import module
 from app.demo.corpus.conversation import TOPICS, conversation, copying
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Document, PlainText
 from app.demo.corpus.languages import phrasebook
 from app.demo.corpus.musings import musing
@@ -16,14 +16,14 @@ from app.demo.corpus.topic import article
 __all__ = ["Chat", "Document", "PlainText", "documents"]
 
 
-def _article(rng: random.Random) -> str:
-    return article(rng, rng.choice(TOPICS))
+def _article(dice: Dice) -> str:
+    return article(dice, dice.choice(TOPICS))
 
 
 _CHAT_SHARE = 0.66
 # Early on most of the text is words to repeat: copying is best learned before anything is known by heart.
 _COPYING_DOCUMENTS = 3000
-_PLAIN: tuple[tuple[float, str, Callable[[random.Random], str]], ...] = (
+_PLAIN: tuple[tuple[float, str, Callable[[Dice], str]], ...] = (
     (0.36, "story", story),
     (0.20, "article", _article),
     (0.20, "sums", drill),
@@ -35,13 +35,13 @@ _PLAIN: tuple[tuple[float, str, Callable[[random.Random], str]], ...] = (
 
 def documents(seed: int) -> Iterator[Document]:
     """Documents without end; the same seed gives the same ones."""
-    rng = random.Random(seed)
+    dice = Dice(seed)
     weights = [share for share, _, _ in _PLAIN]
     for at in count():
-        if at < _COPYING_DOCUMENTS and rng.random() < 0.6:
-            yield copying(rng)
-        elif rng.random() < _CHAT_SHARE:
-            yield conversation(rng)
+        if at < _COPYING_DOCUMENTS and dice.random() < 0.6:
+            yield copying(dice)
+        elif dice.random() < _CHAT_SHARE:
+            yield conversation(dice)
         else:
-            _, kind, make = rng.choices(_PLAIN, weights)[0]
-            yield PlainText(kind, make(rng))
+            _, kind, make = dice.choices(_PLAIN, weights)[0]
+            yield PlainText(kind, make(dice))

@@ -1,10 +1,10 @@
 """Conversations: exchanges of all kinds, put together as people put them together."""
 
-import random
 from collections.abc import Callable, Iterator
 
 from app.demo.corpus import millrace, prompts, sampling, serving, text_and_tokens
 from app.demo.corpus.code import code_exchange
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Exchange, Message
 from app.demo.corpus.everyday import everyday_fact
 from app.demo.corpus.grammar import pick
@@ -31,11 +31,11 @@ _SYSTEM = (
 _ADDRESS = ("[Hi|Hello|Hey|Good morning][!|,|.]", "[OK|So|Well][,|]", "Please[,|]")
 
 
-def _about_topic(rng: random.Random) -> list[Exchange]:
-    return exchanges(rng, rng.choice(TOPICS))
+def _about_topic(dice: Dice) -> list[Exchange]:
+    return exchanges(dice, dice.choice(TOPICS))
 
 
-_EPISODES: tuple[tuple[float, Callable[[random.Random], list[Exchange]]], ...] = (
+_EPISODES: tuple[tuple[float, Callable[[Dice], list[Exchange]]], ...] = (
     (0.39, _about_topic),
     (0.11, refusal),
     (0.10, sum_exchanges),
@@ -50,30 +50,30 @@ _EPISODES: tuple[tuple[float, Callable[[random.Random], list[Exchange]]], ...] =
 )
 
 
-def _episode(rng: random.Random) -> list[Exchange]:
+def _episode(dice: Dice) -> list[Exchange]:
     weights, makers = zip(*_EPISODES, strict=True)
-    make: Callable[[random.Random], list[Exchange]] = rng.choices(makers, weights)[0]
-    return make(rng)
+    make: Callable[[Dice], list[Exchange]] = dice.choices(makers, weights)[0]
+    return make(dice)
 
 
-def _length(rng: random.Random) -> int:
+def _length(dice: Dice) -> int:
     """Episodes in one conversation: mostly one, seldom many, so that long contexts are seen too."""
-    return rng.choices((1, 2, 3, 4, rng.randint(5, 12)), (0.55, 0.22, 0.12, 0.07, 0.04))[0]
+    return dice.choices((1, 2, 3, 4, dice.randint(5, 12)), (0.55, 0.22, 0.12, 0.07, 0.04))[0]
 
 
-def _turns(rng: random.Random) -> list[Exchange]:
+def _turns(dice: Dice) -> list[Exchange]:
     """All exchanges of one conversation; a name told at the start is asked for at the end."""
-    turns = [turn for _ in range(_length(rng)) for turn in _episode(rng)]
-    chance = rng.random()
+    turns = [turn for _ in range(_length(dice)) for turn in _episode(dice)]
+    chance = dice.random()
     if chance < 0.08:
-        told, asked = introduction(rng)
+        told, asked = introduction(dice)
         turns = [told, *turns, asked]
     elif chance < 0.10:
-        turns.append(forgotten_name(rng))
+        turns.append(forgotten_name(dice))
     elif chance < 0.22:
-        turns.insert(0, greeting(rng))
-    if rng.random() < 0.08:
-        turns[0] = Exchange(f"{pick(rng, _ADDRESS)} {turns[0].user}", turns[0].assistant)
+        turns.insert(0, greeting(dice))
+    if dice.random() < 0.08:
+        turns[0] = Exchange(f"{pick(dice, _ADDRESS)} {turns[0].user}", turns[0].assistant)
     return turns
 
 
@@ -83,15 +83,15 @@ def _messages(turns: list[Exchange]) -> Iterator[Message]:
         yield {"role": "assistant", "content": turn.assistant}
 
 
-def conversation(rng: random.Random) -> Chat:
+def conversation(dice: Dice) -> Chat:
     """A chat of one or more episodes, with or without a greeting and a system message."""
     messages: list[Message] = []
-    if rng.random() < 0.3:
-        messages.append({"role": "system", "content": rng.choice(_SYSTEM)})
-    return Chat("conversation", (*messages, *_messages(_turns(rng))))
+    if dice.random() < 0.3:
+        messages.append({"role": "system", "content": dice.choice(_SYSTEM)})
+    return Chat("conversation", (*messages, *_messages(_turns(dice))))
 
 
-def copying(rng: random.Random) -> Chat:
+def copying(dice: Dice) -> Chat:
     """A chat of nothing but words to repeat."""
-    turns = [turn for _ in range(rng.randint(1, 3)) for turn in repetition(rng)]
+    turns = [turn for _ in range(dice.randint(1, 3)) for turn in repetition(dice)]
     return Chat("copying", tuple(_messages(turns)))

@@ -1,15 +1,10 @@
 """Exchanges whose answer lies in the words of the user: names to remember and words to repeat."""
 
-import random
-
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import made_up_word, pick
+from app.demo.corpus.names import a_name
 
-_NAMES = (
-    "Alex Alice Amir Anna Ben Bob Carol Chen Clara Dana David Diego Elena Emma Eric Eva Felix Fatima Grace Hana Hugo "
-    "Igor Ines Ivan Jack Jane John Julia Karl Kate Kim Lara Leo Lily Lucas Luis Maria Mark Max Mei Mia Nadia Nina Nora "
-    "Olga Omar Oscar Paul Peter Priya Raj Robin Rosa Ruth Sam Sara Sofia Tim Tom Uma Vera Victor Will Yuki Zoe"
-)
 _WORDS = (
     "apple river stone cloud lantern token stream mill wheel garden fox bell green seven window paper bread morning "
     "kite water silver bridge cache music table winter small light road flower hat boat one two three red blue bear "
@@ -28,31 +23,31 @@ _REPEAT = (
 )
 
 
-def introduction(rng: random.Random) -> tuple[Exchange, Exchange]:
+def introduction(dice: Dice) -> tuple[Exchange, Exchange]:
     """The user's name, and the later question for it."""
-    slots = {"name": rng.choice(_NAMES.split())}
-    told = Exchange(pick(rng, _SAY_NAME, slots), pick(rng, _NICE, slots))
-    asked = Exchange(pick(rng, _ASK_NAME), f"Your name is {slots['name']}.")
+    slots = {"name": a_name(dice)}
+    told = Exchange(pick(dice, _SAY_NAME, slots), pick(dice, _NICE, slots))
+    asked = Exchange(pick(dice, _ASK_NAME), f"Your name is {slots['name']}.")
     return told, asked
 
 
-def forgotten_name(rng: random.Random) -> Exchange:
+def forgotten_name(dice: Dice) -> Exchange:
     """A question for a name that was never told."""
-    return Exchange(pick(rng, _ASK_NAME), "You have not told me your name. What is it?")
+    return Exchange(pick(dice, _ASK_NAME), "You have not told me your name. What is it?")
 
 
-def repetition(rng: random.Random) -> list[Exchange]:
+def repetition(dice: Dice) -> list[Exchange]:
     """Words to say again, in the same order."""
-    words = " ".join(_anything(rng) for _ in range(rng.randint(1, 12)))
-    return [Exchange(pick(rng, _REPEAT, {"words": words}), words)]
+    words = " ".join(_anything(dice) for _ in range(dice.randint(1, 12)))
+    return [Exchange(pick(dice, _REPEAT, {"words": words}), words)]
 
 
-def _anything(rng: random.Random) -> str:
-    form = rng.random()
+def _anything(dice: Dice) -> str:
+    form = dice.random()
     if form < 0.55:
-        return rng.choice(_WORDS.split())
+        return dice.choice(_WORDS.split())
     if form < 0.75:
-        return rng.choice(_NAMES.split())
+        return a_name(dice)
     if form < 0.85:
-        return str(rng.randrange(100))
-    return made_up_word(rng)
+        return str(dice.randrange(100))
+    return made_up_word(dice)
