@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from app.bench.cli import add_bench_parser, bench, bench_engine, misplaced
 from app.config import ENGINE_SETTINGS, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.settings import GROUPS
 
 DESCRIPTION = """\
 Serve a language model over the OpenAI API, streaming.
@@ -24,7 +25,6 @@ Every option can also be given in the environment, in capitals after {ENV_PREFIX
 The command line wins over the environment, the environment over config/default.toml.
 """
 
-MODEL_OPTIONS = {"revision", "served_model_name", "chat_template"}
 ENGINE_OPTIONS = ("revision", *ENGINE_SETTINGS)
 """What `bench --engine` takes of the server's settings, beside the model."""
 
@@ -67,16 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     model_help = Config.model_fields["model"].description
     serve_parser.add_argument("model", nargs="?", metavar="MODEL", help=model_help)
-    groups = {
-        "model": serve_parser.add_argument_group("the model"),
-        "server": serve_parser.add_argument_group("the server"),
-        "engine": serve_parser.add_argument_group("the engine"),
-    }
-    for name in Config.model_fields:
-        if name != "model":
-            add_setting(
-                groups["engine" if name in ENGINE_SETTINGS else "model" if name in MODEL_OPTIONS else "server"], name
-            )
+    for settings in GROUPS:
+        group = serve_parser.add_argument_group(settings.heading)
+        for name in settings.model_fields:
+            if name != "model":
+                add_setting(group, name)
     engine_group = add_bench_parser(commands)
     for name in ENGINE_OPTIONS:
         add_setting(engine_group, name)

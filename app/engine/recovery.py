@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from app.messages import Generate
 
@@ -44,7 +44,7 @@ class Recovery:
         self._on_trial = None
         return [seq_id for seq_id in blamed if self._num_deaths[seq_id] >= MOST_DEATHS]
 
-    def progressed(self, seq_ids: Iterable[int]) -> None:
+    def progressed(self, seq_ids: Collection[int]) -> None:
         """These sequences grew: the engine lives on with them."""
         if self._on_trial is not None:
             self._acquit(seq_ids)
@@ -59,6 +59,6 @@ class Recovery:
             if command := self._open.get(self._others.popleft()):
                 yield command
 
-    def _acquit(self, seq_ids: Iterable[int]) -> None:
+    def _acquit(self, seq_ids: Collection[int]) -> None:
         if self._on_trial in seq_ids:
             self._on_trial = None

@@ -1,0 +1,92 @@
+"""Every setting, in groups by what it is about. A field's description is its help on the command line.
+
+`app.config` makes one configuration of the groups, and the command line a heading of each.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+
+def parse_bytes(value: object) -> object:
+    """Read `2GiB`, `512 MB` or a plain number of bytes; `auto` is None."""
+    if not isinstance(value, str):
+        return value
+    if value == "auto":
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*", value, re.IGNORECASE)
+    if match is None:
+        raise ValueError("write a size like 2GiB, 512MB or a number of bytes, or auto")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index((unit or " ").lower()))
+
+
+def parse_auto(value: object) -> object:
+    return None if value == "auto" else value
+
+
+Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[Count | None, BeforeValidator(parse_bytes)]
+
+
+class ModelSettings(BaseModel):
+    """Settings of the model."""
+
+    heading: ClassVar = "the model"
+
+    model: str = Field(description="directory or hub id of the model; `demo` is the one in the package")
+    revision: str | None = Field(description="branch, tag or commit on the hub", default=None)
+    served_model_name: str | None = Field(description="name in the API [the model's own]", default=None)
+    chat_template: Path | None = Field(description="file with a Jinja chat template to use instead", default=None)
+
+
+class ServerSettings(BaseModel):
+    """Settings of the server."""
+
+    heading: ClassVar = "the server"
+
+    host: str = Field(description="address to listen on")
+    port: int = Field(description="port to listen on; 0 picks a free one", ge=0, le=65535)
+    max_queue: int = Field(description="waiting sequences beyond which requests get 429", ge=0)
+    drain_seconds: float = Field(description="how long SIGTERM lets running streams finish", ge=0)
+    step_timeout: float = Field(description="seconds without a step after which /health is 503", gt=0)
+    seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
+    log_level: Literal["debug", "info", "warning", "error"] = Field(description="least severe message to log")
+
+
+class EngineSettings(BaseModel):
+    """Settings of the engine."""
+
+    heading: ClassVar = "the engine"
+
+    device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
+    backend: Literal["auto", "native", "sdpa"] = Field(
+        description="native: compiled kernels for Llama-like models on CPUs; sdpa: torch operators; auto picks"
+    )
+    quantization: Literal["none", "int8", "int4"] = Field(
+        description="precision of the weights in memory; needs the native backend"
+    )
+    threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
+        description="CPU threads of the engine; auto is one per core that the container may use"
+    )
+    max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
+        description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
+    )
+    max_num_seqs: Count = Field(description="sequences that run at once")
+    max_num_batched_tokens: Count = Field(description="most tokens computed per step")
+    max_gap_seconds: float = Field(
+        description="how long decoding streams should wait for a step that computes others' prompts", gt=0
+    )
+    block_size: Count = Field(description="tokens per block of the KV cache", multiple_of=8)
+    speculative: Literal["off", "ngram"] = Field(
+        description="ngram: guess tokens from what followed the same ones before, and check them in one step"
+    )
+    kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
+
+
+GROUPS = (ModelSettings, ServerSettings, EngineSettings)
