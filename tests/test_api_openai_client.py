@@ -109,7 +109,7 @@ async def test_errors_are_the_clients_own_exceptions() -> None:
             await client.chat.completions.create(
                 model=MODEL, messages=HI, tools=[{"type": "function", "function": {"name": "f"}}]
             )
-        assert (refused.value.param, refused.value.code) == ("tools", "unsupported_parameter")
+        assert (refused.value.param, refused.value.code) == ("tools", "tools_not_supported")
         with pytest.raises(openai.NotFoundError, match="gpt-9"):
             await client.completions.create(model="gpt-9", prompt="x")
 

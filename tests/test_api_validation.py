@@ -28,6 +28,10 @@ async def send(path: str, **body: Any) -> tuple[int, dict[str, Any], ScriptedEng
     return answer.status_code, result.get("error", result), engine
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
+CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": "{}"}}
+
+
 async def send_text(text: str | bytes, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
     async with started(make_app(ScriptedEngine(), limits=Limits(max_body_bytes=20_000))) as client:
         answer = await client.post(COMPLETIONS, content=text, headers={"content-type": content_type})
@@ -44,13 +48,12 @@ def test_every_field_of_the_openai_client_is_done_or_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
-        (CHAT, "tools", [{"type": "function", "function": {"name": "f"}}]),
-        (CHAT, "tool_choice", "auto"),
+        (CHAT, "tool_choice", "required"),
         (CHAT, "functions", [{"name": "f"}]),
         (CHAT, "response_format", {"type": "json_object"}),
         (CHAT, "audio", {"voice": "alloy"}),
         (CHAT, "modalities", ["text", "audio"]),
-        (CHAT, "parallel_tool_calls", True),
+        (CHAT, "parallel_tool_calls", False),
         (CHAT, "prediction", {"type": "content", "content": "x"}),
         (CHAT, "reasoning_effort", "low"),
         (CHAT, "web_search_options", {}),
@@ -77,6 +80,8 @@ async def test_what_asks_for_nothing_is_accepted() -> None:
         response_format={"type": "text"},
         modalities=["text"],
         tools=[],
+        tool_choice="none",
+        parallel_tool_calls=True,
         temperature=None,
         audio=None,
         stream_options=None,
@@ -139,8 +144,19 @@ async def test_an_unknown_field_is_refused_with_the_nearest_known_one(path: str,
         (CHAT, {"messages": "hi"}, "messages"),
         (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content"),
         (CHAT, {"messages": [*HI, {"role": "robot", "content": "x"}]}, "messages[1].role"),
-        (CHAT, {"messages": [*HI, {"role": "tool", "content": "x"}]}, "messages[1].role"),
-        (CHAT, {"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        (CHAT, {"messages": [*HI, {"role": "function", "content": "x"}]}, "messages[1].role"),
+        (CHAT, {"messages": [*HI, {"role": "tool", "tool_call_id": "1"}]}, "messages[1].content"),
+        (CHAT, {"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, "messages[0].tool_call_id"),
+        (CHAT, {"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
+        (
+            CHAT,
+            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "["}}]}]},
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (CHAT, {"tools": [TOOL]}, "tools"),
+        (CHAT, {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        (CHAT, {"tools": [{"type": "code"}]}, "tools[0].type"),
+        (CHAT, {"tool_choice": "auto"}, "tool_choice"),
         (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
         (CHAT, {"messages": [{"role": "user", "content": "x", "mood": "y"}]}, "messages[0].mood"),
         (CHAT, {"max_tokens": 0}, "max_tokens"),

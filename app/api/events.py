@@ -41,7 +41,8 @@ class EventWriter:
     def write(self, piece: Piece) -> str:
         """The events that show a piece; none if there is nothing to show yet."""
         form = self._forms.get(piece.index)
-        if form is not None and piece.text and not piece.tokens and piece.finish_reason is None:
+        is_plain = piece.part is None and not piece.tokens and piece.finish_reason is None
+        if form is not None and is_plain and piece.text:
             before, after = form
             return before + encode(piece.text) + after
         events = self._write_chunks(piece)
@@ -68,7 +69,8 @@ async def events(generation: Generation, reply: Reply, include_usage: bool) -> A
     try:
         async with aclosing(generation.pieces()) as pieces:
             async for piece in pieces:
-                written += writer.write(piece)
+                for part in reply.read(piece):
+                    written += writer.write(part)
                 if written and not piece.more:
                     yield written.encode()
                     written = ""

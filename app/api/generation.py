@@ -12,6 +12,7 @@ from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
 from app.engine.stream import TokenDelta, TokenStream
 from app.messages import FinishReason, SamplingParams, TokenLogprobs
+from app.text.chat_format import CallArguments, CallBegins, Reasoning
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 
@@ -32,7 +33,8 @@ class ScoredToken:
 class Piece:
     """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end.
 
-    `more` says that another piece is there already.
+    `part` is what the text was read as, if it is not content: then `text` is empty. `more` says that another piece is
+    there already.
     """
 
     index: int
@@ -40,6 +42,7 @@ class Piece:
     tokens: list[ScoredToken] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     more: bool = False
+    part: Reasoning | CallBegins | CallArguments | None = None
 
 
 class Choice:

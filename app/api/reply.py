@@ -31,9 +31,13 @@ class Reply(ABC):
         """The fields around the choices."""
         return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
 
+    def read(self, piece: Piece) -> list[Piece]:
+        """The piece as pieces that are each of one kind; none if it is not known yet what it is."""
+        return [piece]
+
     @abstractmethod
     def chunks(self, piece: Piece) -> list[Json]:
-        """The piece as choices of a stream, one for each chunk to be sent; none if there is nothing to show yet."""
+        """A piece that was read, as choices of a stream, one for each chunk to be sent; none if it shows nothing."""
 
     @abstractmethod
     def choice(self, piece: Piece) -> Json:

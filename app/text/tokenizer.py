@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.text.assembly import TextAssembly, begin_assembly
+from app.text.chat_format import ChatFormat
 from app.text.pieces import UnsupportedDecoderError, Vocabulary
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ class Tokenizer:
     def special_token_ids(self) -> frozenset[int]:
         """The tokens that `skip_special_tokens` leaves out."""
         return self._vocabulary.special_token_ids
+
+    @cached_property
+    def chat_format(self) -> ChatFormat:
+        """What the chat template, where there is one, shows of the model's replies."""
+        if not self._tokenizer.chat_template:
+            return ChatFormat()
+        return ChatFormat.of(self._tokenizer.get_chat_template(tools=[{}]))
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return self._backend.encode(text, add_special_tokens=add_special_tokens).ids

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from app.api.schemas.base import RequestModel, refusal
 from app.api.schemas.sampling import NumLogprobs, SamplingFields
+from app.api.schemas.tools import Tool, ToolCall, supported_choice
 
-ROLES_NOT_DONE = ("tool", "function")
 NOT_VARIABLES = {"self", "messages", "tools", "add_generation_prompt", "continue_final_message"}
 
 
@@ -34,36 +34,48 @@ def _as_parts(value: Any) -> Any:
 
 
 def _supported_role(value: Any) -> Any:
-    if value in ROLES_NOT_DONE:
-        message = f"Messages with the role {value!r} are not supported by this server yet."
+    if value == "function":
+        message = "Messages with the role 'function' are not supported by this server; send them as 'tool'."
         raise refusal("unsupported_parameter", message)
     return value
 
 
 class ChatMessage(RequestModel):
-    """One turn of the conversation."""
+    """One turn of the conversation. Only the assistant calls tools and reasons, and may do so without content."""
 
-    not_done: ClassVar = {
-        "tool_calls": ([],),
-        "tool_call_id": (),
-        "function_call": (),
-        "audio": (),
-        "refusal": (),
-    }
+    not_done: ClassVar = {"function_call": (), "audio": (), "refusal": ()}
 
-    role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_supported_role)]
+    role: Annotated[Literal["system", "developer", "user", "assistant", "tool"], BeforeValidator(_supported_role)]
     content: Annotated[
         list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart]), Field(min_length=1)
-    ]
+    ] = Field([])
     name: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] = Field([])
+    tool_call_id: str | None = None
 
-    def for_template(self) -> dict[str, str]:
+    @model_validator(mode="after")
+    def _fields_fit_the_role(self) -> ChatMessage:
+        if self.role != "assistant":
+            for name in ("tool_calls", "reasoning_content"):
+                if getattr(self, name):
+                    raise refusal("invalid_value", f"Only a message of the assistant has '{name}'.", name)
+        if self.tool_call_id is not None and self.role != "tool":
+            raise refusal("invalid_value", "Only a message of a tool has 'tool_call_id'.", "tool_call_id")
+        if not self.content and not self.tool_calls:
+            raise refusal("missing_required_parameter", "The message has no 'content'.", "content")
+        return self
+
+    def for_template(self) -> dict[str, Any]:
         """What a chat template understands: one text, and `system` for what OpenAI now calls `developer`."""
-        message = {
+        message: dict[str, Any] = {
             "role": "system" if self.role == "developer" else self.role,
             "content": "\n".join(part.text for part in self.content),
         }
-        return message if self.name is None else message | {"name": self.name}
+        if self.tool_calls:
+            message["tool_calls"] = [call.for_template() for call in self.tool_calls]
+        others = {name: getattr(self, name) for name in ("name", "reasoning_content", "tool_call_id")}
+        return message | {name: value for name, value in others.items() if value is not None}
 
 
 def _template_variables(value: dict[str, Any]) -> dict[str, Any]:
@@ -76,9 +88,7 @@ class ChatCompletionRequest(SamplingFields):
     """A conversation to answer, in the fields of OpenAI's chat completions and some of our own."""
 
     not_done: ClassVar = {
-        "tools": ([],),
-        "tool_choice": ("none",),
-        "parallel_tool_calls": (),
+        "parallel_tool_calls": (True,),
         "functions": ([],),
         "function_call": ("none",),
         "response_format": ({"type": "text"},),
@@ -96,6 +106,8 @@ class ChatCompletionRequest(SamplingFields):
     }
 
     messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[Tool] = Field([])
+    tool_choice: Annotated[Literal["auto", "none"] | None, BeforeValidator(supported_choice)] = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False
@@ -106,6 +118,8 @@ class ChatCompletionRequest(SamplingFields):
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> ChatCompletionRequest:
+        if self.tool_choice == "auto" and not self.tools:
+            raise refusal("invalid_value", "'tool_choice' needs 'tools'.", "tool_choice")
         if self.top_logprobs is not None and not self.logprobs:
             raise refusal("invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs")
         if self.continue_final_message and self.add_generation_prompt:
@@ -115,6 +129,11 @@ class ChatCompletionRequest(SamplingFields):
             message = "'max_tokens' and 'max_completion_tokens' mean the same and differ; send one of them."
             raise refusal("invalid_value", message, "max_tokens")
         return self
+
+    @property
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model is told of."""
+        return [] if self.tool_choice == "none" else self.tools
 
     @property
     def template_kwargs(self) -> dict[str, Any]:
