@@ -28,6 +28,7 @@ from app.engine.health import EngineHealth, EngineState
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics
+from app.statistics.recorder import Recorder
 from app.text.tokenizer import Tokenizer
 
 EOS = 256
@@ -184,6 +185,7 @@ def make_app(
     load_tokenizer: Callable[[], Tokenizer] = byte_tokenizer,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    recorder: Recorder | None = None,
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -191,6 +193,7 @@ def make_app(
         model_name=MODEL,
         version="1.2.3",
         metrics=metrics or Metrics(),
+        recorder=recorder or Recorder(),
         limits=limits or Limits(),
         seeds=random.Random(0),
         on_failed=engine.failures.append,
@@ -217,7 +220,12 @@ async def listening(
     app: FastAPI, drain: Callable[[], Awaitable[None]] = nothing_to_drain
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
-    server = SignallingServer(uvicorn.Config(app, port=0, log_level="critical"), drain)
+
+    async def drain_and_close() -> None:
+        await drain()
+        app.state.service.broadcast.close()
+
+    server = SignallingServer(uvicorn.Config(app, port=0, log_level="critical"), drain_and_close)
     serving = asyncio.create_task(server.serve())
     await server.up.wait()
     await app.state.service.loading

@@ -171,7 +171,7 @@ def test_the_benchmark_over_http_knows_nothing_of_the_engine() -> None:
 
 def test_the_api_reaches_the_engine_through_its_client() -> None:
     known = ours(what_is_imported_by("app.api"))
-    doors = {"app.engine.client", "app.engine.health", "app.engine.stream"}
+    doors = {"app.engine.client", "app.engine.observers", "app.engine.health", "app.engine.stream"}
     assert {name for name in known if within(name, "app.engine")} <= doors
     assert {name for name in known if within(name, "app.scheduler", "app.model")} == set()
 

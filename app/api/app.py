@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import chat, completions, operations, web
+from app.api import chat, completions, operations, statistics, web
 from app.api.errors import answer_errors
 from app.api.service import Service
 from app.metrics import Metrics
@@ -29,7 +29,7 @@ def create_app(service: Service, drain_seconds: float) -> FastAPI:
     app.state.service = service
     answer_errors(app)
     app.add_middleware(CountResponses, metrics=service.metrics)
-    for module in (completions, chat, operations, web):
+    for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
     return app
 

@@ -38,6 +38,11 @@ class ApiError(Exception):
         self.code = code
         self.headers = headers
 
+    @property
+    def cause(self) -> str:
+        """What errors are counted by."""
+        return self.code or str(self.status)
+
     def body(self) -> str:
         """The error as JSON."""
         error = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
@@ -91,6 +96,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         allowed = (answer.headers or {}).get("Allow", "another method")
         message = f"{request.method} is not allowed on {request.url.path}; use {allowed}."
         answer = ApiError(405, message, code="method_not_allowed", headers=answer.headers)
+    request.app.state.service.recorder.failed(answer.cause)
     return answer.response()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -59,10 +59,13 @@ class EventWriter:
         return "".join(f'{self._head}"choices":[{encode(chunk)}{self._tail}' for chunk in self._reply.chunks(piece))
 
 
-async def events(generation: Generation, reply: Reply, include_usage: bool) -> AsyncGenerator[bytes]:
+async def events(
+    generation: Generation, reply: Reply, include_usage: bool, failed: Callable[[str], None]
+) -> AsyncGenerator[bytes]:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
 
-    Events that are there at the same time are given together, to be sent in one go.
+    Events that are there at the same time are given together, to be sent in one go. `failed` is told the cause
+    of an error.
     """
     writer = EventWriter(reply, include_usage)
     written = ""
@@ -80,6 +83,7 @@ async def events(generation: Generation, reply: Reply, include_usage: bool) -> A
         answer = as_api_error(error)
         if answer.status == 500:
             log.error("A stream broke off", exc_info=error)
+        failed(answer.cause)
         written += f"data: {answer.body()}\n\n"
     yield (written + DONE).encode()
 
@@ -90,9 +94,11 @@ class GenerationEvents(EventSourceResponse):
     `background=` would miss a response that raises or is cancelled, and the iterator's `finally` one that never ran.
     """
 
-    def __init__(self, generation: Generation, reply: Reply, include_usage: bool) -> None:
+    def __init__(
+        self, generation: Generation, reply: Reply, include_usage: bool, failed: Callable[[str], None]
+    ) -> None:
         super().__init__(
-            events(generation, reply, include_usage),
+            events(generation, reply, include_usage, failed),
             sep="\n",
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),

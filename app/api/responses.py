@@ -19,7 +19,7 @@ CLIENT_LEFT = 499
 async def respond(request: Request, generation: Generation, reply: Reply, body: SamplingFields) -> Response:
     """Send `generation` the way `body` asks for."""
     if body.stream:
-        return GenerationEvents(generation, reply, body.include_usage)
+        return GenerationEvents(generation, reply, body.include_usage, request.app.state.service.recorder.failed)
     try:
         whole = await _unless_client_leaves(request, _whole(generation, reply, body.prompt_logprobs))
     finally:

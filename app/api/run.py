@@ -13,7 +13,9 @@ from app.api.server import Server
 from app.api.service import MAX_SEQUENCES, Limits, Service
 from app.config import Config
 from app.engine.client import EngineClient
+from app.engine.observers import Observers
 from app.metrics import Metrics
+from app.statistics.recorder import Recorder
 from app.text.tokenizer import Tokenizer
 
 SHUTDOWN_MARGIN = 5
@@ -24,12 +26,13 @@ def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
     failures: list[str] = []
     metrics = Metrics()
+    recorder = Recorder()
 
     def give_up(reason: str) -> None:
         failures.append(reason)
         server.should_exit = True
 
-    engine = EngineClient(config, metrics, give_up)
+    engine = EngineClient(config, Observers(metrics, recorder), give_up)
     template = config.chat_template.read_text() if config.chat_template else None
     service = Service(
         engine=engine,
@@ -37,10 +40,16 @@ def run_server(config: Config) -> str | None:
         model_name=config.model_name,
         version=version("millrace"),
         metrics=metrics,
+        recorder=recorder,
         limits=Limits(max_sequences=min(MAX_SEQUENCES, config.max_num_seqs + config.max_queue)),
         seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
         on_failed=give_up,
     )
+
+    async def drain() -> None:
+        await engine.drain(config.drain_seconds)
+        service.broadcast.close()
+
     server = Server(
         uvicorn.Config(
             create_app(service, config.drain_seconds),
@@ -50,7 +59,7 @@ def run_server(config: Config) -> str | None:
             access_log=False,
             timeout_graceful_shutdown=int(config.drain_seconds) + SHUTDOWN_MARGIN,
         ),
-        partial(engine.drain, config.drain_seconds),
+        drain,
     )
     server.run()
     return failures[0] if failures else None

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
@@ -17,6 +17,8 @@ from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, SamplingParams
 from app.metrics import Metrics
+from app.statistics.broadcast import Broadcast
+from app.statistics.recorder import Recorder
 from app.text.tokenizer import Tokenizer
 
 RETRY_SECONDS = 5
@@ -87,6 +89,7 @@ class Service:
         version: str,
         limits: Limits,
         metrics: Metrics,
+        recorder: Recorder,
         seeds: random.Random,
         on_failed: Callable[[str], None],
     ) -> None:
@@ -96,8 +99,11 @@ class Service:
         self.version = version
         self.limits = limits
         self.metrics = metrics
+        self.recorder = recorder
+        self.broadcast = Broadcast(recorder, self.describe)
         self.tokenizer: Tokenizer | None = None
         self.loading: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._load_tokenizer = load_tokenizer
         self._on_failed = on_failed
         self._failure = ""
@@ -106,13 +112,16 @@ class Service:
         """Begin to load; returns before anything is loaded."""
         await self.engine.start()
         self.loading = asyncio.create_task(self._load())
+        self._telling = asyncio.create_task(self.broadcast.run())
 
     async def stop(self, drain_seconds: float) -> None:
         """Let the engine end what runs, and itself."""
         await self.engine.stop(drain_seconds)
-        if self.loading is not None:
-            self.loading.cancel()
-            await asyncio.wait([self.loading])
+        self.broadcast.close()
+        begun = [task for task in (self.loading, self._telling) if task is not None]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
     async def _load(self) -> None:
         try:
@@ -132,6 +141,21 @@ class Service:
                 return Availability(EngineState.LOADING, phase="loading the tokenizer", progress=health.progress)
             return Availability(EngineState.READY, progress=1.0)
         return Availability(health.state, health.reason, health.phase, health.progress)
+
+    def describe(self) -> dict[str, object]:
+        """How the server is, and what it serves once that is known."""
+        now, engine, ready = self.availability(), self.engine.health, self.engine.ready
+        return {
+            "state": now.state,
+            "reason": now.reason,
+            "phase": now.phase,
+            "progress": round(now.progress, 3),
+            "running": engine.num_running,
+            "waiting": engine.num_waiting,
+            "model": self.model_name,
+            "version": self.version,
+            "engine": None if ready is None else asdict(ready),
+        }
 
     def require(self, model: str | None) -> tuple[Tokenizer, EngineReady]:
         """The tokenizer and the limits of the model asked for: 404 if it is another one, 503 if it is not there yet."""
