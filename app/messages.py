@@ -43,7 +43,8 @@ class SamplingParams:
 class Generate:
     """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt.
 
-    `output_token_ids` is what an engine that died had made of it: it goes on from there.
+    `output_token_ids` is what an engine that died had made of it: it goes on from there. Sequences of different owners
+    share the engine fairly; who an owner is, the engine does not know.
     """
 
     seq_id: int
@@ -52,6 +53,7 @@ class Generate:
     priority: int = 0
     cache_salt: str = ""
     output_token_ids: Seq[int] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,16 @@ class ServerSettings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(description="least severe message to log")
 
 
+class AccessSettings(BaseModel):
+    """Settings of who may use the server, and how much."""
+
+    heading: ClassVar = "keys and limits"
+
+    fair_sharing: bool = Field(
+        description="share the engine among keys, so that a flood of one does not keep the others waiting"
+    )
+
+
 class EngineSettings(BaseModel):
     """Settings of the engine."""
 
@@ -89,4 +99,4 @@ class EngineSettings(BaseModel):
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
 
 
-GROUPS = (ModelSettings, ServerSettings, EngineSettings)
+GROUPS = (ModelSettings, ServerSettings, AccessSettings, EngineSettings)

@@ -54,13 +54,14 @@ def sequence(
     max_tokens: int = 4,
     priority: int = 0,
     cache_salt: str = "",
+    owner: str = "",
     stop_token_ids: Iterable[int] = (),
     prompt_logprobs: int | None = None,
 ) -> Sequence:
     """A sequence; a number for a prompt means that many tokens, all its own."""
     token_ids = prompt_of(seq_id, prompt) if isinstance(prompt, int) else prompt
     params = SamplingParams(max_tokens, stop_token_ids=frozenset(stop_token_ids), prompt_logprobs=prompt_logprobs)
-    return Sequence(seq_id, token_ids, params, priority, cache_salt)
+    return Sequence(seq_id, token_ids, params, priority, cache_salt, owner=owner)
 
 
 def next_token(token_ids: Seq[int]) -> int:
@@ -174,7 +175,7 @@ def steps_to_end(
         if not scheduler.has_work:
             return
         yield take_step(scheduler, language)
-    raise AssertionError(f"still at work after {max_steps} steps: {scheduler.running} {scheduler.waiting}")
+    raise AssertionError(f"still at work after {max_steps} steps: {scheduler.running} {[*scheduler.waiting]}")
 
 
 def first_preemption(scheduler: Scheduler) -> tuple[ScheduledBatch, StepOutput]:
@@ -196,7 +197,7 @@ def run_to_end(core: EngineCore, max_steps: int = 300) -> dict[int, list[int]]:
             return tokens_of(steps)
         steps.append(core.step())
         check_blocks(core.scheduler)
-    raise AssertionError(f"still at work after {max_steps} steps: {core.scheduler.running} {core.scheduler.waiting}")
+    raise AssertionError(f"still at work after {max_steps} steps: {core.scheduler.running} {[*core.scheduler.waiting]}")
 
 
 def tokens_of(steps: Iterable[StepOutput]) -> dict[int, list[int]]:
@@ -233,7 +234,7 @@ def check_blocks(scheduler: Scheduler) -> None:
         assert not waiting.block_table
         assert waiting.num_computed_tokens == 0
     assert all(one.order < other.order for one, other in pairwise(scheduler.waiting))
-    assert sorted(ids(scheduler.running + scheduler.waiting)) == sorted(scheduler._sequences)
+    assert sorted(ids([*scheduler.running, *scheduler.waiting])) == sorted(scheduler._sequences)
 
 
 def _check_running(running: Sequence, scheduler: Scheduler, counts: Counter[int]) -> None:

@@ -93,6 +93,7 @@ class Submission:
     priority: int
     cache_salt: str
     stream: TokenStream
+    owner: str = ""
 
 
 @dataclass
@@ -124,7 +125,12 @@ class ScriptedEngine:
                 submission.stream.finish(FinishReason.ABORT)
 
     def generate(
-        self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
+        self,
+        prompt_token_ids: Seq[int],
+        params: SamplingParams,
+        priority: int = 0,
+        cache_salt: str = "",
+        owner: str = "",
     ) -> TokenStream:
         if error := self.refusals.get(len(self.submissions)):
             raise error
@@ -133,7 +139,7 @@ class ScriptedEngine:
         if params.prompt_logprobs is not None:
             rest = (scored(token_id, params.prompt_logprobs) for token_id in prompt_token_ids[1:])
             stream.prompt_logprobs = [token for token in rest if token is not None]
-        self.submissions.append(Submission(list(prompt_token_ids), params, priority, cache_salt, stream))
+        self.submissions.append(Submission(list(prompt_token_ids), params, priority, cache_salt, stream, owner))
         self._changed.set()
         if self.script is not None:
             asyncio.get_running_loop().call_soon(self._play, self.submissions[-1], 0)

@@ -1,4 +1,4 @@
-"""A server's day in small: arrivals, cancels, tiny pools, priorities and shared prefixes on a real model."""
+"""A server's day in small: arrivals, cancels, tiny pools, priorities, owners and shared prefixes on a real model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def test_survivors_of_a_random_run_get_the_tokens_they_would_have_had_alone(seed
             seq_id = len(prompts)
             tail = tuple(rng.randrange(1, VOCAB_SIZE) for _ in range(rng.randrange(1, 12)))
             prompts[seq_id], outputs[seq_id] = rng.choice(stems)[: rng.randrange(0, 25)] + tail, []
-            core.apply(Generate(seq_id, prompts[seq_id], greedy(12), rng.randrange(3), rng.choice(["", "a"])))
+            salt, owner = rng.choice(["", "a"]), rng.choice(["", "one", "other"])
+            core.apply(Generate(seq_id, prompts[seq_id], greedy(12), rng.randrange(3), salt, owner=owner))
         if prompts and rng.random() < 0.1:
             gone = rng.choice(list(prompts))
             core.apply(Abort((gone,)))

@@ -6,8 +6,9 @@ import pytest
 
 from app.messages import FinishReason, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, ModelOutput
-from app.scheduler.scheduler import MAX_LOOKAHEAD, MAX_TIMES_PASSED, Scheduler
+from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import SequenceStatus
+from app.scheduler.waiting import MAX_LOOKAHEAD, MAX_TIMES_PASSED
 from tests.builders import (
     check_blocks,
     finish_reasons,
@@ -195,7 +196,7 @@ def test_a_sequence_that_cannot_fit_alone_is_refused_and_leaves_no_trace() -> No
     with pytest.raises(ValueError, match=r"13 tokens need 4 blocks, the cache has 3"):
         scheduler.add(sequence(0, 9, max_tokens=4))
     assert not scheduler.has_work
-    assert scheduler.waiting == []
+    assert ids(scheduler.waiting) == []
 
 
 # Passing a sequence that does not fit
@@ -457,7 +458,7 @@ def test_cached_blocks_make_room_for_a_sequence_that_would_not_fit_without() -> 
     take_step(scheduler)
     scheduler.add(sequence(1, prompt_of(7, 13), max_tokens=1))
     take_step(scheduler)
-    assert scheduler.waiting == []
+    assert ids(scheduler.waiting) == []
 
 
 # Ends
@@ -566,7 +567,7 @@ def test_aborting_a_preempted_sequence_takes_it_out_of_the_queue() -> None:
     first_preemption(scheduler)
     scheduler.abort(1)
     check_blocks(scheduler)
-    assert scheduler.waiting == []
+    assert ids(scheduler.waiting) == []
     assert sorted(run_to_end(make_core(scheduler))) == [0]
 
 

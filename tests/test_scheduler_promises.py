@@ -56,6 +56,7 @@ class Arrival:
     cache_salt: str = ""
     stop_token_ids: frozenset[int] = frozenset()
     prompt_logprobs: int | None = None
+    owner: str = ""
     leaves_after: int | None = None
 
     @property
@@ -116,7 +117,7 @@ class Play:
         params = SamplingParams(
             arrival.max_tokens, stop_token_ids=arrival.stop_token_ids, prompt_logprobs=arrival.prompt_logprobs
         )
-        command = Generate(seq_id, arrival.prompt, params, arrival.priority, arrival.cache_salt)
+        command = Generate(seq_id, arrival.prompt, params, arrival.priority, arrival.cache_salt, owner=arrival.owner)
         if arrival.num_tokens > self.world.num_blocks * self.world.block_size:
             with pytest.raises(ValueError, match="blocks"):
                 self.core.apply(command)
@@ -208,6 +209,13 @@ def test_every_promise_holds_in_a_random_world(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
+def test_every_promise_holds_while_owners_share_the_world(seed: int) -> None:
+    rng = random.Random(seed)
+    owners = [str(number) for number in range(rng.randint(2, 4))]
+    Play(random_world(rng), [replace(random_arrival(rng), owner=rng.choice(owners)) for _ in range(30)]).run()
+
+
+@pytest.mark.parametrize("seed", range(40))
 def test_every_promise_holds_while_tokens_are_guessed(seed: int) -> None:
     rng = random.Random(seed)
     world = random_world(rng, repeating, step_cost=rng.choice([1, 2, 8]))
@@ -267,6 +275,7 @@ arrivals = st.builds(
     cache_salt=st.sampled_from(["", "salt"]),
     prompt_logprobs=st.sampled_from([None, None, 0]),
     leaves_after=st.none() | st.integers(0, 20),
+    owner=st.sampled_from(["", "a", "b"]),
 )
 
 

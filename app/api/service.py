@@ -41,7 +41,12 @@ class Engine(Protocol):
     async def stop(self, drain_seconds: float) -> None: ...
 
     def generate(
-        self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
+        self,
+        prompt_token_ids: Seq[int],
+        params: SamplingParams,
+        priority: int = 0,
+        cache_salt: str = "",
+        owner: str = "",
     ) -> TokenStream: ...
 
 

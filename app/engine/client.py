@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from app.config import Config
 from app.engine.child import EngineProcess
-from app.engine.health import EngineHealth, EngineObserver, EngineState, Overloaded, Unavailable
+from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
 from app.engine.recovery import MOST_DEATHS, Recovery
+from app.engine.shares import Shares
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import (
     Abort,
@@ -32,7 +33,6 @@ from app.messages import (
 logger = logging.getLogger("millrace.supervisor")
 
 LOADING_RETRY_AFTER = 2
-OVERLOADED_RETRY_AFTER = 1
 LONGEST_RESTART_DELAY = 30.0
 
 
@@ -55,6 +55,7 @@ class EngineClient:
         self._loading = EngineLoading("starting the process", 0.0)
         self._streams: dict[int, TokenStream] = {}
         self._recovery = Recovery()
+        self._shares = Shares(config.max_num_seqs + config.max_queue)
         self._num_created = 0
         self._num_restarts = 0
         self._num_failed_starts = 0
@@ -100,22 +101,27 @@ class EngineClient:
         self._spawn()
 
     def generate(
-        self, prompt_token_ids: Seq[int], params: SamplingParams, priority: int = 0, cache_salt: str = ""
+        self,
+        prompt_token_ids: Seq[int],
+        params: SamplingParams,
+        priority: int = 0,
+        cache_salt: str = "",
+        owner: str = "",
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
+        owner = owner if self._config.fair_sharing else ""
         if self._state is not EngineState.READY:
             reason = self._reason or self._loading.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
-        limit = self._config.max_num_seqs + self._config.max_queue
-        if len(self._streams) >= limit:
-            raise Overloaded(f"{limit} sequences are running or queued already", OVERLOADED_RETRY_AFTER)
+        self._shares.check(owner)
         if not self._streams:
             self._last_activity = time.monotonic()
         self._num_created += 1
         stream = TokenStream(self._num_created, len(prompt_token_ids), time.monotonic(), self._close)
         self._streams[stream.seq_id] = stream
         self._idle.clear()
-        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt)
+        self._shares.opened(stream.seq_id, owner)
+        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, owner=owner)
         self._recovery.opened(command)
         self._submit(command)
         return stream
@@ -206,6 +212,7 @@ class EngineClient:
     def _forget(self, stream: TokenStream) -> None:
         del self._streams[stream.seq_id]
         self._recovery.ended(stream.seq_id)
+        self._shares.ended(stream.seq_id)
         stream.times.finished = time.monotonic()
         self._observer.sequence_finished(stream)
         if not self._streams:

@@ -36,6 +36,7 @@ class EngineCore:
                     command.priority,
                     command.cache_salt,
                     command.output_token_ids,
+                    command.owner,
                 )
             )
 

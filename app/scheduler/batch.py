@@ -77,7 +77,7 @@ class ScheduledRow:
         return range(first, max(first, min(self.end, sequence.num_prompt_tokens - 1)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admission:
     """What admitting waiting sequences in one step came to.
 
@@ -85,10 +85,19 @@ class Admission:
     of which were looked up. `num_recomputed` and `waiting_for` are as in `StepStats`.
     """
 
-    admitted: dict[int, int]
-    num_queried: int
-    num_recomputed: int
-    waiting_for: dict[WaitReason, int]
+    admitted: dict[int, int] = field(default_factory=dict)
+    num_queried: int = 0
+    num_recomputed: int = 0
+    waiting_for: dict[WaitReason, int] = field(default_factory=dict)
+
+    def count(self, row: ScheduledRow) -> None:
+        """The first row of a sequence since it waited."""
+        sequence = row.sequence
+        if sequence.num_cached_tokens is None:
+            sequence.num_cached_tokens = self.admitted[sequence.seq_id] = row.start
+            self.num_queried += sequence.num_tokens if sequence.params.prompt_logprobs is None else 0
+        else:
+            self.num_recomputed += max(0, sequence.num_lost_tokens - row.start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import insort
+from collections.abc import Iterable
 from itertools import islice
 from math import inf
 
 from app.messages import FinishReason, StepOutput, TokenLogprobs
 from app.scheduler.batch import NO_TOKEN, Admission, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
+from app.scheduler.block_tables import BlockTables
 from app.scheduler.pace import Pace
+from app.scheduler.preemption import last_in_turn, who_makes_room
 from app.scheduler.sequence import Sequence, SequenceStatus
 from app.scheduler.speculation import Speculation
 from app.scheduler.statistics import step_stats, why_waiting
-
-MAX_TIMES_PASSED = 64
-"""A waiting sequence that does not fit may be passed by this many smaller ones; then admission waits for it."""
-
-MAX_LOOKAHEAD = 16
-"""How many waiting sequences that do not fit one step looks past."""
+from app.scheduler.waiting import WaitingQueue
 
 
 class Scheduler:
@@ -29,6 +25,9 @@ class Scheduler:
     prefix caching and recomputation after preemption are one rule (iteration-level scheduling: Orca, Yu et al. 2022;
     chunking: Sarathi-Serve, Agrawal et al. 2024). Every schedule terminates, because `add` refuses a sequence that
     could not run alone.
+
+    Owners share what there is (`WaitingQueue`): whose prompt is computed next, who is admitted next, and who gives way
+    follows from what each has been served. With one owner it is priority and arrival.
     """
 
     def __init__(
@@ -44,9 +43,10 @@ class Scheduler:
         self.block_size = block_size
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
+        self._tables = BlockTables(pool, block_size)
         self._speculation = Speculation(pool, block_size, step_cost)
         self._pace = Pace(max_gap_seconds)
-        self.waiting: list[Sequence] = []
+        self.waiting = WaitingQueue()
         self.running: list[Sequence] = []
         self._sequences: dict[int, Sequence] = {}
         self._num_arrived = 0
@@ -57,15 +57,15 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence. Raises ValueError if it would not fit the cache even alone."""
-        if self._num_blocks_for(sequence.max_num_tokens) > self.pool.num_blocks:
+        num_blocks = self._tables.num_blocks_for(sequence.max_num_tokens)
+        if num_blocks > self.pool.num_blocks:
             raise ValueError(
-                f"{sequence.max_num_tokens} tokens need {self._num_blocks_for(sequence.max_num_tokens)} blocks, "
-                f"the cache has {self.pool.num_blocks}"
+                f"{sequence.max_num_tokens} tokens need {num_blocks} blocks, the cache has {self.pool.num_blocks}"
             )
         self._num_arrived += 1
         sequence.arrival = self._num_arrived
         self._sequences[sequence.seq_id] = sequence
-        insort(self.waiting, sequence, key=lambda s: s.order)
+        self.waiting.arrive(sequence)
 
     def abort(self, seq_id: int) -> None:
         """Drop a sequence and free its blocks at once; one that has already ended is left alone."""
@@ -75,18 +75,26 @@ class Scheduler:
             self._remove(sequence)
 
     def schedule(self) -> ScheduledBatch:
-        """Choose the next step's tokens and give them blocks: first the running sequences, then waiting ones."""
+        """Choose the next step's tokens and give them blocks: first the running sequences, then waiting ones.
+
+        Sequences owed a single token come first, so that no long prompt starves a decode. A prompt of an owner that has
+        been served less than all whose prompts are being computed begins before those go on.
+        """
         rows: dict[int, ScheduledRow] = {}
-        num_decoding = sum(sequence.num_owed_tokens == 1 for sequence in self.running)
-        budget = self._pace.limit(self.max_num_batched_tokens, num_decoding)
-        num_preempted = self._schedule_running(rows, budget)
-        for row in rows.values():
-            self._publish(row.sequence, row.start, row.end)
-        admission = self._admit(rows, budget - sum(row.num_tokens for row in rows.values()))
+        num_preempted = self._make_room()
+        decoding = sorted((s for s in self.running if s.num_owed_tokens == 1), key=lambda s: s.order)
+        prompts = sorted((s for s in self.running if s.num_owed_tokens > 1), key=self.waiting.rank)
+        budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
+        num_preempted += self._advance(decoding, rows, budget)
+        admission = Admission()
+        if prompts:
+            self._admit(rows, budget, admission, min(self.waiting.served(s.owner) for s in prompts))
+            num_preempted += self._advance(prompts, rows, budget)
+        self._admit(rows, budget, admission)
         self._speculation.lengthen(rows, budget)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
-        num_tokens = sum(row.num_tokens for row in ordered)
-        num_decode = sum(row.num_tokens for row in ordered if row.decodes)
+        num_tokens = _num_tokens(ordered)
+        num_decode = _num_tokens(row for row in ordered if row.decodes)
         return ScheduledBatch(
             rows=ordered,
             num_prefill_tokens=num_tokens - num_decode,
@@ -110,6 +118,7 @@ class Scheduler:
         finished: dict[int, FinishReason] = {}
         for row in batch.rows:
             sequence = row.sequence
+            num_tokens_before = sequence.num_tokens
             sequence.num_prompt_logprobs += len(row.prompt_logprob_positions)
             sequence.num_computed_tokens = row.end
             samples = [*islice(sampled, row.num_samples)]
@@ -124,8 +133,9 @@ class Scheduler:
                     sequence.append(token_id)
                     seq_ids.append(sequence.seq_id)
                     token_ids.append(token_id)
+            self.waiting.charge(sequence.owner, num_output_tokens=sequence.num_tokens - num_tokens_before)
             if row.draft:
-                self._publish(sequence, row.start, sequence.num_computed_tokens)
+                self._tables.publish(sequence, row.start, sequence.num_computed_tokens)
             if sequence.finish_reason is not None:
                 finished[sequence.seq_id] = sequence.finish_reason
                 self._remove(sequence)
@@ -139,109 +149,103 @@ class Scheduler:
             admitted=batch.admission.admitted,
         )
 
-    def _schedule_running(self, rows: dict[int, ScheduledRow], budget: int) -> int:
-        """Fill `rows` from the running sequences; returns how many had to be preempted.
+    def _make_room(self) -> int:
+        """Let an owner of whom nothing runs begin at once; returns how many of others had to be preempted for that.
 
-        Those owed a single token come first, so that no long prompt starves a decode; among equals, the oldest. Only
-        these can lack a block, since admission takes all that a prompt needs, and the last in order gives way: whoever
-        is preempted has not been given a row yet.
+        For blocks they give up no more than they keep.
+        """
+        newcomer = self.waiting.first_behind([])
+        givers = [] if newcomer is None else who_makes_room(self.running, newcomer)
+        if newcomer is None or not givers:
+            return 0
+        num_given = sum(len(giver.block_table) for giver in givers) // 2
+        if not self._tables.fits(newcomer, self._tables.find_cached(newcomer), len(self.running) - num_given):
+            return 0
+        num_running = len(self.running)
+        while givers and not self._can_begin(newcomer):
+            self._preempt(givers.pop())
+        return num_running - len(self.running)
+
+    def _can_begin(self, sequence: Sequence) -> bool:
+        found = self._tables.find_cached(sequence)
+        return len(self.running) < self.max_num_seqs and self._tables.fits(sequence, found, len(self.running))
+
+    def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> int:
+        """Fill `rows` from running sequences in turn; returns how many had to be preempted.
+
+        Only those owed a single token can lack a block, since admission takes all that a prompt needs; then one gives
+        way that has not been given a row yet.
         """
         num_preempted = 0
-        for sequence in sorted(self.running, key=lambda s: (s.num_owed_tokens > 1, s.order)):
-            end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, budget)
-            num_new_blocks = max(0, self._num_blocks_for(end) - len(sequence.block_table))
+        left = budget - _num_tokens(rows.values())
+        for sequence in sequences:
+            end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, left)
+            num_new_blocks = self._tables.num_lacking(sequence, end)
             while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
-                self._preempt(max(self.running, key=lambda s: s.order))
+                self._preempt(last_in_turn(self.running, rows))
                 num_preempted += 1
             if sequence.status is SequenceStatus.RUNNING and end > sequence.num_computed_tokens:
-                sequence.block_table.extend(self.pool.allocate(num_new_blocks))
-                rows[sequence.seq_id] = ScheduledRow(sequence, sequence.num_computed_tokens, end)
-                budget -= end - sequence.num_computed_tokens
+                self._tables.extend(sequence, num_new_blocks)
+                row = rows[sequence.seq_id] = ScheduledRow(sequence, sequence.num_computed_tokens, end)
+                self._tables.publish(sequence, row.start, row.end)
+                left -= row.num_tokens
         return num_preempted
 
-    def _admit(self, rows: dict[int, ScheduledRow], budget: int) -> Admission:
-        """Start waiting sequences while budget and blocks last.
+    def _admit(
+        self, rows: dict[int, ScheduledRow], budget: int, admission: Admission, served_less_than: float = inf
+    ) -> None:
+        """Start waiting sequences while budget and blocks last, and only of owners that were served less than this.
 
         Blocks for all known tokens are taken at once, and one is left to each running sequence to grow into: a
         sequence admitted on less would soon be preempted again. Blocks are published as they are admitted, so that
         equal prompts share them within this very step: the model writes a layer's keys before it reads any.
         """
-        admitted: dict[int, int] = {}
-        num_queried = num_recomputed = 0
         passed: list[Sequence] = []
-        while budget and len(self.running) < self.max_num_seqs and self._may_pass(passed):
-            sequence = self.waiting[len(passed)]
-            found = self._find_cached(sequence)
-            num_new_blocks = self._num_blocks_for(sequence.num_tokens) - len(found)
-            if self.pool.num_allocatable(found) < num_new_blocks + len(self.running):
+        left = budget - _num_tokens(rows.values())
+        while left and len(self.running) < self.max_num_seqs and (sequence := self.waiting.first_behind(passed)):
+            if self.waiting.served(sequence.owner) >= served_less_than:
+                break
+            found = self._tables.find_cached(sequence)
+            if not self._tables.fits(sequence, found, len(self.running)):
                 passed.append(sequence)
                 continue
             for smaller_went_first in passed:
                 smaller_went_first.times_passed += 1
-            self.waiting.pop(len(passed))
-            row = self._start(sequence, found, num_new_blocks, budget)
+            row = self._start(sequence, found, left)
             rows[sequence.seq_id] = row
-            budget -= row.num_tokens
-            if sequence.num_cached_tokens is None:
-                sequence.num_cached_tokens = admitted[sequence.seq_id] = row.start
-                num_queried += sequence.num_tokens if sequence.params.prompt_logprobs is None else 0
-            else:
-                num_recomputed += max(0, sequence.num_lost_tokens - row.start)
+            left -= row.num_tokens
+            admission.count(row)
         has_place = len(self.running) < self.max_num_seqs
-        waiting_for = why_waiting(len(self.waiting), len(passed), has_place, has_budget=budget > 0)
-        return Admission(admitted, num_queried, num_recomputed, waiting_for)
+        admission.waiting_for = why_waiting(len(self.waiting), len(passed), has_place, has_budget=left > 0)
 
-    def _may_pass(self, passed: list[Sequence]) -> bool:
-        """Whether there is someone behind these that do not fit, and all of them can still be passed."""
-        return len(passed) < min(len(self.waiting), MAX_LOOKAHEAD + 1) and all(
-            sequence.times_passed < MAX_TIMES_PASSED for sequence in passed
-        )
-
-    def _start(self, sequence: Sequence, found: list[int], num_new_blocks: int, budget: int) -> ScheduledRow:
-        self.pool.reference(found)
-        sequence.block_table.extend(found)
-        sequence.block_table.extend(self.pool.allocate(num_new_blocks))
-        sequence.num_computed_tokens = start = len(found) * self.block_size
+    def _start(self, sequence: Sequence, found: list[int], budget: int) -> ScheduledRow:
+        self.waiting.remove(sequence)
+        self._tables.fill(sequence, found)
         sequence.status = SequenceStatus.RUNNING
         self.running.append(sequence)
+        start = sequence.num_computed_tokens
         row = ScheduledRow(sequence, start, start + min(sequence.num_owed_tokens, budget))
-        self._publish(sequence, start, row.end)
+        self._tables.publish(sequence, start, row.end)
+        if sequence.num_cached_tokens is None:
+            self.waiting.charge(sequence.owner, sequence.num_owed_tokens)
         return row
-
-    def _find_cached(self, sequence: Sequence) -> list[int]:
-        """Cached blocks of this sequence's prefix: at least one token is left to compute, for it gives the logits."""
-        if sequence.params.prompt_logprobs is not None:
-            return []
-        hashes = sequence.hash_full_blocks(self.block_size)
-        return self.pool.find(hashes[: (sequence.num_tokens - 1) // self.block_size])
-
-    def _publish(self, sequence: Sequence, start: int, end: int) -> None:
-        """Make the blocks findable that tokens `start` to `end` fill to the brim; drafted ones must be accepted."""
-        first, last = start // self.block_size, end // self.block_size
-        if first < last:
-            hashes = sequence.hash_full_blocks(self.block_size)
-            for index in range(first, last):
-                self.pool.publish(sequence.block_table[index], hashes[index])
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
-        self._release(sequence)
+        self._tables.release(sequence)
         sequence.num_lost_tokens, sequence.num_computed_tokens = sequence.num_computed_tokens, 0
         sequence.status = SequenceStatus.WAITING
         self.running.remove(sequence)
-        insort(self.waiting, sequence, key=lambda s: s.order)
+        self.waiting.put(sequence)
 
     def _remove(self, sequence: Sequence) -> None:
         del self._sequences[sequence.seq_id]
         if sequence in self.running:
             self.running.remove(sequence)
-            self._release(sequence)
+            self._tables.release(sequence)
         else:
             self.waiting.remove(sequence)
 
-    def _release(self, sequence: Sequence) -> None:
-        self.pool.release(sequence.block_table)
-        sequence.block_table = array("i")
 
-    def _num_blocks_for(self, num_tokens: int) -> int:
-        return -(-num_tokens // self.block_size)
+def _num_tokens(rows: Iterable[ScheduledRow]) -> int:
+    return sum(row.num_tokens for row in rows)

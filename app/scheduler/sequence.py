@@ -20,6 +20,7 @@ class SequenceStatus(Enum):
 class Sequence:
     """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
 
+    `owner` stands for whoever it is computed for; owners share the engine fairly.
     `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` holds the prompt and then the output. It and `block_table` are int32 arrays, so that the model side
     reads them through the buffer protocol without a copy.
@@ -37,6 +38,7 @@ class Sequence:
         "num_lost_tokens",
         "num_prompt_logprobs",
         "num_prompt_tokens",
+        "owner",
         "params",
         "priority",
         "seq_id",
@@ -53,6 +55,7 @@ class Sequence:
         priority: int = 0,
         cache_salt: str = "",
         output_token_ids: Iterable[int] = (),
+        owner: str = "",
     ) -> None:
         self.seq_id = seq_id
         self.token_ids = array("i", prompt_token_ids)
@@ -61,6 +64,7 @@ class Sequence:
         self.params = params
         self.priority = priority
         self.cache_salt = cache_salt
+        self.owner = owner
         self.arrival = 0
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None
