@@ -199,7 +199,7 @@ def make_app(
         model_name=MODEL,
         version="1.2.3",
         metrics=metrics or Metrics(),
-        recorder=recorder or Recorder(),
+        recorder=recorder or Recorder(MODEL),
         limits=limits or Limits(),
         seeds=random.Random(0),
         on_failed=engine.failures.append,

@@ -26,7 +26,7 @@ def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
     failures: list[str] = []
     metrics = Metrics()
-    recorder = Recorder()
+    recorder = Recorder(config.model_name)
 
     def give_up(reason: str) -> None:
         failures.append(reason)
