@@ -9,12 +9,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import chat, completions, operations, statistics, web
+from app.api.access import Access, Guard
 from app.api.errors import answer_errors
 from app.api.service import Service
 from app.metrics import Metrics
 
 
-def create_app(service: Service, drain_seconds: float) -> FastAPI:
+def create_app(service: Service, drain_seconds: float, access: Access) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
 
     @asynccontextmanager
@@ -28,6 +29,7 @@ def create_app(service: Service, drain_seconds: float) -> FastAPI:
     app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
     app.state.service = service
     answer_errors(app)
+    app.add_middleware(Guard, access=access)
     app.add_middleware(CountResponses, metrics=service.metrics)
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
