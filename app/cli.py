@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from typing import Any, NoReturn
 
 from app.bench.cli import add_bench_parser, bench, bench_engine, misplaced
 from app.config import ENGINE_SETTINGS, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.logs import configure_logging
 from app.settings import GROUPS
 
 DESCRIPTION = """\
@@ -92,7 +92,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def serve(config: Config) -> None:
     """Run the server until a signal ends it. Exits with 1 if the model cannot be served."""
-    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
+    configure_logging(config.log_level, config.log_format)
     from app.api.run import run_server  # FastAPI takes its time; --help and errors need not wait for it
 
     reason = run_server(config)

@@ -8,10 +8,14 @@ from enum import StrEnum
 
 
 class FinishReason(StrEnum):
+    """Why a sequence ended. ABORT is the server's doing; the last two are known to the API process only."""
+
     STOP = "stop"
     LENGTH = "length"
     ABORT = "abort"
     ERROR = "error"
+    ENGINE_DIED = "engine_died"
+    CLIENT_GONE = "client_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class StepStats:
 
     Of the blocks, `num_shared_blocks` have more than one reference; `num_cached_blocks` are free but can still be found
     by the prefix they hold. `num_recomputed` counts tokens computed before that sequences which come back from
-    preemption must compute again. `waiting_for` divides `num_waiting`; a reason that holds for nobody is left out.
+    preemption must compute again, `num_lost` those that the sequences preempted in this step had computed.
+    `waiting_for` divides `num_waiting`; a reason that holds for nobody is left out.
     `num_accepted_per_position[i]` is how many drafts had their first i + 1 tokens accepted. `input_seconds` and
     `forward_seconds` are the parts of `execute_seconds` that the model's inputs and the model itself take; on a device
     that works beside the host, what the model still owes is waited for while sampling.
@@ -116,6 +121,7 @@ class StepStats:
     num_shared_blocks: int = 0
     num_cached_blocks: int = 0
     num_recomputed: int = 0
+    num_lost: int = 0
     waiting_for: dict[WaitReason, int] = field(default_factory=dict)
 
     @property
@@ -129,7 +135,8 @@ class StepOutput:
     """What one step gave, in columns: row i says that sequence `seq_ids[i]` grew by `token_ids[i]`.
 
     A sequence may fill several rows. `logprobs` is keyed by row, everything else by sequence id. `admitted` tells
-    how many prompt tokens of a sequence scheduled for the first time came from the prefix cache.
+    how many prompt tokens of a sequence scheduled for the first time came from the prefix cache. `preempted` sequences
+    gave their blocks back.
     """
 
     seq_ids: list[int]
@@ -139,6 +146,7 @@ class StepOutput:
     logprobs: dict[int, TokenLogprobs] = field(default_factory=dict)
     prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
     admitted: dict[int, int] = field(default_factory=dict)
+    preempted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from app.logs import LogFormat
 
 
 def parse_bytes(value: object) -> object:
@@ -27,6 +32,19 @@ def parse_bytes(value: object) -> object:
 
 def parse_auto(value: object) -> object:
     return None if value == "auto" else value
+
+
+def parse_buckets(value: object) -> object:
+    """Read `0.001,0.01,1`: rising bounds, in seconds; `auto` is None."""
+    if value == "auto":
+        return None
+    try:
+        bounds = tuple(map(float, value.split(",") if isinstance(value, str) else value))  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        bounds = ()
+    if not bounds or bounds[0] <= 0 or not all(a < b < inf for a, b in pairwise((0.0, *bounds))):
+        raise ValueError("write rising bounds in seconds like 0.001,0.01,0.1,1, or auto")
+    return bounds
 
 
 Count = Annotated[int, Field(gt=0)]
@@ -55,7 +73,18 @@ class ServerSettings(BaseModel):
     drain_seconds: float = Field(description="how long SIGTERM lets running streams finish", ge=0)
     step_timeout: float = Field(description="seconds without a step after which /health is 503", gt=0)
     seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
+
+
+class TelemetrySettings(BaseModel):
+    """Settings of what the server tells about itself."""
+
+    heading: ClassVar = "logs and metrics"
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(description="least severe message to log")
+    log_format: LogFormat = Field(description="console: lines to read; json: an object a line")
+    latency_buckets: Annotated[tuple[float, ...] | None, NoDecode, BeforeValidator(parse_buckets)] = Field(
+        description="upper bounds of latency histograms, like 0.001,0.01,0.1,1 in seconds; auto suits each of them"
+    )
 
 
 class AccessSettings(BaseModel):
@@ -63,15 +92,6 @@ class AccessSettings(BaseModel):
 
     heading: ClassVar = "keys and limits"
 
-    api_keys: SecretStr | None = Field(
-        description="keys that clients must bring, as name:key,name:key; without any the server is open", default=None
-    )
-    api_keys_file: Path | None = Field(
-        description="file with more of them, one on a line, read again when it changes", default=None
-    )
-    metrics_key: SecretStr | None = Field(
-        description="key that /metrics asks for; without it they are open", default=None
-    )
     fair_sharing: bool = Field(
         description="share the engine among keys, so that a flood of one does not keep the others waiting"
     )
@@ -108,4 +128,4 @@ class EngineSettings(BaseModel):
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
 
 
-GROUPS = (ModelSettings, ServerSettings, AccessSettings, EngineSettings)
+GROUPS = (ModelSettings, ServerSettings, AccessSettings, TelemetrySettings, EngineSettings)

@@ -152,7 +152,7 @@ async def test_a_client_that_leaves_frees_its_sequences(body: dict[str, Any]) ->
         exchange = await begun(app, engine, body)
         engine.write("some")
         await exchange.leave()
-        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.ABORT] * body.get("n", 1)
+        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE] * body.get("n", 1)
 
 
 async def test_a_client_that_leaves_before_the_first_event_frees_its_sequence() -> None:
@@ -176,7 +176,7 @@ async def test_a_stream_that_cannot_be_sent_frees_its_sequence() -> None:
         exchange = Exchange(app, COMPLETIONS, STREAM, send=broken)
         with pytest.raises(OSError, match=r"no http\.response\.start"):
             await exchange.running
-        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.ABORT]
+        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE]
 
 
 @pytest.mark.parametrize("body", [STREAM, {"prompt": "x"}])

@@ -16,7 +16,7 @@ from app.engine.client import EngineClient
 from app.engine.health import EngineState, Overloaded, Unavailable
 from app.engine.recovery import MOST_DEATHS
 from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenStream
-from app.messages import FinishReason, SamplingParams, StepOutput
+from app.messages import EngineReady, FinishReason, SamplingParams, StepOutput
 from tests.models import generate_alone, greedy
 
 PROMPT = (5, 6, 7, 8)
@@ -45,11 +45,14 @@ class Witness:
     def first_token(self, stream: TokenStream) -> None:
         self.begun.append(stream.seq_id)
 
-    def token_gap(self, seconds: float, count: int) -> None:
+    def token_gap(self, seconds: float, count: int, example: TokenStream) -> None:
         self.num_gaps += count
 
     def sequence_finished(self, stream: TokenStream) -> None:
         self.ends.append(stream.finish_reason)
+
+    def engine_ready(self, ready: EngineReady) -> None:
+        self.block_size = ready.block_size
 
     def engine_restarted(self) -> None:
         pass

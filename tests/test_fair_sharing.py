@@ -100,7 +100,7 @@ def test_an_owner_of_whom_nothing_runs_begins_in_the_next_step_though_all_places
     flood(scheduler, "one", 1, first_id=100)
     batch, step = take_step(scheduler)
     assert 100 in step.seq_ids
-    assert batch.num_preempted == 1
+    assert len(batch.preempted) == 1
     assert ids(scheduler.running) == [0, 1, 2, 100]
 
 
@@ -133,7 +133,7 @@ def test_an_owner_keeps_one_place() -> None:
     flood(scheduler, "b", 1, first_id=1, max_tokens=20)
     take_step(scheduler)
     flood(scheduler, "c", 1, first_id=2)
-    assert take_step(scheduler)[0].num_preempted == 0
+    assert not take_step(scheduler)[0].preempted
     assert ids(scheduler.waiting) == [2]
 
 
@@ -142,7 +142,7 @@ def test_who_is_more_urgent_does_not_give_way() -> None:
     queue(scheduler, *(sequence(seq_id, max_tokens=20, priority=-1, owner="urgent") for seq_id in range(2)))
     take_step(scheduler)
     flood(scheduler, "one", 1, first_id=100)
-    assert take_step(scheduler)[0].num_preempted == 0
+    assert not take_step(scheduler)[0].preempted
 
 
 def test_blocks_are_given_up_too_but_no_more_than_are_kept() -> None:
@@ -161,7 +161,7 @@ def test_when_blocks_run_out_whoever_runs_most_gives_way() -> None:
     flood(scheduler, "one", 1, first_id=100, prompt=8, max_tokens=24)
     for _ in range(40):
         batch, _ = take_step(scheduler)
-        if batch.num_preempted:
+        if batch.preempted:
             break
     assert ids(scheduler.waiting) == [2], "the youngest of the three, not the youngest of all"
 

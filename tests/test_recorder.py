@@ -50,7 +50,7 @@ class Clock:
 
 def make_recorder() -> tuple[Recorder, Clock]:
     clock = Clock()
-    return Recorder("tiny", clock, clock), clock
+    return Recorder(clock, clock), clock
 
 
 def step(**changes: Any) -> StepOutput:
@@ -141,8 +141,9 @@ def test_who_left_while_waiting_has_no_times_and_no_part_in_percentiles() -> Non
 
 def test_percentiles_are_of_the_last_while_only() -> None:
     recorder, _ = make_recorder()
-    recorder.token_gap(0.01, 90)
-    recorder.token_gap(1.0, 10)
+    example = TokenStream(1, 5, 100.0, lambda _: None)
+    recorder.token_gap(0.01, 90, example)
+    recorder.token_gap(1.0, 10, example)
     for _ in range(WINDOW_FRAMES):
         recorder.close_frame()
     last = recorder.frames[-1]

@@ -528,7 +528,7 @@ def test_a_prompt_token_is_reported_once_though_its_sequence_is_preempted() -> N
     for _ in range(100):
         batch = scheduler.schedule()
         reported += [p for row in batch.rows for p in row.prompt_logprob_positions if row.sequence.seq_id == 1]
-        num_preempted += batch.num_preempted
+        num_preempted += len(batch.preempted)
         scheduler.update(batch, ModelOutput([1 for row in batch.rows if row.num_samples]))
     assert not scheduler.has_work
     assert num_preempted > 0

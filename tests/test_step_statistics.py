@@ -31,6 +31,19 @@ def test_who_comes_back_from_preemption_computes_again_what_is_not_in_the_cache(
     assert sum(stats.num_recomputed for stats in steps) == computed - computed_undisturbed > 0
 
 
+def test_who_gives_blocks_back_is_named_with_the_tokens_that_are_lost() -> None:
+    scheduler = make_scheduler(num_blocks=6)
+    queue(scheduler, *(sequence(seq_id, 5, max_tokens=15) for seq_id in range(4)))
+    lost = 0
+    for batch, step in steps_to_end(scheduler):
+        assert step.preempted == tuple(batch.preempted)
+        assert len(step.preempted) == step.stats.num_preempted
+        assert step.stats.num_lost == sum(batch.preempted.values())
+        assert all(num_tokens >= 5 for num_tokens in batch.preempted.values())
+        lost += step.stats.num_lost
+    assert lost > 0
+
+
 def waits(scheduler: Scheduler) -> dict[WaitReason, int]:
     return take_step(scheduler)[1].stats.waiting_for
 

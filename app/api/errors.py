@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.api.record import current_record
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate
@@ -81,9 +82,9 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Make `app` answer every exception, its own and the framework's, with an error object."""
+    """Make `app` answer every exception that it knows, its own and the framework's, with an error object."""
     refusals = (ApiError, Overloaded, Unavailable, EngineDied, NoChatTemplate, ChatTemplateError)
-    known: tuple[type[Exception], ...] = (*refusals, RequestValidationError, HTTPException, Exception)
+    known: tuple[type[Exception], ...] = (*refusals, RequestValidationError, HTTPException)
     for kind in known:
         app.add_exception_handler(kind, _answer)
 
@@ -96,7 +97,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         allowed = (answer.headers or {}).get("Allow", "another method")
         message = f"{request.method} is not allowed on {request.url.path}; use {allowed}."
         answer = ApiError(405, message, code="method_not_allowed", headers=answer.headers)
-    request.app.state.service.recorder.failed(answer.cause)
+    current_record().error = answer
     return answer.response()
 
 

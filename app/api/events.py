@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -13,7 +14,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.errors import as_api_error
 from app.api.generation import Generation, Piece
+from app.api.record import current_record
 from app.api.reply import Json, Reply
+from app.messages import FinishReason
 
 PING_SECONDS = 15
 DONE = "data: [DONE]\n\n"
@@ -59,13 +62,10 @@ class EventWriter:
         return "".join(f'{self._head}"choices":[{encode(chunk)}{self._tail}' for chunk in self._reply.chunks(piece))
 
 
-async def events(
-    generation: Generation, reply: Reply, include_usage: bool, failed: Callable[[str], None]
-) -> AsyncGenerator[bytes]:
+async def events(generation: Generation, reply: Reply, include_usage: bool) -> AsyncGenerator[bytes]:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
 
-    Events that are there at the same time are given together, to be sent in one go. `failed` is told the cause
-    of an error.
+    Events that are there at the same time are given together, to be sent in one go.
     """
     writer = EventWriter(reply, include_usage)
     written = ""
@@ -78,12 +78,12 @@ async def events(
                     yield written.encode()
                     written = ""
         if include_usage:
-            written += writer.write_usage(generation.usage())
+            written += writer.write_usage(generation.usage().as_json())
     except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
-        answer = as_api_error(error)
+        generation.close()
+        answer = current_record().error = as_api_error(error)
         if answer.status == 500:
             log.error("A stream broke off", exc_info=error)
-        failed(answer.cause)
         written += f"data: {answer.body()}\n\n"
     yield (written + DONE).encode()
 
@@ -91,14 +91,13 @@ async def events(
 class GenerationEvents(EventSourceResponse):
     """An event stream that closes its generation however it ends, even if it never sent its first event.
 
+    What has not ended by then was cut off by a client that left.
     `background=` would miss a response that raises or is cancelled, and the iterator's `finally` one that never ran.
     """
 
-    def __init__(
-        self, generation: Generation, reply: Reply, include_usage: bool, failed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, generation: Generation, reply: Reply, include_usage: bool) -> None:
         super().__init__(
-            events(generation, reply, include_usage, failed),
+            events(generation, reply, include_usage),
             sep="\n",
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
@@ -108,8 +107,11 @@ class GenerationEvents(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            self._generation.close()  # it is the server that does not wait any longer
+            raise
         finally:
-            self._generation.close()
+            self._generation.close(FinishReason.CLIENT_GONE)
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
         """Without the cancel scope that sse-starlette opens around each event: there is no timeout to keep."""

@@ -45,6 +45,23 @@ class Piece:
     part: Reasoning | CallBegins | CallArguments | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a whole request. A prompt counts once, however many choices share it."""
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_output_tokens: int
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "prompt_tokens": self.num_prompt_tokens,
+            "completion_tokens": self.num_output_tokens,
+            "total_tokens": self.num_prompt_tokens + self.num_output_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.num_cached_tokens},
+        }
+
+
 class Choice:
     """One sequence on its way to text. Logprobs wait here until the text of their tokens is released."""
 
@@ -126,19 +143,16 @@ def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
 class Generation:
     """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none."""
 
-    def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: str
-    ) -> None:
-        self._streams: list[TokenStream] = []
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields) -> None:
+        self.streams: list[TokenStream] = []
         wanted = [(prompt, number) for prompt in prompts for number in range(body.n)]
         try:
             for prompt, number in wanted:
                 params = _params(prompt, number, body, tokenizer)
-                stream = engine.generate(prompt.token_ids, params, body.priority, body.cache_salt, owner)
-                self._streams.append(stream)
+                self.streams.append(engine.generate(prompt.token_ids, params, body.priority, body.cache_salt))
             self.choices = [
                 Choice(index, prompt, stream, body, tokenizer)
-                for index, ((prompt, _), stream) in enumerate(zip(wanted, self._streams, strict=True))
+                for index, ((prompt, _), stream) in enumerate(zip(wanted, self.streams, strict=True))
             ]
         except BaseException:
             self.close()
@@ -177,22 +191,17 @@ class Generation:
                 delta.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    def usage(self) -> dict[str, object]:
-        """Tokens of the whole request. A prompt counts once, however many choices share it."""
-        num_prompt_tokens = sum(len(choice.prompt.token_ids) for choice in self._first_choices)
-        num_output_tokens = sum(choice.num_tokens for choice in self.choices)
-        num_cached_tokens = sum(choice.stream.num_cached_tokens for choice in self._first_choices)
-        return {
-            "prompt_tokens": num_prompt_tokens,
-            "completion_tokens": num_output_tokens,
-            "total_tokens": num_prompt_tokens + num_output_tokens,
-            "prompt_tokens_details": {"cached_tokens": num_cached_tokens},
-        }
+    def usage(self) -> Usage:
+        return Usage(
+            num_prompt_tokens=sum(len(choice.prompt.token_ids) for choice in self._first_choices),
+            num_cached_tokens=sum(choice.stream.num_cached_tokens for choice in self._first_choices),
+            num_output_tokens=sum(choice.num_tokens for choice in self.choices),
+        )
 
-    def close(self) -> None:
+    def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
         """End what has not ended. May be called any number of times."""
-        for stream in self._streams:
-            stream.close()
+        for stream in self.streams:
+            stream.close(reason)
 
 
 def _params(prompt: Prompt, number: int, body: SamplingFields, tokenizer: Tokenizer) -> SamplingParams:

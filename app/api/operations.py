@@ -58,6 +58,7 @@ async def ready(service: ServiceDependency) -> JSONResponse:
 @router.get("/metrics")
 async def metrics(request: Request, service: ServiceDependency) -> Response:
     """All metrics, for Prometheus."""
+    service.metrics.health_seen(service.availability().can_serve, service.engine.health.last_step_age)
     content, content_type = service.metrics.render(request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type})
 

@@ -23,13 +23,13 @@ class Reply(ABC):
     def __init__(self, model: str, tokenizer: Tokenizer, num_logprobs: int | None) -> None:
         self.tokenizer = tokenizer
         self.num_logprobs = num_logprobs
-        self._id = f"{self.id_prefix}-{uuid.uuid4().hex}"
+        self.id = f"{self.id_prefix}-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._model = model
 
     def envelope(self, kind: str) -> Json:
         """The fields around the choices."""
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+        return {"id": self.id, "object": kind, "created": self._created, "model": self._model}
 
     def read(self, piece: Piece) -> list[Piece]:
         """The piece as pieces that are each of one kind; none if it is not known yet what it is."""

@@ -10,22 +10,26 @@ from fastapi import Request, Response
 from app.api.events import GenerationEvents, encode
 from app.api.generation import Generation, Piece
 from app.api.logprobs import prompt_logprobs
+from app.api.record import current_record
 from app.api.reply import Json, Reply
 from app.api.schemas.sampling import SamplingFields
+from app.messages import FinishReason
 
 CLIENT_LEFT = 499
 
 
 async def respond(request: Request, generation: Generation, reply: Reply, body: SamplingFields) -> Response:
     """Send `generation` the way `body` asks for."""
+    current_record().begin(generation, reply, body)
     if body.stream:
-        return GenerationEvents(generation, reply, body.include_usage, request.app.state.service.recorder.failed)
+        return GenerationEvents(generation, reply, body.include_usage)
     try:
         whole = await _unless_client_leaves(request, _whole(generation, reply, body.prompt_logprobs))
+        if whole is None:
+            generation.close(FinishReason.CLIENT_GONE)
+            return Response(status_code=CLIENT_LEFT)
     finally:
         generation.close()
-    if whole is None:
-        return Response(status_code=CLIENT_LEFT)
     return Response(encode(whole).encode(), media_type="application/json")
 
 
@@ -45,7 +49,7 @@ async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int 
             written[-1]["prompt_logprobs"] = prompt_logprobs(
                 choice.stream.prompt_logprobs, num_prompt_logprobs, reply.tokenizer
             )
-    return {**reply.envelope(reply.object), "choices": written, "usage": generation.usage()}
+    return {**reply.envelope(reply.object), "choices": written, "usage": generation.usage().as_json()}
 
 
 async def _unless_client_leaves(request: Request, work: Coroutine[None, None, Json]) -> Json | None:

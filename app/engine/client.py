@@ -158,6 +158,7 @@ class EngineClient:
             case EngineReady():
                 self.ready = event
                 self._num_failed_starts = 0
+                self._observer.engine_ready(event)
                 self._be_ready()
                 self._resubmit()
             case EngineFailed():
@@ -180,10 +181,24 @@ class EngineClient:
                 stream.num_cached_tokens = num_cached
                 stream.times.scheduled = now - output.stats.execute_seconds
                 self._observer.sequence_scheduled(stream)
+        for seq_id in output.preempted:
+            if stream := self._streams.get(seq_id):
+                stream.times.preempted.append(now)
         for seq_id, prompt_logprobs in output.prompt_logprobs.items():
             if stream := self._streams.get(seq_id):
                 stream.prompt_logprobs.extend(prompt_logprobs)
-        earlier = []
+        self._hand_out_tokens(output, now)
+        for seq_id, reason in output.finished.items():
+            if stream := self._streams.get(seq_id):
+                stream.finish(reason)
+                self._forget(stream)
+        self._recovery.progressed(output.seq_ids)
+        self._resubmit()
+        self._observer.step_taken(output)
+
+    def _hand_out_tokens(self, output: StepOutput, now: float) -> None:
+        earlier: list[float] = []
+        examples: dict[float, TokenStream] = {}
         for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
             if stream := self._streams.get(seq_id):
                 previous = stream.times.last_token
@@ -192,16 +207,10 @@ class EngineClient:
                     self._observer.first_token(stream)
                 else:
                     earlier.append(previous)
+                    examples[previous] = stream
         # Streams that were in the last step had their tokens at the same moment: nearly all of them.
         for previous, count in Counter(earlier).items():
-            self._observer.token_gap(now - previous, count)
-        for seq_id, reason in output.finished.items():
-            if stream := self._streams.get(seq_id):
-                stream.finish(reason)
-                self._forget(stream)
-        self._recovery.progressed(output.seq_ids)
-        self._resubmit()
-        self._observer.step_taken(output)
+            self._observer.token_gap(now - previous, count, examples[previous])
 
     def _close(self, stream: TokenStream) -> None:
         """A reader has had enough of an unfinished stream."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.engine.stream import TokenStream
-from app.messages import StepOutput
+from app.messages import EngineReady, StepOutput
 
 
 class EngineState(StrEnum):
@@ -44,11 +44,13 @@ class EngineObserver(Protocol):
 
     def first_token(self, stream: TokenStream) -> None: ...
 
-    def token_gap(self, seconds: float, count: int) -> None:
-        """Time between two consecutive output tokens of a sequence; `count` sequences had the same in this step."""
+    def token_gap(self, seconds: float, count: int, example: TokenStream) -> None:
+        """Time between two consecutive output tokens; `count` sequences had the same in this step, `example` is one."""
 
     def sequence_finished(self, stream: TokenStream) -> None:
         """Called once per stream, whatever its end; `stream.finish_reason` and `stream.times` tell."""
+
+    def engine_ready(self, ready: EngineReady) -> None: ...
 
     def engine_restarted(self) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.engine.health import EngineObserver
 from app.engine.stream import TokenStream
-from app.messages import StepOutput
+from app.messages import EngineReady, StepOutput
 
 
 class Observers:
@@ -25,13 +25,17 @@ class Observers:
         for observer in self._observers:
             observer.first_token(stream)
 
-    def token_gap(self, seconds: float, count: int) -> None:
+    def token_gap(self, seconds: float, count: int, example: TokenStream) -> None:
         for observer in self._observers:
-            observer.token_gap(seconds, count)
+            observer.token_gap(seconds, count, example)
 
     def sequence_finished(self, stream: TokenStream) -> None:
         for observer in self._observers:
             observer.sequence_finished(stream)
+
+    def engine_ready(self, ready: EngineReady) -> None:
+        for observer in self._observers:
+            observer.engine_ready(ready)
 
     def engine_restarted(self) -> None:
         for observer in self._observers:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from app.config import Config
 from app.engine.pipe import write_event
+from app.logs import configure_logging
 from app.messages import Command, EngineFailed, Event
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
     # Signals often reach the whole process group. What they mean is the API process's to decide: it closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)-8s %(name)s: %(message)s")
+    configure_logging(config.log_level, config.log_format)
     let_idle_threads_sleep()
     inbox = Inbox(commands)
     send = partial(write_event, events.fileno())

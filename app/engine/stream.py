@@ -27,13 +27,17 @@ class EngineDied(RuntimeError):
 
 @dataclass(slots=True)
 class SequenceTimes:
-    """Moments in seconds of the monotonic clock, which both processes share; None until they come."""
+    """Moments in seconds of the monotonic clock, which both processes share; None until they come.
+
+    `preempted` has one for each time that the sequence gave its blocks back.
+    """
 
     arrived: float
     scheduled: float | None = None
     first_token: float | None = None
     last_token: float | None = None
     finished: float | None = None
+    preempted: list[float] = field(default_factory=list)
 
 
 class TokenStream:
@@ -41,13 +45,15 @@ class TokenStream:
 
     A reader gets its tokens one by one, also those that came before it was there; one that lags by more than
     `MOST_TOKENS_BEHIND` gets all that it missed in one delta. Iteration ends after the delta that carries a finish
-    reason, and raises `EngineDied` if the sequence is given up before that.
+    reason, and raises `EngineDied` if the sequence is given up before that. `trace_id` is of the trace that the request
+    belongs to, if it is recorded.
     """
 
     def __init__(
         self, seq_id: int, num_prompt_tokens: int, arrived: float, on_close: Callable[[TokenStream], None]
     ) -> None:
         self.seq_id = seq_id
+        self.trace_id = ""
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
         self.output_token_ids: list[int] = []
@@ -110,12 +116,12 @@ class TokenStream:
         self._wake()
 
     def fail(self, error: EngineDied) -> None:
-        self.finish_reason = FinishReason.ERROR
+        self.finish_reason = FinishReason.ENGINE_DIED
         self._error = error
         self._wake()
 
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
-        """End the sequence now if it has not ended: `STOP` when its reader has all it wants, `ABORT` when it left.
+        """End the sequence now if it has not ended: `STOP` when its reader has all it wants.
 
         May be called any number of times, from a `finally` and from a background callback alike.
         """

@@ -102,12 +102,15 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledBatch:
-    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours."""
+    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours.
+
+    `preempted` maps the id of each sequence that gave its blocks back to how many of its tokens had been computed.
+    """
 
     rows: list[ScheduledRow]
     num_prefill_tokens: int
     num_decode_tokens: int
-    num_preempted: int
+    preempted: dict[int, int]
     admission: Admission
 
 

@@ -50,6 +50,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._sequences: dict[int, Sequence] = {}
         self._num_arrived = 0
+        self._preempted: dict[int, int] = {}
 
     @property
     def has_work(self) -> bool:
@@ -81,15 +82,16 @@ class Scheduler:
         been served less than all whose prompts are being computed begins before those go on.
         """
         rows: dict[int, ScheduledRow] = {}
-        num_preempted = self._make_room()
+        self._preempted = {}
+        self._make_room()
         decoding = sorted((s for s in self.running if s.num_owed_tokens == 1), key=lambda s: s.order)
         prompts = sorted((s for s in self.running if s.num_owed_tokens > 1), key=self.waiting.rank)
         budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
-        num_preempted += self._advance(decoding, rows, budget)
+        self._advance(decoding, rows, budget)
         admission = Admission()
         if prompts:
             self._admit(rows, budget, admission, min(self.waiting.served(s.owner) for s in prompts))
-            num_preempted += self._advance(prompts, rows, budget)
+            self._advance(prompts, rows, budget)
         self._admit(rows, budget, admission)
         self._speculation.lengthen(rows, budget)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
@@ -99,7 +101,7 @@ class Scheduler:
             rows=ordered,
             num_prefill_tokens=num_tokens - num_decode,
             num_decode_tokens=num_decode,
-            num_preempted=num_preempted,
+            preempted=self._preempted,
             admission=admission,
         )
 
@@ -147,49 +149,42 @@ class Scheduler:
             logprobs=logprobs,
             prompt_logprobs=output.prompt_logprobs,
             admitted=batch.admission.admitted,
+            preempted=tuple(batch.preempted),
         )
 
-    def _make_room(self) -> int:
-        """Let an owner of whom nothing runs begin at once; returns how many of others had to be preempted for that.
-
-        For blocks they give up no more than they keep.
-        """
+    def _make_room(self) -> None:
+        """Let an owner of whom nothing runs begin at once: for blocks, others give up no more than they keep."""
         newcomer = self.waiting.first_behind([])
         givers = [] if newcomer is None else who_makes_room(self.running, newcomer)
         if newcomer is None or not givers:
-            return 0
+            return
         num_given = sum(len(giver.block_table) for giver in givers) // 2
         if not self._tables.fits(newcomer, self._tables.find_cached(newcomer), len(self.running) - num_given):
-            return 0
-        num_running = len(self.running)
+            return
         while givers and not self._can_begin(newcomer):
             self._preempt(givers.pop())
-        return num_running - len(self.running)
 
     def _can_begin(self, sequence: Sequence) -> bool:
         found = self._tables.find_cached(sequence)
         return len(self.running) < self.max_num_seqs and self._tables.fits(sequence, found, len(self.running))
 
-    def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> int:
-        """Fill `rows` from running sequences in turn; returns how many had to be preempted.
+    def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> None:
+        """Fill `rows` from running sequences in turn.
 
         Only those owed a single token can lack a block, since admission takes all that a prompt needs; then one gives
         way that has not been given a row yet.
         """
-        num_preempted = 0
         left = budget - _num_tokens(rows.values())
         for sequence in sequences:
             end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, left)
             num_new_blocks = self._tables.num_lacking(sequence, end)
             while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
                 self._preempt(last_in_turn(self.running, rows))
-                num_preempted += 1
             if sequence.status is SequenceStatus.RUNNING and end > sequence.num_computed_tokens:
                 self._tables.extend(sequence, num_new_blocks)
                 row = rows[sequence.seq_id] = ScheduledRow(sequence, sequence.num_computed_tokens, end)
                 self._tables.publish(sequence, row.start, row.end)
                 left -= row.num_tokens
-        return num_preempted
 
     def _admit(
         self, rows: dict[int, ScheduledRow], budget: int, admission: Admission, served_less_than: float = inf
@@ -233,6 +228,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
         self._tables.release(sequence)
+        self._preempted[sequence.seq_id] = sequence.num_computed_tokens
         sequence.num_lost_tokens, sequence.num_computed_tokens = sequence.num_computed_tokens, 0
         sequence.status = SequenceStatus.WAITING
         self.running.remove(sequence)

@@ -45,7 +45,8 @@ def step_stats(
         num_decode_tokens=batch.num_decode_tokens,
         num_prefix_queried=admission.num_queried,
         num_prefix_hits=sum(admission.admitted.values()),
-        num_preempted=batch.num_preempted,
+        num_preempted=len(batch.preempted),
+        num_lost=sum(batch.preempted.values()),
         num_recomputed=admission.num_recomputed,
         waiting_for=admission.waiting_for,
     )

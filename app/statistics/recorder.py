@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from app.engine.stream import TokenStream
-from app.messages import FinishReason, StepOutput, StepStats, WaitReason
+from app.messages import EngineReady, FinishReason, StepOutput, StepStats, WaitReason
 from app.statistics.durations import SlidingDurations
 from app.statistics.records import FinishedRequest, Frame, Step
 
@@ -33,10 +33,7 @@ class Recorder:
     so that whoever looks again knows how many of them are new.
     """
 
-    def __init__(
-        self, model: str, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
-    ) -> None:
-        self._model = model
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self.frames: deque[Frame] = deque(maxlen=MOST_FRAMES)
         self.steps: deque[Step] = deque(maxlen=MOST_STEPS)
         self.finished: deque[FinishedRequest] = deque(maxlen=MOST_FINISHED)
@@ -115,7 +112,7 @@ class Recorder:
             self._first_tokens.observe(times.first_token - times.arrived)
             self._begun[stream.seq_id] = self._load.area(times.first_token)
 
-    def token_gap(self, seconds: float, count: int) -> None:
+    def token_gap(self, seconds: float, count: int, example: TokenStream) -> None:  # noqa: ARG002
         self._gaps.observe(seconds, count)
 
     def sequence_finished(self, stream: TokenStream) -> None:
@@ -126,6 +123,9 @@ class Recorder:
         self.finished.append(row)
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
             self._wholes.observe(row.total)
+
+    def engine_ready(self, ready: EngineReady) -> None:
+        """Nothing is shown of it."""
 
     def engine_restarted(self) -> None:
         """A new engine has nothing running and nothing in its cache."""
@@ -151,7 +151,6 @@ class Recorder:
             total=round(finished - times.arrived, 6),
             reason=reason,
             concurrency=self._concurrency(stream),
-            model=self._model,
         )
 
     def _concurrency(self, stream: TokenStream) -> float | None:
@@ -159,7 +158,7 @@ class Recorder:
         if begun is None or times.first_token is None or times.last_token is None or not _mean_gap(stream):
             return None
         elapsed = times.last_token - times.first_token
-        return round(max(1.0, (self._load.area(times.last_token) - begun) / elapsed), 2)
+        return round((self._load.area(times.last_token) - begun) / elapsed, 2)
 
 
 class _Load:

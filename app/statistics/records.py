@@ -67,4 +67,3 @@ class FinishedRequest(NamedTuple):
     total: float
     reason: FinishReason
     concurrency: float | None
-    model: str

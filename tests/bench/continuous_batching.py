@@ -20,8 +20,7 @@ from tests.bench.streams import Client, Timeline
 from tests.e2e.server import ServerProcess, serving, until
 
 TARGET = 5.0
-VERBS = ("schedule", "execute", "update")
-FORWARD = "millrace_step_forward_seconds_sum"
+PARTS = ("schedule", "forward", "sample", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +84,20 @@ def measure(server: ServerProcess, client: Client, num_streams: int, options: ar
 
     timelines, elapsed = asyncio.run(stream_all())
     after = server.metrics()
-    verbs = {verb: _sum(after, verb) - _sum(before, verb) for verb in VERBS}
-    stepping = sum(verbs.values())
-    forward = after[FORWARD] - before[FORWARD]
+    parts = {part: _sum(after, part) - _sum(before, part) for part in PARTS}
+    stepping = sum(parts.values())
     gaps = [(line.arrivals[-1] - line.arrivals[0]) / (line.num_tokens - 1) for line in timelines]
     return Round(
         tokens_per_second=sum(line.num_tokens for line in timelines) / elapsed,
         time_to_first_token=mean(line.time_to_first_token for line in timelines),
         inter_token=mean(gaps),
-        share_outside_forward=1 - forward / stepping,
+        share_outside_forward=1 - parts["forward"] / stepping,
         share_between_steps=1 - stepping / elapsed,
     )
 
 
-def _sum(metrics: dict[str, float], verb: str) -> float:
-    return metrics[f'millrace_step_seconds_sum{{verb="{verb}"}}']
+def _sum(metrics: dict[str, float], part: str) -> float:
+    return metrics[f'millrace_step_seconds_sum{{part="{part}"}}']
 
 
 def show(rounds: dict[int, list[Round]], options: argparse.Namespace) -> None:

@@ -118,7 +118,7 @@ class World:
 
 def batch_of(sequences: list[Sequence], start: int, end: int) -> ForwardBatch:
     rows = [ScheduledRow(sequence, start, end) for sequence in sequences]
-    return build_forward_batch(ScheduledBatch(rows, 0, 0, 0, Admission({}, 0, 0, {})), BLOCK_SIZE, CPU)
+    return build_forward_batch(ScheduledBatch(rows, 0, 0, {}, Admission({}, 0, 0, {})), BLOCK_SIZE, CPU)
 
 
 def exact(world: World) -> torch.Tensor:

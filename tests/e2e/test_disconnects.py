@@ -105,6 +105,6 @@ async def test_those_who_stay_are_undisturbed_and_those_who_leave_leave_nothing(
     until(lambda: all(now <= then for now, then in zip(census(server), before, strict=True)), "files and threads go")
     ended = Counter(server.metrics())
     ended.subtract(counted)
-    assert ended['millrace_requests_finished_total{finished_reason="length"}'] == NUM_STAYING
-    assert NUM_LEAVING / 2 <= ended['millrace_requests_finished_total{finished_reason="abort"}'] <= NUM_LEAVING
+    assert ended['millrace_request_success_total{finished_reason="length"}'] == NUM_STAYING
+    assert NUM_LEAVING / 2 <= ended['millrace_request_success_total{finished_reason="client_gone"}'] <= NUM_LEAVING
     assert ended["millrace_engine_restarts_total"] == 0

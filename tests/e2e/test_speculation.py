@@ -62,10 +62,10 @@ def test_a_text_that_repeats_takes_fewer_steps_and_the_metrics_say_why(
     said, steps = [], []
     for server in (plain, guessing):
         until(server.is_idle, "the server is idle")
-        before = server.metrics()['millrace_step_seconds_count{verb="execute"}']
+        before = server.metrics()['millrace_step_seconds_count{part="forward"}']
         said.append(completion(server, REPEATING))
         until(server.is_idle, "the server is idle")
-        steps.append(server.metrics()['millrace_step_seconds_count{verb="execute"}'] - before)
+        steps.append(server.metrics()['millrace_step_seconds_count{part="forward"}'] - before)
     assert said[0]["choices"][0]["text"] == said[1]["choices"][0]["text"]
     assert said[0]["usage"]["completion_tokens"] == said[1]["usage"]["completion_tokens"] == MAX_TOKENS
     assert steps[0] == MAX_TOKENS

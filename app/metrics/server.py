@@ -1,0 +1,52 @@
+"""What the HTTP side tells: its answers and refusals, how late its loop is, and what it serves."""
+
+from __future__ import annotations
+
+from app.messages import EngineReady
+from app.metrics.instruments import TOKEN_SECONDS, Instruments
+
+COMMON_REJECTIONS = ("overloaded", "unavailable", "context_length_exceeded", "invalid_value")
+"""There from the start, so that a rate of the first one can be seen."""
+
+
+class ServerMetrics:
+    def __init__(self, make: Instruments) -> None:
+        self._http_requests = make.counter("http_requests", "HTTP responses begun.", "route", "status")
+        self._rejections = make.counter(
+            "admission_rejections", "Requests refused before anything was generated, by the error's code.", "reason"
+        )
+        for reason in COMMON_REJECTIONS:
+            self._rejections.labels(reason)
+        self._loop_lag = make.histogram(
+            "event_loop_lag_seconds", "How late the API process's event loop wakes a timer.", TOKEN_SECONDS
+        )
+        self._ready = make.gauge("engine_ready", "1 while requests are taken, else 0.")
+        self._step_age = make.gauge("last_step_age_seconds", "Time since the last step; 0 before the first one.")
+        self._info = make.gauge("model_info", "1; the labels say what is served, and how.", *INFO_LABELS)
+
+    def http_response(self, route: str, status: int) -> None:
+        """Count a response by the template of its route, so that no path a client invents makes a new series."""
+        self._http_requests.labels(route, str(status)).inc()
+
+    def request_rejected(self, reason: str) -> None:
+        self._rejections.labels(reason).inc()
+
+    def loop_was_late(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
+
+    def health_seen(self, is_ready: bool, last_step_age: float | None) -> None:
+        """What only holds for the moment of a scrape."""
+        self._ready.set(is_ready)
+        self._step_age.set(last_step_age or 0)
+
+    def model_loaded(self, model_name: str, version: str, ready: EngineReady) -> None:
+        told = (model_name, version, ready.device, ready.dtype, ready.backend, ready.quantization)
+        sizes = (ready.max_model_len, ready.block_size, ready.num_blocks, ready.num_parameters)
+        self._info.clear()
+        self._info.labels(*told, *map(str, sizes)).set(1)
+
+
+INFO_LABELS = (
+    *("model_name", "version", "device", "dtype", "backend", "quantization"),
+    *("max_model_len", "block_size", "num_blocks", "num_parameters"),
+)
