@@ -1,12 +1,17 @@
 # make serve [MODEL=directory-or-hub-id]   set up if needed, and serve (MILLRACE_PORT and the like are heeded)
 # make test                                set up if needed; lint, types, tests
 # make test-slow                           the long tests
+# make lock                                renew what the container image installs
 
 PYTHON ?= python3
 VENV := .venv
 PIP_INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint config/constraints.txt
 
-.PHONY: serve test test-slow format
+LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-emit-package setuptools \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock'
+IMAGE := config/requirements
+
+.PHONY: serve test test-slow format lock
 
 serve: $(VENV)/.serve
 	@exec $(VENV)/bin/millrace serve $(MODEL)
@@ -23,6 +28,13 @@ test-slow: $(VENV)/.test
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# What the container image installs: the versions of config/constraints.txt, with their hashes.
+lock: | $(VENV)/bin/python
+	$(PIP_INSTALL) uv
+	$(LOCK) --constraint config/constraints.txt --torch-backend cpu pyproject.toml --output-file $(IMAGE)/cpu.txt
+	$(LOCK) --constraint config/constraints.txt pyproject.toml --output-file $(IMAGE)/cuda.txt
+	echo 'hatchling>=1.27' | $(LOCK) - --output-file $(IMAGE)/build.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

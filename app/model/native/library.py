@@ -10,25 +10,27 @@ import logging
 import subprocess
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from app.model.native import prebuilt
 from app.model.native.compiler import NoCompiler, compile_library
 
+if TYPE_CHECKING:
+    import torch  # kernels are compiled for an image where torch is not installed yet
+
 logger = logging.getLogger("millrace.engine")
 
 SOURCE = Path(__file__).with_name("decoder.c")
-DEFINES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
+DEFINES = {"torch.float32": (), "torch.bfloat16": ("-DBF16",)}
 QUANTIZED = {"none": (), "int8": ("-DQUANTIZATION=8",), "int4": ("-DQUANTIZATION=4",)}
 
 
 @cache
 def load_library(dtype: torch.dtype, quantization: str = "none") -> ctypes.CDLL | None:
     """The compiled kernels for weights of this dtype, or None, with the reason logged, where they cannot be had."""
-    if dtype not in DEFINES:
+    if str(dtype) not in DEFINES:
         return None
-    defines = (*DEFINES[dtype], *QUANTIZED[quantization])
+    defines = (*DEFINES[str(dtype)], *QUANTIZED[quantization])
     try:
         library = compile_library(SOURCE, defines)
     except NoCompiler:

@@ -1,0 +1,92 @@
+"""The files of a deployment: checked by the programs that read them, and held against what the server has."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.metrics import Metrics
+from tests.deploy.image import parse
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "config" / "prometheus"
+ALERTS = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())["groups"][0]["rules"]
+RECORDED = yaml.safe_load((PROMETHEUS / "rules" / "recording.yml").read_text())["groups"][0]["rules"]
+DASHBOARD = json.loads((ROOT / "config" / "grafana" / "dashboards" / "millrace.json").read_text())
+
+
+def check(program: str, *arguments: str) -> str:
+    """What the program says; it is skipped where it is missing, and must end with 0."""
+    found = shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    done = subprocess.run([found, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_dockerfile_is_clean() -> None:
+    check("hadolint", "Dockerfile")
+
+
+def test_compose_reads_its_file() -> None:
+    services = yaml.safe_load(check("docker-compose", "--profile", "gpu", "config"))["services"]
+    assert set(services) == {"millrace", "millrace-gpu", "prometheus", "grafana"}
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert not service["image"].endswith(":latest") or "build" in service
+
+
+def test_prometheus_reads_its_rules() -> None:
+    check("promtool", "check", "rules", *map(str, (PROMETHEUS / "rules").glob("*.yml")))
+    check("promtool", "check", "config", str(PROMETHEUS / "prometheus.yml"))
+
+
+def test_every_alert_fires_when_it_should_and_not_when_it_should_not() -> None:
+    check("promtool", "test", "rules", str(PROMETHEUS / "tests.yml"))
+    cases = [case["alert_rule_test"][0] for case in yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]]
+    tested = {(case["alertname"], bool(case["exp_alerts"])) for case in cases}
+    assert tested == {(alert["alert"], fires) for alert in ALERTS for fires in (True, False)}
+
+
+def test_kubernetes_would_take_the_manifests(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests.yaml"
+    manifests.write_text(check("kubectl", "kustomize", "config/kubernetes"))
+    check("kubernetes-validate", "--strict", "-k", "1.34", str(manifests))
+
+
+def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
+    exposed = {family.name for family in Metrics().registry.collect()}
+    panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+    asked = " ".join([*panels, *(rule["expr"] for rule in (*ALERTS, *RECORDED))])
+    names = set(re.findall(r"(?<!job:)\bmillrace_\w+", asked))
+    assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in names} <= exposed
+
+
+def test_what_the_image_is_made_of_reaches_the_builder() -> None:
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for stage in parse((ROOT / "Dockerfile").read_text()).values():
+        for instruction, rest in stage.instructions:
+            if instruction == "COPY" and not rest.startswith("--from"):
+                for source in rest.split()[:-1]:
+                    assert any(source == name or source.startswith(f"{name}/") for name in let_in), source
+                    assert (ROOT / source).exists()
+
+
+def test_the_image_installs_the_versions_that_are_tested() -> None:
+    tested = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "config" / "constraints.txt").read_text(), re.MULTILINE))
+    tested = {re.sub(r"[._]", "-", name).lower(): version for name, version in tested.items()}
+    for lock in ("cpu", "cuda"):
+        text = (ROOT / "config" / "requirements" / f"{lock}.txt").read_text()
+        locked = dict(re.findall(r"^([\w.-]+)==([^\s+]+)", text, re.MULTILINE))
+        assert {name: tested[name] for name in locked if name in tested} == {
+            name: version for name, version in locked.items() if name in tested
+        }
