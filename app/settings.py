@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from app.logs import LogFormat
@@ -92,6 +92,15 @@ class AccessSettings(BaseModel):
 
     heading: ClassVar = "keys and limits"
 
+    api_keys: SecretStr | None = Field(
+        description="keys that clients must bring, as name:key,name:key; without any the server is open", default=None
+    )
+    api_keys_file: Path | None = Field(
+        description="file with more of them, one on a line, read again when it changes", default=None
+    )
+    metrics_key: SecretStr | None = Field(
+        description="key that /metrics asks for; without it they are open", default=None
+    )
     fair_sharing: bool = Field(
         description="share the engine among keys, so that a flood of one does not keep the others waiting"
     )

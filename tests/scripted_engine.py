@@ -21,6 +21,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
+from app.api.access import Access
 from app.api.app import create_app
 from app.api.server import Server
 from app.api.service import Limits, Service
@@ -191,6 +192,7 @@ def make_app(
     load_tokenizer: Callable[[], Tokenizer] = byte_tokenizer,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    access: Access | None = None,
     recorder: Recorder | None = None,
 ) -> FastAPI:
     service = Service(
@@ -199,12 +201,12 @@ def make_app(
         model_name=MODEL,
         version="1.2.3",
         metrics=metrics or Metrics(),
-        recorder=recorder or Recorder(),
+        recorder=recorder or Recorder(MODEL),
         limits=limits or Limits(),
         seeds=random.Random(0),
         on_failed=engine.failures.append,
     )
-    return create_app(service, drain_seconds=7.0)
+    return create_app(service, drain_seconds=7.0, access=access or Access())
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ PATH = "/v1/stats/stream"
 
 
 def make_broadcast() -> tuple[Recorder, Broadcast]:
-    recorder = Recorder()
+    recorder = Recorder("tiny")
     return recorder, Broadcast(recorder, lambda: {"state": "ready"})
 
 
@@ -137,7 +137,7 @@ async def test_the_stream_says_how_the_loading_goes() -> None:
 
 
 async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
-    engine, recorder = ScriptedEngine(refusals={1: Overloaded("full", 1)}), Recorder()
+    engine, recorder = ScriptedEngine(refusals={1: Overloaded("full", 1)}), Recorder("tiny")
     async with started(make_app(engine, recorder=recorder)) as client:
         broken = asyncio.create_task(client.post("/v1/completions", json={"prompt": "a", "stream": True}))
         await engine.until(lambda: bool(engine.submissions))

@@ -50,7 +50,7 @@ class Clock:
 
 def make_recorder() -> tuple[Recorder, Clock]:
     clock = Clock()
-    return Recorder(clock, clock), clock
+    return Recorder("tiny", clock, clock), clock
 
 
 def step(**changes: Any) -> StepOutput:

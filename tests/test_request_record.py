@@ -184,10 +184,10 @@ def test_libraries_and_warnings_speak_the_same_format(monkeypatch: pytest.Monkey
     root.handlers.clear()
     try:
         configure_logging("info", "json")
-        logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "http://127.0.0.1:1")
+        logging.getLogger("some.library").info("running on %s", "port 1")
         logging.getLogger("py.warnings").warning("old")
     finally:
         logging.captureWarnings(False)
         root.handlers[:], root.level = before
     messages = [json.loads(line)["message"] for line in written.getvalue().splitlines()]
-    assert messages == ["Uvicorn running on http://127.0.0.1:1", "old"]
+    assert messages == ["running on port 1", "old"]

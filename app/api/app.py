@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import chat, completions, operations, statistics, web
+from app.api.access import Access, Guard
 from app.api.errors import answer_errors
 from app.api.lag import watch_loop
 from app.api.recording import Recording
 from app.api.service import Service
 
 
-def create_app(service: Service, drain_seconds: float) -> FastAPI:
+def create_app(service: Service, drain_seconds: float, access: Access) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
 
     @asynccontextmanager
@@ -31,6 +32,7 @@ def create_app(service: Service, drain_seconds: float) -> FastAPI:
     app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
     app.state.service = service
     answer_errors(app)
+    app.add_middleware(Guard, access=access)
     app.add_middleware(Recording, metrics=service.metrics, failed=service.recorder.failed)
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)

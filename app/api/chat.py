@@ -37,7 +37,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     messages = [message.for_template() for message in body.messages]
     token_ids = await asyncio.to_thread(tokenizer.encode_chat, messages, tools=tools, **body.template_kwargs)
     prompts = admit([(token_ids, None)], body, ready, service.seeds, "messages")
-    generation = Generation(service.engine, tokenizer, prompts, body)
+    generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     begun = messages[-1]["content"] if body.continue_final_message else _opening(token_ids, tokenizer)
     is_thinking = chat_format.thinks and is_reasoning(begun)
     reply = ChatReply(service.model_name, tokenizer, body.num_logprobs, chat_format, is_thinking=is_thinking)

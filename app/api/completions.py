@@ -27,7 +27,7 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     service.limits.check(len(body.prompt), body.n)
     encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
     prompts = admit(encoded, body, ready, service.seeds, "prompt")
-    generation = Generation(service.engine, tokenizer, prompts, body)
+    generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
     return await respond(request, generation, reply, body)
 

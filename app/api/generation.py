@@ -143,13 +143,16 @@ def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
 class Generation:
     """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields) -> None:
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: str
+    ) -> None:
         self.streams: list[TokenStream] = []
         wanted = [(prompt, number) for prompt in prompts for number in range(body.n)]
         try:
             for prompt, number in wanted:
                 params = _params(prompt, number, body, tokenizer)
-                self.streams.append(engine.generate(prompt.token_ids, params, body.priority, body.cache_salt))
+                stream = engine.generate(prompt.token_ids, params, body.priority, body.cache_salt, owner)
+                self.streams.append(stream)
             self.choices = [
                 Choice(index, prompt, stream, body, tokenizer)
                 for index, ((prompt, _), stream) in enumerate(zip(wanted, self.streams, strict=True))

@@ -54,15 +54,15 @@ class Recording:
             await record.error.response()(scope, receive, recorded)
         finally:
             record.route = f"{scope['method']} {_route_of(scope)}"
-            self._tell(record)
+            asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
+            self._tell(record, asks_to_generate)
 
-    def _tell(self, record: RequestRecord) -> None:
+    def _tell(self, record: RequestRecord, asks_to_generate: bool) -> None:
         if record.error is not None:
             self._failed(record.error.cause)
-        is_generation = record.route.startswith("POST /v1/")
-        if is_generation and record.generation is None:
+        if asks_to_generate and record.generation is None:
             self._metrics.request_rejected(record.outcome)
-        if log.isEnabledFor(level := logging.INFO if is_generation else logging.DEBUG):
+        if log.isEnabledFor(level := logging.INFO if asks_to_generate else logging.DEBUG):
             log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told_of(record)})
 
 

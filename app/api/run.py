@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from functools import partial
 from importlib.metadata import version
 
 import uvicorn
 
+from app.api.access import Access
 from app.api.app import create_app
+from app.api.keys import BadKeys, KeyRing
 from app.api.server import Server
 from app.api.service import MAX_SEQUENCES, Limits, Service
 from app.config import Config
@@ -18,15 +21,33 @@ from app.metrics import Metrics
 from app.statistics.recorder import Recorder
 from app.text.tokenizer import Tokenizer
 
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 SHUTDOWN_MARGIN = 5
 """Seconds that streams have to carry their last events after the engine has drained."""
 
 
+def make_access(config: Config) -> Access:
+    """The keys of the configuration. Raises BadKeys."""
+    given = config.api_keys.get_secret_value() if config.api_keys else ""
+    metrics_key = config.metrics_key.get_secret_value() if config.metrics_key else ""
+    access = Access(KeyRing(given, config.api_keys_file), KeyRing(f"metrics:{metrics_key}" if metrics_key else ""))
+    if not access.keys.is_needed and config.host not in LOOPBACK:
+        log.warning("Anybody who reaches %s may use this server: no API keys are set", config.host)
+    return access
+
+
 def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
+    try:
+        access = make_access(config)
+    except BadKeys as error:
+        return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
-    recorder = Recorder()
+    recorder = Recorder(config.model_name)
 
     def give_up(reason: str) -> None:
         failures.append(reason)
@@ -52,7 +73,7 @@ def run_server(config: Config) -> str | None:
 
     server = Server(
         uvicorn.Config(
-            create_app(service, config.drain_seconds),
+            create_app(service, config.drain_seconds, access),
             host=config.host,
             port=config.port,
             log_config=None,

@@ -33,7 +33,10 @@ class Recorder:
     so that whoever looks again knows how many of them are new.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, model: str, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._model = model
         self.frames: deque[Frame] = deque(maxlen=MOST_FRAMES)
         self.steps: deque[Step] = deque(maxlen=MOST_STEPS)
         self.finished: deque[FinishedRequest] = deque(maxlen=MOST_FINISHED)
@@ -151,6 +154,7 @@ class Recorder:
             total=round(finished - times.arrived, 6),
             reason=reason,
             concurrency=self._concurrency(stream),
+            model=self._model,
         )
 
     def _concurrency(self, stream: TokenStream) -> float | None:
@@ -158,7 +162,7 @@ class Recorder:
         if begun is None or times.first_token is None or times.last_token is None or not _mean_gap(stream):
             return None
         elapsed = times.last_token - times.first_token
-        return round((self._load.area(times.last_token) - begun) / elapsed, 2)
+        return round(max(1.0, (self._load.area(times.last_token) - begun) / elapsed), 2)
 
 
 class _Load:

@@ -67,3 +67,4 @@ class FinishedRequest(NamedTuple):
     total: float
     reason: FinishReason
     concurrency: float | None
+    model: str

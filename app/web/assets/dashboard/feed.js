@@ -1,0 +1,50 @@
+// The stream of statistics, opened again whenever it ends.
+
+import { fetchWithKey } from "../shell/key.js";
+import { readEvents } from "../shell/sse.js";
+
+const PATH = "v1/stats/stream";
+const RETRY_MS = 1_000;
+const SILENT_MS = 10_000;
+
+/**
+ * Gives every event to `onEvent`, and what became of the connection to `onState`: "live", "lost" (no answer, or none any
+ * more), "locked" (it wants a key that was not given), or "full" (too many are watching). When `onState` returns a
+ * promise, that is waited for before the next attempt.
+ */
+export async function follow(onEvent, onState) {
+  while (true) {
+    await onState(await once(onEvent, onState));
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** One connection, until its end; the state that this leaves. */
+async function once(onEvent, onState) {
+  const silence = new AbortController();
+  let timer = 0;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), SILENT_MS);
+  };
+  try {
+    heard();
+    const response = await fetchWithKey(PATH, { cache: "no-store", signal: silence.signal });
+    if (response.status === 401) return "locked";
+    if (response.status === 429) return "full";
+    if (!response.ok) return "lost";
+    for await (const data of readEvents(response)) {
+      if (data === "[DONE]") break;
+      heard();
+      onEvent(JSON.parse(data));
+      onState("live");
+    }
+    return "lost";
+  } catch (error) {
+    // A connection that breaks is a TypeError, one that fell silent an AbortError; anything else is our mistake.
+    if (!(error instanceof TypeError) && error.name !== "AbortError") throw error;
+    return "lost";
+  } finally {
+    clearTimeout(timer);
+  }
+}

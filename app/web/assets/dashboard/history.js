@@ -1,0 +1,50 @@
+// What the server told, as far back as the charts go. Old rows go when new ones come.
+
+export const MOST_FRAMES = 600;
+export const MOST_STEPS = 160;
+export const MOST_REQUESTS = 500;
+
+/** Rows as objects: `frames`, `steps` and `requests`, oldest first, and the last event as `now`. */
+export class History {
+  frames = [];
+  steps = [];
+  requests = [];
+  now = null;
+  #fields = null;
+  #number = 0;
+
+  /** How many deltas were lost since the snapshot, because this reader was too slow. */
+  numLost = 0;
+
+  take(event) {
+    const isSnapshot = event.type === "snapshot";
+    if (isSnapshot) {
+      this.#fields = event.fields;
+      this.numLost = 0;
+      this.steps = [];
+    } else {
+      this.numLost += event.number - this.#number - 1;
+    }
+    this.#number = event.number;
+    const [frames, steps, requests] = ["frames", "steps", "requests"].map((kind) => this.#rows(kind, event[kind]));
+    this.frames = bounded(isSnapshot ? before(this.frames, frames) : this.frames, frames, MOST_FRAMES);
+    this.steps = bounded(this.steps, steps, MOST_STEPS);
+    this.requests = bounded(isSnapshot ? before(this.requests, requests) : this.requests, requests, MOST_REQUESTS);
+    // The rows are kept above; the event itself must not keep them too.
+    this.now = { ...event, frames: null, steps: null, requests: null };
+  }
+
+  #rows(kind, rows) {
+    const fields = this.#fields[kind];
+    return rows.map((row) => Object.fromEntries(fields.map((field, index) => [field, row[index]])));
+  }
+}
+
+/** Those of the known rows that a snapshot does not tell again: what a server that is gone had told. */
+function before(known, told) {
+  return told.length ? known.filter((row) => row.time < told[0].time) : known;
+}
+
+function bounded(known, added, most) {
+  return known.concat(added).slice(-most);
+}

@@ -1,0 +1,147 @@
+"""Who may come in: keys as they are written, kept, compared and replaced, and every route asks for one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api import keys as keys_module
+from app.api.access import Access
+from app.api.keys import BadKeys, KeyRing, parse_keys
+from tests.scripted_engine import ScriptedEngine, ids, make_app, started
+
+OPEN = {"/", "/dashboard", "/assets/{path:path}", "/health", "/ready", "/metrics"}
+ACCESS = Access(KeyRing("alice:sk-a, bob:sk-b"))
+BODY = {"prompt": "x"}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def routes(app: Any) -> Iterator[tuple[str, str]]:
+    """Every method and path, however deep routers are put into each other."""
+    for route in app.routes:
+        inner = getattr(route, "original_router", None) or getattr(route, "app", None)
+        if hasattr(route, "path") and getattr(route, "methods", None):
+            yield from ((method, route.path) for method in sorted(route.methods))
+        elif hasattr(inner, "routes"):
+            yield from routes(inner)
+
+
+# Routes
+
+
+async def test_every_route_asks_for_a_key_but_those_that_are_listed() -> None:
+    app = make_app(ScriptedEngine(ids("k")), access=ACCESS)
+    walked = list(routes(app))
+    assert {"/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/stats/stream", *OPEN} <= {
+        p for _, p in walked
+    }
+    async with started(app) as client:
+        for method, path in walked:
+            answer = await client.request(method, path.replace("{path:path}", "x").replace("{model:path}", "x"))
+            assert (answer.status_code == 401) is (path not in OPEN), (method, path)
+
+
+@pytest.mark.parametrize("path", ["/v2", "/health/", "//", "/assets", "/V1/models", "/dashboard/x", "/metrics/"])
+async def test_what_is_no_route_asks_for_a_key_too(path: str) -> None:
+    async with started(make_app(ScriptedEngine(), access=ACCESS)) as client:
+        assert (await client.get(f"http://t{path}")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, bearer("sk-c"), bearer("sk-"), bearer("sk-aa"), bearer(""), {"Authorization": "Basic sk-a"}]
+)
+async def test_whoever_has_no_key_is_told_in_the_shape_of_openai(headers: dict[str, str]) -> None:
+    async with started(make_app(ScriptedEngine(), access=ACCESS)) as client:
+        answer = await client.post("/v1/completions", json=BODY, headers=headers)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="millrace"')
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert "sk-" not in answer.text
+
+
+async def test_the_engine_is_told_whose_request_it_is() -> None:
+    engine = ScriptedEngine(ids("k"))
+    async with started(make_app(engine, access=ACCESS)) as client:
+        for key in ("sk-a", "sk-b"):
+            assert (await client.post("/v1/completions", json=BODY, headers=bearer(key))).status_code == 200
+    assert [submission.owner for submission in engine.submissions] == ["alice", "bob"]
+
+
+async def test_without_keys_everybody_comes_in_without_a_name() -> None:
+    engine = ScriptedEngine(ids("k"))
+    async with started(make_app(engine)) as client:
+        assert (await client.post("/v1/completions", json=BODY, headers=bearer("any"))).status_code == 200
+    assert [submission.owner for submission in engine.submissions] == [""]
+
+
+async def test_metrics_may_have_a_key_of_their_own_that_opens_nothing_else() -> None:
+    access = Access(KeyRing("alice:sk-a"), KeyRing("prometheus:sk-m"))
+    async with started(make_app(ScriptedEngine(), access=access)) as client:
+        seen = [
+            (await client.get(path, headers=bearer(key))).status_code
+            for path in ("/metrics", "/v1/models")
+            for key in ("sk-m", "sk-a")
+        ]
+    assert seen == [200, 401, 401, 200]
+
+
+# Keys
+
+
+def test_keys_are_read_with_comments_and_may_be_written_as_their_digests() -> None:
+    digest = hashlib.sha256(b"sk-b").hexdigest()
+    ring = KeyRing(f"# ours\nalice: sk-a  # until May\n\nbob:sha256:{digest}, carol:with:colons")
+    found = {secret: ring.find(secret) for secret in ("sk-a", "sk-b", "with:colons", digest, f"sha256:{digest}")}
+    assert [key and key.name for key in found.values()] == ["alice", "bob", "carol", None, None]
+
+
+@pytest.mark.parametrize("text", ["sk-secret", ":sk-secret", "alice:", "alice:sha256:abc", "a:b,sk-secret"])
+def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
+    with pytest.raises(BadKeys, match="entry") as caught:
+        parse_keys(text, "here")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_compared_has_one_length_for_every_guess_and_all_keys_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    ring = KeyRing("alice:sk-a,bob:sk-b,carol:sk-c")
+    for guess in ("", "s", "sk-", "sk-a", "sk-b", "x" * 10_000, "ü\udc80"):
+        ring.find(guess)
+    assert compared == [(32, 32)] * 3 * 7
+
+
+def test_a_file_is_read_again_when_it_changes_and_a_slip_in_it_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    file = tmp_path / "keys"
+    file.write_text("alice:one")
+    ring = KeyRing("root:zero", file)
+    assert [bool(ring.find(key)) for key in ("zero", "one", "two!")] == [True, True, False]
+    file.write_text("alice:two!")
+    assert [bool(ring.find(key)) for key in ("zero", "one", "two!")] == [True, False, True]
+    for spoil in (lambda: file.write_text("no colon here"), file.unlink):
+        spoil()
+        assert [bool(ring.find(key)) for key in ("zero", "one", "two!")] == [True, False, True]
+
+
+def test_a_file_without_keys_lets_nobody_in_and_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# none yet")
+    assert KeyRing(file=tmp_path / "keys").is_needed
+    with pytest.raises(BadKeys, match="cannot be read"):
+        KeyRing(file=tmp_path / "other")
