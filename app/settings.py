@@ -113,8 +113,8 @@ class EngineSettings(BaseModel):
 
     device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
-    backend: Literal["auto", "native", "sdpa"] = Field(
-        description="native: compiled kernels for Llama-like models on CPUs; sdpa: torch operators; auto picks"
+    backend: Literal["auto", "native", "sdpa", "triton"] = Field(
+        description="native: compiled, for Llama-like models on CPUs; sdpa: torch; triton: CUDA; auto: native or sdpa"
     )
     quantization: Literal["none", "int8", "int4"] = Field(
         description="precision of the weights in memory; needs the native backend"

@@ -120,6 +120,7 @@ def make_runner(
     native: bool = False,
     dtype: torch.dtype = torch.float32,
     quantization: str = "none",
+    backend: str = "sdpa",
 ) -> ModelRunner:
     """The same weights on one of the backends, with a fresh cache full of garbage."""
     attention.register()
@@ -132,7 +133,7 @@ def make_runner(
     cache = KVCache(layers, num_blocks, block_size, dtype, torch.device("cpu"))
     for blocks in (*cache.keys, *cache.values):
         blocks.fill_(torch.nan if native else 1000)
-    decoder: Decoder = ModuleDecoder(model, cache)
+    decoder: Decoder = ModuleDecoder(model, cache, backend)
     if native:
         library = load_library(dtype, quantization)
         assert library is not None, "no compiler"

@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from time import perf_counter
 
 import torch
@@ -95,7 +96,9 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     cache, num_blocks, max_model_len = make_cache(config, facts, dtype, device)
     phases.begin("packing the weights")
     decoder: Decoder = (
-        ModuleDecoder(model, cache) if library is None else NativeDecoder(library, model, cache, max_model_len)
+        NativeDecoder(library, model, cache, max_model_len)
+        if library is not None
+        else ModuleDecoder(model, cache, "triton" if config.backend == "triton" else "sdpa")
     )
     del model
     scheduler = make_scheduler(config, num_blocks, device)
@@ -153,7 +156,9 @@ def make_scheduler(config: Config, num_blocks: int, device: torch.device) -> Sch
 
 def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
     """The dtype of weights and cache, and the compiled kernels, or None for torch's operators. Raises CannotServe."""
-    applicable = config.backend != "sdpa" and applies(facts.config, facts.layers, config.block_size, device)
+    if config.backend == "triton" and (device.type != "cuda" or not find_spec("triton")):
+        raise CannotServe("--backend triton needs a CUDA device and the triton package; use --backend auto")
+    applicable = config.backend in ("auto", "native") and applies(facts.config, facts.layers, config.block_size, device)
     dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=applicable)
     library = load_library(dtype, config.quantization) if applicable else None
     if library is not None:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from transformers import PreTrainedModel
 
+from app.model.attention import Attention
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
 from app.model.sdpa import SdpaAttention, Workspace
+
+AttentionOfStep = Callable[[ForwardBatch], Attention]
+
+
+def sdpa_attention(cache: KVCache) -> AttentionOfStep:
+    """Attention in plain torch."""
+    workspace = Workspace()
+    return lambda batch: SdpaAttention(batch, cache, workspace)
+
+
+def triton_attention(cache: KVCache) -> AttentionOfStep:
+    """Attention by Triton's kernels. Raises ImportError where Triton is not installed."""
+    from app.model.triton.attention import DeviceBatch, TritonAttention
+
+    return lambda batch: TritonAttention(DeviceBatch.of(batch), cache)
+
+
+BACKENDS: dict[str, Callable[[KVCache], AttentionOfStep]] = {"sdpa": sdpa_attention, "triton": triton_attention}
 
 
 class ModuleDecoder:
     """Any decoder that transformers can run with a replaced attention."""
 
-    name = "sdpa"
-
-    def __init__(self, model: PreTrainedModel, cache: KVCache) -> None:
+    def __init__(self, model: PreTrainedModel, cache: KVCache, backend: str = "sdpa") -> None:
+        """`backend` is one of `BACKENDS`."""
+        self.name = backend
         self._model = model
-        self._cache = cache
-        self._workspace = Workspace()
+        self._attention = BACKENDS[backend](cache)
 
     @property
     def weight_bytes(self) -> int:
@@ -31,6 +51,6 @@ class ModuleDecoder:
             position_ids=batch.positions[None],
             use_cache=False,
             logits_to_keep=batch.logits_indices,
-            attention=SdpaAttention(batch, self._cache, self._workspace),
+            attention=self._attention(batch),
         ).logits
         return logits[0]

@@ -1,0 +1,208 @@
+"""Paged attention in Triton: one kernel over the block table for decode and prefill alike, and its small companions.
+
+A tile is a few consecutive queries of one row together with all query heads that share a key-value head, so that keys
+and values are read once per group. Its softmax is computed online over tiles of keys (FlashAttention-2: Dao 2023).
+Where tiles are few, the keys of each are divided among several programs and merged after (Flash-Decoding: Dao et al.
+2023). Scores are kept in units of log2, since `exp2` is what the hardware has.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def attend_kernel(
+    query,  # [num_tokens, num_heads, KEY_SIZE], any strides
+    keys,  # [num_slots, num_kv_heads, KEY_SIZE]
+    values,  # [num_slots, num_kv_heads, VALUE_SIZE]
+    output,  # NUM_SPLITS == 1: [num_tokens, num_heads, VALUE_SIZE]; else float32 with NUM_SPLITS before that
+    statistics,  # NUM_SPLITS > 1: float32 [NUM_SPLITS, num_tokens, num_heads, 2]: largest score, sum of exponentials
+    sinks,  # [num_heads]
+    tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query
+    cu_seqlens_q,  # int32 [num_rows + 1]
+    seq_lens,  # int32 [num_rows]
+    block_tables,  # int32 [num_rows, table_stride]
+    scale,
+    softcap,
+    window,
+    table_stride,
+    num_tokens,
+    query_token_stride,
+    query_head_stride,
+    NUM_HEADS: tl.constexpr,
+    GROUP: tl.constexpr,
+    KEY_SIZE: tl.constexpr,
+    VALUE_SIZE: tl.constexpr,
+    KEY_PADDED: tl.constexpr,
+    VALUE_PADDED: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
+    TILE_Q: tl.constexpr,
+    TILE_M: tl.constexpr,
+    TILE_N: tl.constexpr,
+    NUM_SPLITS: tl.constexpr,
+    HAS_SINKS: tl.constexpr,
+    HAS_SOFTCAP: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    kv_head, split = tl.program_id(1), tl.program_id(2)
+    row = tl.load(tiles + 2 * tl.program_id(0))
+    first_query = tl.load(tiles + 2 * tl.program_id(0) + 1)
+    first_token = tl.load(cu_seqlens_q + row)
+    num_queries = tl.load(cu_seqlens_q + row + 1) - first_token
+    seq_len = tl.load(seq_lens + row)
+
+    member = tl.arange(0, TILE_M)
+    queries = first_query + member // GROUP
+    heads = kv_head * GROUP + member % GROUP
+    is_member = (member < TILE_Q * GROUP) & (queries < num_queries)
+    tokens = (first_token + queries).to(tl.int64)
+    positions = seq_len - num_queries + queries
+    key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
+    q = tl.load(
+        query + tokens[:, None] * query_token_stride + heads[:, None] * query_head_stride + key_dims[None, :],
+        mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
+        other=0.0,
+    )
+
+    # Keys that any query of the tile sees, of these the share of this split, in whole tiles.
+    first_position = seq_len - num_queries + first_query
+    end = tl.minimum(seq_len, first_position + TILE_Q)
+    begin = 0
+    if HAS_WINDOW:
+        begin = tl.maximum(0, first_position - window + 1) // TILE_N * TILE_N
+    tiles_per_split = tl.cdiv(tl.cdiv(end - begin, TILE_N), NUM_SPLITS)
+    begin += split * tiles_per_split * TILE_N
+    end = tl.minimum(end, begin + tiles_per_split * TILE_N)
+
+    largest = tl.full([TILE_M], float("-inf"), dtype=tl.float32)
+    total = tl.zeros([TILE_M], dtype=tl.float32)
+    weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
+    num_kv_heads: tl.constexpr = NUM_HEADS // GROUP
+    for start in range(begin, end, TILE_N):
+        seen = start + tl.arange(0, TILE_N)
+        # What lies behind the end may hold anything, and 0 times NaN is NaN: it is not read at all.
+        is_key = seen < end
+        blocks = tl.load(block_tables + row.to(tl.int64) * table_stride + seen // BLOCK_SIZE, mask=is_key, other=0)
+        slots = (blocks.to(tl.int64) * BLOCK_SIZE + seen % BLOCK_SIZE) * num_kv_heads + kv_head
+        k = tl.load(
+            keys + slots[None, :] * KEY_SIZE + key_dims[:, None],
+            mask=is_key[None, :] & (key_dims < KEY_SIZE)[:, None],
+            other=0.0,
+        )
+        scores = tl.dot(q, k, input_precision=PRECISION) * (scale * LOG2_E)
+        if HAS_SOFTCAP:
+            limit = softcap * LOG2_E
+            scores = limit * (2 * tl.sigmoid(2 * scores / limit) - 1)  # tanh
+        sees = is_key[None, :] & (seen[None, :] <= positions[:, None])
+        if HAS_WINDOW:
+            sees &= seen[None, :] > positions[:, None] - window
+        scores = tl.where(sees, scores, float("-inf"))
+        larger = tl.maximum(largest, tl.max(scores, 1))
+        # A query that has seen no key yet must not subtract one infinity from another.
+        reference = tl.where(larger == float("-inf"), 0.0, larger)
+        shrink = tl.exp2(largest - reference)
+        weights = tl.exp2(scores - reference[:, None])
+        v = tl.load(
+            values + slots[:, None] * VALUE_SIZE + value_dims[None, :],
+            mask=is_key[:, None] & (value_dims < VALUE_SIZE)[None, :],
+            other=0.0,
+        )
+        weighted = weighted * shrink[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
+        total = total * shrink + tl.sum(weights, 1)
+        largest = larger
+
+    places = tokens * NUM_HEADS + heads
+    if NUM_SPLITS == 1:
+        if HAS_SINKS:
+            sink = tl.load(sinks + heads, mask=is_member, other=0.0).to(tl.float32) * LOG2_E
+            larger = tl.maximum(largest, sink)
+            shrink = tl.exp2(largest - larger)
+            total = total * shrink + tl.exp2(sink - larger)
+            weighted = weighted * shrink[:, None]
+        weighted = weighted / tl.where(total == 0, 1.0, total)[:, None]
+    else:
+        places += split.to(tl.int64) * num_tokens * NUM_HEADS
+        tl.store(statistics + 2 * places, largest, mask=is_member)
+        tl.store(statistics + 2 * places + 1, total, mask=is_member)
+    tl.store(
+        output + places[:, None] * VALUE_SIZE + value_dims[None, :],
+        weighted.to(output.dtype.element_ty),
+        mask=is_member[:, None] & (value_dims < VALUE_SIZE)[None, :],
+    )
+
+
+@triton.jit
+def merge_kernel(
+    partial,  # float32 [NUM_SPLITS, num_tokens, num_heads, VALUE_SIZE]
+    statistics,  # float32 [NUM_SPLITS, num_tokens, num_heads, 2]
+    output,  # [num_tokens, num_heads, VALUE_SIZE]
+    sinks,  # [num_heads]
+    num_tokens,
+    NUM_HEADS: tl.constexpr,
+    VALUE_SIZE: tl.constexpr,
+    VALUE_PADDED: tl.constexpr,
+    NUM_SPLITS: tl.constexpr,
+    SPLITS_PADDED: tl.constexpr,
+    HAS_SINKS: tl.constexpr,
+):
+    """Put the shares of one token's head together."""
+    head = tl.program_id(1)
+    place = tl.program_id(0).to(tl.int64) * NUM_HEADS + head
+    splits = tl.arange(0, SPLITS_PADDED)
+    is_split = splits < NUM_SPLITS
+    places = splits.to(tl.int64) * num_tokens * NUM_HEADS + place
+    largest = tl.load(statistics + 2 * places, mask=is_split, other=float("-inf"))
+    total = tl.load(statistics + 2 * places + 1, mask=is_split, other=0.0)
+    reference = tl.max(largest, 0)
+    if HAS_SINKS:
+        sink = tl.load(sinks + head).to(tl.float32) * LOG2_E
+        reference = tl.maximum(reference, sink)
+    reference = tl.where(reference == float("-inf"), 0.0, reference)
+    shrink = tl.exp2(largest - reference)
+    whole = tl.sum(total * shrink, 0)
+    if HAS_SINKS:
+        whole += tl.exp2(sink - reference)
+    dims = tl.arange(0, VALUE_PADDED)
+    is_dim = dims < VALUE_SIZE
+    weighted = tl.load(
+        partial + places[:, None] * VALUE_SIZE + dims[None, :], mask=is_split[:, None] & is_dim[None, :], other=0.0
+    )
+    merged = tl.sum(weighted * shrink[:, None], 0) / tl.where(whole == 0, 1.0, whole)
+    tl.store(output + place * VALUE_SIZE + dims, merged.to(output.dtype.element_ty), mask=is_dim)
+
+
+@triton.jit
+def write_kernel(
+    new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides but 1 in the last
+    new_values,  # [num_tokens, num_kv_heads, VALUE_SIZE], likewise
+    keys,  # [num_slots, num_kv_heads, KEY_SIZE]
+    values,  # [num_slots, num_kv_heads, VALUE_SIZE]
+    slot_mapping,  # int64 [num_tokens]; a token without a slot has a negative one
+    key_token_stride,
+    key_head_stride,
+    value_token_stride,
+    value_head_stride,
+    NUM_KV_HEADS: tl.constexpr,
+    KEY_SIZE: tl.constexpr,
+    VALUE_SIZE: tl.constexpr,
+    HEADS_PADDED: tl.constexpr,
+    KEY_PADDED: tl.constexpr,
+    VALUE_PADDED: tl.constexpr,
+):
+    """Store one token's keys and values in its slot."""
+    token = tl.program_id(0).to(tl.int64)
+    slot = tl.load(slot_mapping + token)
+    heads = tl.arange(0, HEADS_PADDED)[:, None]
+    key_dims, value_dims = tl.arange(0, KEY_PADDED)[None, :], tl.arange(0, VALUE_PADDED)[None, :]
+    is_head = heads < NUM_KV_HEADS
+    is_key, is_value = is_head & (key_dims < KEY_SIZE), is_head & (value_dims < VALUE_SIZE)
+    if slot >= 0:
+        key = tl.load(new_keys + token * key_token_stride + heads * key_head_stride + key_dims, mask=is_key)
+        value = tl.load(new_values + token * value_token_stride + heads * value_head_stride + value_dims, mask=is_value)
+        tl.store(keys + (slot * NUM_KV_HEADS + heads) * KEY_SIZE + key_dims, key, mask=is_key)
+        tl.store(values + (slot * NUM_KV_HEADS + heads) * VALUE_SIZE + value_dims, value, mask=is_value)
