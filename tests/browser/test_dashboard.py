@@ -1,0 +1,91 @@
+"""The dashboard against live servers: what it shows is what they measured, and it outlives them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.watched import LOADING_FAILED, Complaints
+from tests.e2e.server import ONE_THREAD, ServerProcess, started
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def generate(server: ServerProcess, count: int, max_tokens: int = 12) -> None:
+    body = {"prompt": "The miller went to the mill.", "max_tokens": max_tokens, "ignore_eos": True}
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(count)))
+
+
+def tile(page: Page, label: str) -> Locator:
+    """The large number under this label."""
+    return page.locator("dl.tiles > div").filter(has_text=re.compile(f"^{label}")).locator("dd.value")
+
+
+async def test_what_is_shown_at_rest_is_what_the_metrics_say(open_page: OpenPage, demo_server: ServerProcess) -> None:
+    page = await open_page(f"{demo_server.url}/dashboard")
+    await generate(demo_server, 3)
+    metrics = demo_server.metrics()
+    assert demo_server.is_idle()
+    ended = int(metrics['millrace_requests_finished_total{finished_reason="length"}'])
+    await expect(page.locator("#ends li", has_text="length").locator(".number")).to_have_text(str(ended))
+    hits, queries = (metrics[f"millrace_prefix_cache_{name}_total"] for name in ("hits", "queries"))
+    await expect(tile(page, "Prefix cache")).to_have_text(
+        re.compile(f"^{100 * hits / queries:.1f}".rstrip("0").rstrip("."))
+    )
+    await expect(tile(page, "Running")).to_have_text("0")
+    await expect(tile(page, "KV cache")).to_have_text("0 %")
+    await expect(page.locator("#requests tbody tr").first).to_contain_text("length")
+
+
+async def test_a_column_sorts_the_requests_from_the_keyboard(open_page: OpenPage, demo_server: ServerProcess) -> None:
+    page = await open_page(f"{demo_server.url}/dashboard")
+    for max_tokens in (3, 9, 6):
+        await generate(demo_server, 1, max_tokens)
+    head = page.get_by_role("columnheader", name=re.compile("^Output"))
+    outputs = page.locator("#requests tbody tr td:nth-child(4)")
+    await expect(outputs.first).to_have_text("6")
+    await head.get_by_role("button").press("Enter")
+    await expect(head).to_have_attribute("aria-sort", "descending")
+    shown = [int(text) for text in await outputs.all_text_contents()]
+    assert shown == sorted(shown, reverse=True)
+    await head.get_by_role("button").press("Enter")
+    await expect(outputs.first).to_have_text("3")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_serious_stands_in_anybodys_way(
+    open_page: OpenPage, demo_server: ServerProcess, scheme: str
+) -> None:
+    page = await open_page(f"{demo_server.url}/dashboard", color_scheme=scheme)
+    await generate(demo_server, 2)
+    await expect(page.locator("#requests tbody td.number").first).to_be_visible()
+    found = await Axe().run(page)
+    serious = [v for v in found.response["violations"] if v["impact"] in ("serious", "critical")]
+    assert serious == [], found.generate_report()
+
+
+async def test_a_server_that_is_started_again_is_explained_and_followed(
+    open_page: OpenPage, complaints: Complaints
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    complaints.expect(re.compile("ERR_"))
+    with started("demo", "--kv-cache-memory", "8MiB", *ONE_THREAD) as first:
+        port = first.url.rpartition(":")[2]
+        first.until_ready()
+        page = await open_page(f"{first.url}/dashboard")
+        await expect(tile(page, "Running")).to_have_text("0")
+        first.close()
+        await expect(page.locator("#banner")).to_contain_text("does not answer")
+    with started("demo", "--kv-cache-memory", "8MiB", *ONE_THREAD, "--port", port) as second:
+        await expect(page.locator("#banner")).to_contain_text("Loading the model", timeout=30_000)
+        await expect(page.locator("#banner progress")).to_be_visible()
+        await expect(page.locator("#banner")).to_be_hidden(timeout=60_000)
+        await generate(second, 2)
+        await expect(page.locator("#requests tbody tr").first).to_contain_text("length")
