@@ -30,6 +30,7 @@ export class ServerHealth extends EventTarget {
   /** Resolves as soon as the server is ready; asks at once. Rejects when `signal` aborts. */
   async untilReady(signal) {
     await this.check();
+    signal?.throwIfAborted();
     await new Promise((resolve, reject) => {
       const done = () => {
         if (this.state === "ready") resolve();

@@ -1,5 +1,6 @@
 // The key of the API, where the server wants one: asked for when it says 401, and kept in this tab only.
 
+import { asked } from "./dialogs.js";
 import { el } from "./dom.js";
 
 const KEY = "millrace.key";
@@ -20,33 +21,15 @@ export async function fetchWithKey(path, options = {}) {
 
 /** One dialog for all requests that are refused at the same time; true when a key was given. */
 function ask(refused) {
-  asking ??= show(refused).finally(() => (asking = null));
+  asking ??= askForKey(refused).finally(() => (asking = null));
   return asking;
 }
 
-function show(refused) {
+async function askForKey(refused) {
   const field = el("input", { class: "field", type: "password", name: "key", autocomplete: "off", required: true });
-  const cancel = el("button", { class: "button", type: "button" }, "Cancel");
-  const form = el(
-    "form",
-    { method: "dialog" },
-    el("h2", {}, "This server wants a key"),
-    el("p", {}, refused ? "It did not accept the last one." : "It is kept in this tab and forgotten with it."),
-    el("label", {}, el("span", { class: "visually-hidden" }, "API key"), field),
-    el("div", { class: "dialog-end" }, cancel, el("button", { class: "button primary" }, "Use this key")),
-  );
-  const dialog = el("dialog", { "aria-label": "API key" }, form);
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    cancel.addEventListener("click", () => dialog.close(""));
-    form.addEventListener("submit", () => {
-      sessionStorage.setItem(KEY, field.value.trim());
-      dialog.returnValue = "given";
-    });
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "given");
-    });
-  });
+  const label = el("label", {}, el("span", { class: "visually-hidden" }, "API key"), field);
+  const why = refused ? "It did not accept the last one." : "It is kept in this tab and forgotten with it.";
+  const given = await asked("This server wants a key", "Use this key", el("p", {}, why), label);
+  if (given) sessionStorage.setItem(KEY, field.value.trim());
+  return given;
 }

@@ -1,0 +1,46 @@
+// A conversation as data, and what of it is sent. It is kept in the browser as it is here.
+
+import { withoutReasoning } from "./segments.js";
+
+const LONGEST_TITLE = 60;
+
+/** `settings` is that of lane A; lane B's is used when two are compared. */
+export function newConversation({ settings = [{}, {}], system = "" } = {}) {
+  const now = Date.now();
+  return { id: newId(), title: "", created: now, updated: now, system, settings, comparing: false, turns: [] };
+}
+
+/** crypto.randomUUID is not there over plain HTTP, other than on the machine itself. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export function titleOf(conversation) {
+  if (conversation.title) return conversation.title;
+  const first = conversation.turns[0]?.prompt.trim().split("\n")[0] ?? "";
+  return first.length > LONGEST_TITLE ? `${first.slice(0, LONGEST_TITLE)}…` : first || "New conversation";
+}
+
+/** The lanes that answer the next prompt: A, or A and B. */
+export function lanesOf(conversation) {
+  return conversation.comparing ? [0, 1] : [0];
+}
+
+/**
+ * The body of the request that makes `reply` in `lane` of `turn`, or what is still missing of it. Earlier turns count
+ * with the same lane's answer, or with the other's where there was only one; turns without an answer are left out.
+ */
+export function chatBody(conversation, turn, lane, reply, probabilities) {
+  const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
+  for (const earlier of conversation.turns.slice(0, conversation.turns.indexOf(turn))) {
+    const answer = withoutReasoning((earlier.replies[lane] ?? earlier.replies[0])?.text ?? "");
+    if (answer) messages.push({ role: "user", content: earlier.prompt }, { role: "assistant", content: answer });
+  }
+  messages.push({ role: "user", content: turn.prompt });
+  const body = { ...reply.settings, messages };
+  if (reply.text) {
+    body.messages.push({ role: "assistant", content: reply.text });
+    body.continue_final_message = true;
+  }
+  return probabilities ? { ...body, logprobs: true, top_logprobs: probabilities } : body;
+}

@@ -1,0 +1,66 @@
+// One request for tokens to the server's own API, read as it streams, and what can go wrong with it.
+
+import { fetchWithKey } from "../shell/key.js";
+import { readEvents } from "../shell/sse.js";
+import { nextTask } from "./frames.js";
+
+const LONGEST_READ_MS = 10;
+const PASSING = new Set([429, 500, 502, 503, 504]);
+
+/** The server's refusal, or an error event in mid-stream. `passing` says that the same may work a little later. */
+export class ServerError extends Error {
+  constructor(error, status, retryAfter = 0) {
+    super(error.message);
+    this.code = error.code ?? error.type;
+    this.passing = PASSING.has(status);
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The connection could not be made, or ended before the answer did. */
+export class ConnectionLost extends Error {
+  passing = true;
+  retryAfter = 0;
+}
+
+/** The chunks of the answer to `body`, with usage at their end. */
+export async function* generate(path, body, signal) {
+  const response = await post(path, { ...body, stream: true, stream_options: { include_usage: true } }, signal);
+  if (!response.ok) throw await refusal(response);
+  let began = performance.now();
+  try {
+    for await (const data of readEvents(response)) {
+      if (data === "[DONE]") return;
+      const chunk = JSON.parse(data);
+      // The stream has begun with 200; its errors are the engine's.
+      if (chunk.error) throw new ServerError(chunk.error, chunk.error.code === "engine_error" ? 0 : 503);
+      yield chunk;
+      if (performance.now() - began > LONGEST_READ_MS) {
+        await nextTask();
+        began = performance.now();
+      }
+    }
+  } catch (error) {
+    throw error instanceof TypeError ? new ConnectionLost("The connection to the server broke off.") : error;
+  }
+  throw new ConnectionLost("The connection ended before the answer did.");
+}
+
+async function post(path, body, signal) {
+  try {
+    const headers = { "Content-Type": "application/json" };
+    return await fetchWithKey(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  } catch (error) {
+    throw error instanceof TypeError ? new ConnectionLost("The server does not answer.") : error;
+  }
+}
+
+async function refusal(response) {
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  try {
+    return new ServerError((await response.json()).error, response.status, retryAfter);
+  } catch {
+    const error = { message: `The server answered ${response.status} ${response.statusText}.`, code: "unexpected" };
+    return new ServerError(error, response.status, retryAfter);
+  }
+}

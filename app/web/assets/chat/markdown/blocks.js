@@ -1,0 +1,160 @@
+// Markdown cut into blocks, one at a time from a given place, so that a text that grows is never read twice from its
+// beginning. What is not understood is a paragraph. Markup in the text is text.
+
+// None of these can be made to search for long: no two parts that stand beside each other match the same characters.
+const FENCE = /^ {0,3}(`{3,}|~{3,})([^`]*)$/;
+const HEADING = /^ {0,3}(#{1,6})[ \t](.*)$/;
+const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
+const QUOTE = /^ {0,3}>/;
+const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( {1,4}(?=\S)|[ \t]*$)/;
+const TABLE_RULE = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
+const BLANK = /^[ \t]*$/;
+
+/** A paragraph or a piece of code that is longer is cut, or each new token would have all of it drawn anew. */
+const LONGEST_PARAGRAPH = 3_000;
+const LONGEST_CODE = 8_000;
+
+/**
+ * The block that begins at `from`, or null if only blank lines follow. `fence` is the opened code block that goes on
+ * there, if one does.
+ *
+ * `end` is where the next block begins. `closed` says that nothing which may still be appended can change this one.
+ * `fence` is set when the code was cut and goes on; `continues` when this is such a continuation.
+ */
+export function nextBlock(source, from, fence = null) {
+  if (fence) return code(source, from, fence, true);
+  let line = lineAt(source, from);
+  while (isBlank(line)) {
+    if (line.next >= source.length) return null;
+    line = lineAt(source, line.next);
+  }
+  if (line.long) return paragraph(source, line);
+  const opening = FENCE.exec(line.text);
+  if (opening) return code(source, line.next, { mark: opening[1], language: opening[2].trim().split(/\s/)[0] }, false);
+  const heading = HEADING.exec(line.text);
+  if (heading) {
+    const text = heading[2].trim().replace(/[ \t]#+$/, "");
+    return { type: "heading", level: heading[1].length, text, end: line.next, closed: line.ended };
+  }
+  if (RULE.test(line.text)) return { type: "rule", end: line.next, closed: line.ended };
+  if (QUOTE.test(line.text)) return quote(source, line);
+  if (ITEM.test(line.text)) return item(source, line);
+  return table(source, line) ?? paragraph(source, line);
+}
+
+/** `long` lines are only ever parts of paragraphs and of code; their `text` is just their beginning. */
+function lineAt(source, start) {
+  const newline = source.indexOf("\n", start);
+  const ended = newline >= 0;
+  const end = ended ? newline : source.length;
+  const long = end - start > LONGEST_PARAGRAPH;
+  const text = source.slice(start, long ? start + LONGEST_PARAGRAPH : end);
+  return { start, end, text, long, ended, next: ended ? end + 1 : end };
+}
+
+function isBlank(line) {
+  return !line.long && BLANK.test(line.text);
+}
+
+function* linesFrom(source, start) {
+  for (let at = start; at < source.length; ) {
+    const line = lineAt(source, at);
+    yield line;
+    at = line.next;
+  }
+}
+
+function code(source, from, fence, continues) {
+  const closing = new RegExp(`^ {0,3}\\${fence.mark[0]}{${fence.mark.length},}[ \\t]*$`);
+  const block = { type: "code", language: fence.language, continues };
+  for (const line of linesFrom(source, from)) {
+    if (!line.long && closing.test(line.text)) {
+      return { ...block, text: source.slice(from, Math.max(from, line.start - 1)), end: line.next, closed: line.ended };
+    }
+    if (line.end - from > LONGEST_CODE) {
+      const cut = line.start > from ? line.start : wholeCharacters(source, from + LONGEST_CODE);
+      const text = source.slice(from, source[cut - 1] === "\n" ? cut - 1 : cut);
+      return { ...block, text, end: cut, closed: true, fence };
+    }
+  }
+  return { ...block, text: source.slice(from), end: source.length, closed: false };
+}
+
+function quote(source, first) {
+  const inner = [];
+  for (const line of linesFrom(source, first.start)) {
+    if (line.long || !QUOTE.test(line.text) || line.start - first.start > LONGEST_CODE) {
+      return { type: "quote", text: inner.join("\n"), end: line.start, closed: line.ended || line.long };
+    }
+    inner.push(line.text.replace(/^ {0,3}> ?/, ""));
+  }
+  return { type: "quote", text: inner.join("\n"), end: source.length, closed: false };
+}
+
+/** One item of a list; the list itself is what neighbouring items are put into when they are drawn. */
+function item(source, first) {
+  const [, indent, marker, gap] = ITEM.exec(first.text);
+  const inside = indent.length + marker.length + Math.max(1, gap.length);
+  const indented = new RegExp(`^ {${Math.min(inside, 2)},}`);
+  const inner = [first.text.slice(indent.length + marker.length + gap.length)];
+  const block = { type: "item", ordered: /\d/.test(marker), number: parseInt(marker, 10) || 0 };
+  let blank = false;
+  for (const line of linesFrom(source, first.next)) {
+    const outside = !indented.test(line.text) && (blank || startsBlock(line));
+    if (!isBlank(line) && (outside || line.long || line.start - first.start > LONGEST_CODE)) {
+      return { ...block, text: inner.join("\n"), end: line.start, closed: line.ended || line.long };
+    }
+    blank = isBlank(line);
+    inner.push(line.text.replace(new RegExp(`^ {0,${inside}}`), ""));
+  }
+  return { ...block, text: inner.join("\n"), end: source.length, closed: false };
+}
+
+function table(source, first) {
+  if (!first.text.includes("|") || !first.ended) return null;
+  const rule = lineAt(source, first.next);
+  if (rule.long || !TABLE_RULE.test(rule.text.trim())) return null;
+  const head = cells(first.text);
+  const alignments = cells(rule.text).map((cell) => (/^:-+:$/.test(cell) ? "center" : /-:$/.test(cell) ? "end" : "start"));
+  if (alignments.length !== head.length) return null;
+  const rows = [];
+  for (const line of linesFrom(source, rule.next)) {
+    if (line.long || !line.text.includes("|") || line.start - first.start > LONGEST_CODE) {
+      return { type: "table", head, alignments, rows, end: line.start, closed: line.ended || line.long };
+    }
+    rows.push(cells(line.text).slice(0, head.length));
+  }
+  return { type: "table", head, alignments, rows, end: source.length, closed: false };
+}
+
+function cells(line) {
+  return line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
+}
+
+function paragraph(source, first) {
+  const block = { type: "paragraph" };
+  for (const line of linesFrom(source, first.start)) {
+    const over = line.start > first.start && (isBlank(line) || startsBlock(line));
+    if (over) return { ...block, text: source.slice(first.start, line.start - 1), end: line.start, closed: line.ended };
+    if (line.end - first.start > LONGEST_PARAGRAPH) return cutParagraph(source, first.start);
+  }
+  return { ...block, text: source.slice(first.start), end: source.length, closed: false };
+}
+
+/** At the last space, if there is one in reach. */
+function cutParagraph(source, start) {
+  const limit = wholeCharacters(source, start + LONGEST_PARAGRAPH);
+  const space = Math.max(source.lastIndexOf(" ", limit), source.lastIndexOf("\n", limit));
+  const end = space > start + LONGEST_PARAGRAPH / 2 ? space + 1 : limit;
+  return { type: "paragraph", text: source.slice(start, end), end, closed: true, runsOn: true };
+}
+
+/** A place to cut at or before `at` that does not tear a surrogate pair apart. */
+function wholeCharacters(source, at) {
+  const before = source.charCodeAt(at - 1);
+  return before >= 0xd800 && before < 0xdc00 ? at - 1 : at;
+}
+
+function startsBlock({ text, long }) {
+  return !long && [FENCE, HEADING, RULE, QUOTE, ITEM].some((pattern) => pattern.test(text));
+}

@@ -1,0 +1,146 @@
+// Markdown that grows, as elements: finished blocks are drawn once and left alone, only what may change is drawn anew.
+
+import { copyButton } from "../../shell/clipboard.js";
+import { el } from "../../shell/dom.js";
+import { nextBlock } from "./blocks.js";
+import { appendInline, appendText } from "./inline.js";
+
+const FRAME_BUDGET_MS = 8;
+const DEEPEST = 6;
+
+/** A view of one text, in `element`. */
+export class MarkdownView {
+  element = el("div", { class: "markdown", dir: "auto" });
+  #read = 0;
+  #fence = null;
+  #tentative = [];
+
+  /**
+   * Show `source`, which is what was shown before with more at its end; `complete` says that no more will come.
+   * Gives false if the time that one frame allows is over before the text is: call it again in the next frame.
+   */
+  update(source, complete) {
+    const deadline = performance.now() + FRAME_BUDGET_MS;
+    let growing = this.#takeBackTentative();
+    let certain = true;
+    let [at, fence] = [this.#read, this.#fence];
+    while (at < source.length) {
+      const block = nextBlock(source, at, fence);
+      if (!block) break;
+      certain &&= block.closed || complete;
+      const placed = place(this.element, block, 0, growing);
+      growing = null;
+      [at, fence] = [block.end, block.fence ?? null];
+      if (certain) [this.#read, this.#fence] = [at, fence];
+      else this.#tentative.push({ node: placed, block });
+      if (at < source.length && performance.now() > deadline) return false;
+    }
+    return true;
+  }
+
+  /** Remove what was not certain. A code block on its own comes back to be drawn on, so that its text only grows. */
+  #takeBackTentative() {
+    const [first] = this.#tentative;
+    for (const { node } of this.#tentative) {
+      const parent = node.parentNode;
+      node.remove();
+      if (parent !== this.element && !parent.hasChildNodes()) parent.remove();
+    }
+    this.#tentative = [];
+    return first?.block.type === "code" && !first.block.continues ? first.node : null;
+  }
+}
+
+/** Append the drawn `block` to `parent`, or to the list or the code that it belongs to. Returns what was added. */
+function place(parent, block, depth, growing = null) {
+  const last = parent.lastElementChild;
+  if (block.type === "item") {
+    const list = sameList(last, block) ? last : parent.appendChild(newList(block));
+    return list.appendChild(listItem(block, depth));
+  }
+  if (block.type === "code") {
+    if (block.continues && last?.className === "code") return last.lastElementChild.appendChild(codeText(block));
+    return parent.appendChild(codeBlock(block, growing));
+  }
+  const node = DRAWN[block.type](block, depth);
+  if (last?.dataset.runsOn !== undefined && block.type === "paragraph") node.classList.add("run-on");
+  if (block.runsOn) node.dataset.runsOn = "";
+  return parent.appendChild(node);
+}
+
+const DRAWN = {
+  heading: (block) => inline(el(`h${Math.min(block.level + 1, 6)}`, { dir: "auto" }), block.text),
+  paragraph: (block) => inline(el("p", { dir: "auto" }), block.text),
+  rule: () => el("hr"),
+  quote: (block, depth) => inner(el("blockquote", { dir: "auto" }), block.text, depth),
+  table: (block) => el("div", { class: "table", tabIndex: 0, role: "group", "aria-label": "Table" }, table(block)),
+};
+
+function inline(element, text) {
+  appendInline(element, text);
+  return element;
+}
+
+/** Blocks within a block; from a certain depth on, their text as it is. */
+function inner(element, text, depth) {
+  if (depth >= DEEPEST) {
+    appendText(element, text);
+    return element;
+  }
+  for (let at = 0, fence = null; at < text.length; ) {
+    const block = nextBlock(text, at, fence);
+    if (!block) break;
+    place(element, block, depth + 1);
+    [at, fence] = [block.end, block.fence ?? null];
+  }
+  return element;
+}
+
+function sameList(element, block) {
+  return element?.tagName === (block.ordered ? "OL" : "UL");
+}
+
+function newList(block) {
+  return block.ordered ? el("ol", { start: block.number }) : el("ul");
+}
+
+function listItem(block, depth) {
+  const task = /^\[([ xX])\] +(.*)$/s.exec(block.text);
+  const box = task && el("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": "Done" });
+  const item = inner(el("li", { dir: "auto", class: task && "task" }), task ? task[2] : block.text, depth);
+  const only = item.children.length === 1 && item.firstElementChild.tagName === "P" ? item.firstElementChild : null;
+  if (only) only.replaceWith(...only.childNodes);
+  if (box) item.prepend(box);
+  return item;
+}
+
+/** `growing` is the same block as it was drawn last: if the text only grew, only the rest is appended. */
+function codeBlock(block, growing) {
+  const text = growing?.querySelector("code").lastChild;
+  if (text?.nodeType === Node.TEXT_NODE && growing.dataset.language === block.language) {
+    const shown = growing.querySelector("code").textContent;
+    if (block.text.startsWith(shown)) {
+      text.appendData(block.text.slice(shown.length));
+      return growing;
+    }
+  }
+  const pre = el("pre", { tabIndex: 0, dir: "ltr", "aria-label": "Code" }, codeText(block));
+  const bar = el("div", { class: "code-bar" }, el("span", {}, block.language || "text"), copyButton(() => codeOf(pre)));
+  return el("div", { class: "code", "data-language": block.language }, bar, pre);
+}
+
+function codeText(block) {
+  const code = el("code");
+  appendText(code, block.text);
+  return code;
+}
+
+function codeOf(pre) {
+  return [...pre.children].map((code) => code.textContent).join("\n");
+}
+
+function table({ head, alignments, rows }) {
+  const row = (tag, cells) =>
+    el("tr", {}, ...cells.map((cell, column) => inline(el(tag, { dir: "auto", class: alignments[column] }), cell)));
+  return el("table", {}, el("thead", {}, row("th", head)), el("tbody", {}, ...rows.map((cells) => row("td", cells))));
+}

@@ -1,0 +1,19 @@
+// What the reader prefers, kept in the browser for the next visit.
+
+const STANDARD = {
+  settings: { settings: [{}, {}], system: "" },
+  completionSettings: { max_tokens: 128 },
+  tokens: false,
+  panel: true,
+};
+
+/** The preference `name`, a copy of its own; with a value, it is set first. */
+export function preference(name, value) {
+  const key = `millrace.${name}`;
+  if (value !== undefined) localStorage.setItem(key, JSON.stringify(value));
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? structuredClone(STANDARD[name]);
+  } catch {
+    return structuredClone(STANDARD[name]);
+  }
+}

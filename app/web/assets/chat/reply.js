@@ -1,0 +1,105 @@
+// A reply of the model as data: what came, when, and how it ended. It is kept in the browser as it is here.
+
+/** `state`: "waiting", "streaming", "recovering"; then "done", "stopped" (by the reader), "interrupted" or "failed". */
+export function newReply(settings) {
+  return {
+    text: "",
+    reasoning: "",
+    toolCalls: [],
+    tokens: null,
+    state: "waiting",
+    finishReason: null,
+    notice: "",
+    settings,
+    usage: null,
+    seconds: { toFirst: null, generating: 0 },
+    numPieces: 0,
+  };
+}
+
+export function isRunning(reply) {
+  return ["waiting", "streaming", "recovering"].includes(reply.state);
+}
+
+/** Add a chunk of chat or of completion to `reply`. Gives whether it brought something to show. */
+export function addChunk(reply, chunk) {
+  if (chunk.usage) addUsage(reply, chunk.usage);
+  const choice = chunk.choices[0];
+  if (!choice) return false;
+  const delta = choice.delta ?? { content: choice.text };
+  const reasoning = delta.reasoning_content ?? delta.reasoning ?? "";
+  reply.reasoning += reasoning;
+  reply.text += delta.content ?? "";
+  for (const call of delta.tool_calls ?? []) addToolCall(reply.toolCalls, call);
+  if (choice.logprobs) (reply.tokens ??= []).push(...tokensOf(choice.logprobs));
+  reply.finishReason = choice.finish_reason ?? reply.finishReason;
+  const brought = Boolean(delta.content || reasoning || delta.tool_calls?.length);
+  if (brought) reply.numPieces++;
+  return brought;
+}
+
+/**
+ * Counts add up over the requests that a continued reply took; the prompt is that of the last one. Pieces stand for
+ * tokens until their count comes, which never does for a request that was broken off.
+ */
+function addUsage(reply, usage) {
+  reply.usage = {
+    prompt: usage.prompt_tokens,
+    cached: usage.prompt_tokens_details?.cached_tokens ?? 0,
+    output: (reply.usage?.output ?? 0) + usage.completion_tokens,
+  };
+  reply.numPieces = 0;
+}
+
+/** The arguments of a call come in pieces, told apart by their index. */
+function addToolCall(calls, { index = 0, id, function: called = {} }) {
+  const call = (calls[index] ??= { id: "", name: "", arguments: "" });
+  call.id ||= id ?? "";
+  call.name += called.name ?? "";
+  call.arguments += called.arguments ?? "";
+}
+
+/** Tokens as [text, logprob, [[text, logprob], …]], from either endpoint's form. */
+function tokensOf(logprobs) {
+  if (logprobs.content) {
+    return logprobs.content.map((token) => [
+      token.token,
+      token.logprob,
+      token.top_logprobs.map((other) => [other.token, other.logprob]),
+    ]);
+  }
+  return logprobs.tokens.map((text, i) => [
+    text,
+    logprobs.token_logprobs[i],
+    Object.entries(logprobs.top_logprobs?.[i] ?? {}),
+  ]);
+}
+
+/** The line under an answer: [label, value, explanation] each. */
+export function figuresOf({ usage, seconds, finishReason, numPieces, state }) {
+  const figures = [];
+  const numTokens = (usage?.output ?? 0) + numPieces;
+  if (seconds.toFirst !== null) figures.push(["TTFT", duration(seconds.toFirst), "Time to the first token"]);
+  if (numTokens > 1 && seconds.generating > 0) {
+    const rate = (numTokens - 1) / seconds.generating;
+    figures.push(["tokens/s", rate.toFixed(rate < 10 ? 1 : 0), "Tokens per second after the first"]);
+  }
+  if (numTokens) figures.push(["output", `${numTokens.toLocaleString("en")}`, "Tokens of the answer"]);
+  if (usage) {
+    figures.push(["prompt", usage.prompt.toLocaleString("en"), "Tokens of the prompt, with the conversation so far"]);
+    figures.push(["cached", usage.cached.toLocaleString("en"), "Prompt tokens that did not have to be computed again"]);
+  }
+  const finish = { stopped: "stopped by you", interrupted: "interrupted", failed: "failed" }[state] ?? finishReason;
+  if (finish) figures.push(["end", finish, FINISHES[finish] ?? "How it ended"]);
+  return figures;
+}
+
+const FINISHES = {
+  stop: "The model ended its answer, or a stop sequence came",
+  length: "The most tokens allowed were reached",
+  tool_calls: "The model calls a tool",
+};
+
+function duration(seconds) {
+  return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(2)} s`;
+}

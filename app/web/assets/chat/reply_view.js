@@ -1,0 +1,113 @@
+// A reply as it is shown: its parts, or its tokens; what is the matter with it; what it cost; what can be done with it.
+
+import { copyButton } from "../shell/clipboard.js";
+import { el } from "../shell/dom.js";
+import { iconButton } from "../shell/icons.js";
+import { figuresOf, isRunning } from "./reply.js";
+import { SegmentView } from "./segment_view.js";
+import { segmentsOf } from "./segments.js";
+import { SpokenText } from "./spoken_text.js";
+import { TokenView } from "./token_view.js";
+
+const FIGURES_MS = 200;
+
+/**
+ * A view of `reply`, in `element`. `actions` has `regenerate()` and `goOn()`; `label` names it beside others.
+ * Call `draw()`, in a frame, when the reply has changed.
+ */
+export class ReplyView {
+  #body = el("div", { class: "reply-body" });
+  #notice = el("p", { class: "notice", role: "status" });
+  #figures = el("ul", { class: "figures", "aria-label": "What this answer cost" });
+  #segments = [];
+  #tokens = null;
+  #shown = { state: "", at: 0 };
+
+  constructor(reply, actions, { label = "", showsTokens = false } = {}) {
+    this.reply = reply;
+    this.showsTokens = showsTokens;
+    this.spoken = new SpokenText(label);
+    this.copy = copyButton(() => reply.text, "Copy answer");
+    this.regenerate = iconButton("refresh", "Regenerate", actions.regenerate);
+    this.goOn = iconButton("continue", "Continue", actions.goOn);
+    this.tokensToggle = iconButton("tokens", "Show tokens", () => this.#toggleTokens());
+    const actionsBar = el("div", { class: "reply-actions" }, this.copy, this.regenerate, this.goOn, this.tokensToggle);
+    const heading = label && el("h3", { class: "lane" }, label);
+    const footer = el("footer", { class: "reply-footer" }, this.#figures, actionsBar);
+    const name = label ? `Answer ${label}` : "Answer";
+    this.element = el("article", { class: "reply", "aria-label": name }, heading, this.#body, this.#notice, footer);
+  }
+
+  /** False if there was too much for one frame. */
+  draw() {
+    const { reply } = this;
+    const drawn = this.showsTokens && reply.tokens ? this.#drawTokens() : this.#drawSegments();
+    const due = performance.now() - this.#shown.at > FIGURES_MS;
+    if (reply.state !== this.#shown.state || due) this.#drawState();
+    if (isRunning(reply)) this.spoken.update(reply.text);
+    return drawn;
+  }
+
+  #drawSegments() {
+    const { reply } = this;
+    const segments = segmentsOf(reply.text);
+    if (reply.reasoning) segments.unshift({ kind: "reasoning", text: reply.reasoning, open: !reply.text });
+    for (const call of reply.toolCalls) segments.push({ kind: "tool", call, text: "", open: isRunning(reply) });
+    let drawn = true;
+    segments.forEach((segment, index) => {
+      const complete = !segment.open || !isRunning(reply);
+      if (this.#segments[index]?.kind !== segment.kind) this.#replaceFrom(index, segment);
+      const isAll = segments.length === 1;
+      drawn = this.#segments[index].update(segment, complete, isAll) && drawn;
+    });
+    return drawn;
+  }
+
+  /** What was taken for one kind of part turned out to be another, or is the first of its kind. */
+  #replaceFrom(index, segment) {
+    for (const view of this.#segments.splice(index)) view.element.remove();
+    this.#segments[index] = new SegmentView(segment.kind);
+    this.#body.append(this.#segments[index].element);
+  }
+
+  #drawTokens() {
+    if (!this.#tokens) {
+      this.#tokens = new TokenView();
+      this.#body.replaceChildren(this.#tokens.element);
+    }
+    return this.#tokens.update(this.reply.tokens);
+  }
+
+  #toggleTokens() {
+    this.showsTokens = !this.showsTokens;
+    this.#tokens = null;
+    this.#segments = [];
+    this.#body.replaceChildren();
+    this.#shown.state = "";
+    this.onChange();
+  }
+
+  /** Who has this drawn again. */
+  onChange = () => {};
+
+  #drawState() {
+    const { reply } = this;
+    const running = isRunning(reply);
+    if (!running && this.#shown.state && this.#shown.state !== reply.state) this.spoken.end(reply);
+    this.#shown = { state: reply.state, at: performance.now() };
+    this.element.dataset.state = reply.state;
+    this.element.setAttribute("aria-busy", String(running));
+    this.#notice.textContent = reply.notice;
+    this.#notice.hidden = !reply.notice;
+    this.#figures.replaceChildren(...figuresOf(reply).map(figure));
+    this.copy.hidden = this.regenerate.hidden = running;
+    this.goOn.hidden = running || !reply.text || (reply.state === "done" && reply.finishReason !== "length");
+    this.tokensToggle.hidden = !reply.tokens;
+    this.tokensToggle.setAttribute("aria-pressed", String(this.showsTokens));
+  }
+}
+
+/** One of `figuresOf` as an entry of a list. */
+export function figure([label, value, explanation]) {
+  return el("li", { title: explanation }, el("span", { class: "figure-value" }, value), ` ${label}`);
+}

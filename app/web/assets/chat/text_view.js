@@ -1,0 +1,31 @@
+// Plain text that grows, in pieces that the browser lays out one by one.
+
+import { el } from "../shell/dom.js";
+import { appendText } from "./markdown/inline.js";
+
+const LONGEST_PIECE = 2_000;
+const PIECES_PER_FRAME = 20;
+
+/** A view of one text, in `element`. */
+export class TextView {
+  element = el("div", { class: "plain-text", dir: "auto" });
+  #shown = 0;
+
+  /** Show what `text` has more than it had; false if that is too much for one frame. */
+  update(text) {
+    for (let piece = 0; piece < PIECES_PER_FRAME && this.#shown < text.length; piece++) {
+      const end = this.#endOfPiece(text);
+      const span = el("span");
+      appendText(span, text.slice(this.#shown, end));
+      this.element.append(span);
+      this.#shown = end;
+    }
+    return this.#shown === text.length;
+  }
+
+  #endOfPiece(text) {
+    const end = Math.min(text.length, this.#shown + LONGEST_PIECE);
+    const last = text.charCodeAt(end - 1);
+    return last >= 0xd800 && last < 0xdc00 && end < text.length ? end - 1 : end;
+  }
+}
