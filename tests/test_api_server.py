@@ -6,11 +6,13 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 
-from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
+from app.engine.health import EngineState
+from tests.scripted_engine import HEALTHY, ScriptedEngine, data_of, listening, make_app
 
 BODY = {"prompt": "x", "stream": True}
 
@@ -42,6 +44,7 @@ async def test_a_stream_that_ends_in_time_is_whole() -> None:
     engine, draining, drained = ScriptedEngine(), asyncio.Event(), asyncio.Event()
 
     async def drain() -> None:
+        engine.health = replace(HEALTHY, state=EngineState.DRAINING, reason="the server is shutting down")
         draining.set()
         await drained.wait()
 
@@ -49,8 +52,9 @@ async def test_a_stream_that_ends_in_time_is_whole() -> None:
         signal.raise_signal(signal.SIGTERM)
         await draining.wait()
         async with httpx.AsyncClient() as newcomer:
-            with pytest.raises(httpx.ConnectError):
-                await newcomer.get(f"{address}/health")
+            assert (await newcomer.get(f"{address}/ready")).status_code == 503
+            refused = await newcomer.post(f"{address}/v1/completions", json=BODY)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         engine.write("to the end")
         engine.end()
         *chunks, done = data_of(await reading)
@@ -58,6 +62,8 @@ async def test_a_stream_that_ends_in_time_is_whole() -> None:
         assert done == "[DONE]"
         drained.set()
         await serving
+        with pytest.raises(httpx.ConnectError):
+            await httpx.AsyncClient().get(f"{address}/ready")
     assert engine.drained == [7.0]
 
 

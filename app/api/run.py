@@ -78,7 +78,7 @@ def run_server(config: Config) -> str | None:
             port=config.port,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=int(config.drain_seconds) + SHUTDOWN_MARGIN,
+            timeout_graceful_shutdown=SHUTDOWN_MARGIN,
         ),
         drain,
     )

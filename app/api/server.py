@@ -6,22 +6,34 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 
 class Server(uvicorn.Server):
-    """On the first signal it takes no more connections and lets `drain` end what runs; a second one forces.
+    """On the first signal `drain` ends what runs, while the port still answers; then it closes. A second signal forces.
 
-    uvicorn alone would wait for every stream before it tells the application, whose part it is to bound that wait.
+    Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
+    told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
     """
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._drain = drain
+        self._draining: asyncio.Future[None] | None = None
+        self._forced = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        draining = asyncio.ensure_future(self._drain())
+        draining = self._begin_to_drain()
+        forced = asyncio.ensure_future(self._forced.wait())
+        ends: list[asyncio.Future[Any]] = [draining, forced]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        forced.cancel()
         await super().shutdown(sockets)
         if self.force_exit:
             draining.cancel()
@@ -31,3 +43,15 @@ class Server(uvicorn.Server):
         """Any second signal forces, not only Ctrl+C. None is raised again at the end: to be told is no failure."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        # uvicorn looks at these ten times a second; readiness ends now.
+        self._loop.call_soon_threadsafe(self._signalled)
+
+    def _signalled(self) -> None:
+        self._begin_to_drain()
+        if self.force_exit:
+            self._forced.set()
+
+    def _begin_to_drain(self) -> asyncio.Future[None]:
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(self._drain())
+        return self._draining

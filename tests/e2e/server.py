@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -107,13 +105,8 @@ class ServerProcess:
     def until_ready(self) -> None:
         until(self.is_ready, "the server is ready", START_SECONDS)
 
-    def refuses_connections(self) -> bool:
-        address = urlsplit(self.url)
-        try:
-            socket.create_connection((address.hostname or "", address.port or 0)).close()
-        except ConnectionRefusedError:
-            return True
-        return False
+    def is_draining(self) -> bool:
+        return httpx.get(f"{self.url}/ready").json()["state"] == "draining"
 
     def metrics(self) -> dict[str, float]:
         """Every sample by its name and labels, as they are written: `name{label="value"}`."""

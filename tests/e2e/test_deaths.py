@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -76,7 +77,7 @@ async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_
         await all_begun(short)
         server.signal()
 
-        await asyncio.to_thread(until, server.refuses_connections, "new connections are refused")
+        await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
         for stream in short:
             *_, last, done = await stream.end()
             assert (stream.text, last["choices"][0]["finish_reason"]) == (model.continuation(PROMPT, 100), "length")
@@ -91,6 +92,27 @@ async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_
         assert "Traceback" not in server.output
 
 
+async def test_a_signal_under_many_streams_loses_none_and_readiness_ends_at_once(
+    model: TextModel, client: httpx.AsyncClient
+) -> None:
+    body = SHORT | {"max_tokens": 300}
+    with started(model.directory, *SMALL) as server:
+        await asyncio.to_thread(server.until_ready)
+        streams = [Reading(client, server.url, body) for _ in range(32)]
+        await all_begun(streams)
+        signalled = time.monotonic()
+        server.signal()
+        await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
+        print(f"not ready after {(time.monotonic() - signalled) * 1000:.0f} ms")
+        refused = await client.post(f"{server.url}/v1/completions", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        expected = model.continuation(PROMPT, 300)
+        for stream in streams:
+            *_, last, done = await stream.end()
+            assert (stream.text, last["choices"][0]["finish_reason"], done) == (expected, "length", DONE)
+        assert await asyncio.to_thread(server.exit_code) == 0, server.output
+
+
 async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.AsyncClient) -> None:
     with started(model.directory, "--drain-seconds", "300", *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
@@ -99,7 +121,7 @@ async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.Asy
         engine_pid = server.engine_pid
         assert engine_pid is not None
         server.signal()
-        await asyncio.to_thread(until, server.refuses_connections, "new connections are refused")
+        await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
         server.signal()
         await asyncio.to_thread(server.exit_code, 10)
         until(lambda: not psutil.pid_exists(engine_pid), "the engine is gone too")
