@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from app.config import Config
 from app.engine.pipe import write_event
 from app.logs import configure_logging
-from app.messages import Command, EngineFailed, Event
+from app.messages import Command, EngineFailed, EngineLoading, Event
 
 if TYPE_CHECKING:
     from app.engine.core import EngineCore
@@ -35,6 +35,8 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
     let_idle_threads_sleep()
     inbox = Inbox(commands)
     send = partial(write_event, events.fileno())
+    # The longest part of a small model's start, so it is told before it begins.
+    send(EngineLoading("importing torch", 0.02))
     from app.engine.startup import CannotServe, start_engine
 
     try:

@@ -33,7 +33,7 @@ async def test_what_is_shown_at_rest_is_what_the_metrics_say(open_page: OpenPage
     await generate(demo_server, 3)
     metrics = demo_server.metrics()
     assert demo_server.is_idle()
-    ended = int(metrics['millrace_requests_finished_total{finished_reason="length"}'])
+    ended = int(metrics['millrace_request_success_total{finished_reason="length"}'])
     await expect(page.locator("#ends li", has_text="length").locator(".number")).to_have_text(str(ended))
     hits, queries = (metrics[f"millrace_prefix_cache_{name}_total"] for name in ("hits", "queries"))
     await expect(tile(page, "Prefix cache")).to_have_text(
