@@ -25,6 +25,7 @@ from app.api.access import Access
 from app.api.app import create_app
 from app.api.server import Server
 from app.api.service import Limits, Service
+from app.api.tracing import Telemetry
 from app.engine.health import EngineHealth, EngineState
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
@@ -194,6 +195,7 @@ def make_app(
     metrics: Metrics | None = None,
     access: Access | None = None,
     recorder: Recorder | None = None,
+    telemetry: Telemetry | None = None,
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -206,7 +208,7 @@ def make_app(
         seeds=random.Random(0),
         on_failed=engine.failures.append,
     )
-    return create_app(service, drain_seconds=7.0, access=access or Access())
+    return create_app(service, drain_seconds=7.0, access=access or Access(), telemetry=telemetry)
 
 
 @asynccontextmanager

@@ -14,9 +14,10 @@ from app.api.errors import answer_errors
 from app.api.lag import watch_loop
 from app.api.recording import Recording
 from app.api.service import Service
+from app.api.tracing import Telemetry
 
 
-def create_app(service: Service, drain_seconds: float, access: Access) -> FastAPI:
+def create_app(service: Service, drain_seconds: float, access: Access, telemetry: Telemetry | None = None) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
 
     @asynccontextmanager
@@ -28,12 +29,14 @@ def create_app(service: Service, drain_seconds: float, access: Access) -> FastAP
         finally:
             await service.stop(drain_seconds)
             watching.cancel()
+            if telemetry is not None:
+                await asyncio.to_thread(telemetry.close)
 
     app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
     app.state.service = service
     answer_errors(app)
     app.add_middleware(Guard, access=access)
-    app.add_middleware(Recording, metrics=service.metrics, failed=service.recorder.failed)
+    app.add_middleware(Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry)
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
     return app

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import as_api_error
 from app.api.record import RequestRecord, Timings, choose_request_id, parse_traceparent, recording
+from app.api.tracing import Telemetry
 from app.logs import LogContext, log_context
 from app.metrics import Metrics
 
@@ -26,16 +27,22 @@ class Recording:
     `failed` is told the cause of every error that a client was answered with.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, failed: Callable[[str], None], telemetry: Telemetry | None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._failed = failed
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = begin_record(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        record = begin_record(headers)
+        span = self._telemetry.begin(scope["path"], headers, record) if self._telemetry is not None else None
+        log_context.set(LogContext(record.request_id, record.trace.trace_id, record.trace.span_id))
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -55,29 +62,31 @@ class Recording:
         finally:
             record.route = f"{scope['method']} {_route_of(scope)}"
             asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
-            self._tell(record, asks_to_generate)
+            timings = Timings.of(record, time.monotonic())
+            if self._telemetry is not None:
+                self._telemetry.end(scope["path"], span, record, timings)
+            self._tell(record, timings, asks_to_generate)
 
-    def _tell(self, record: RequestRecord, asks_to_generate: bool) -> None:
+    def _tell(self, record: RequestRecord, timings: Timings, asks_to_generate: bool) -> None:
         if record.error is not None:
             self._failed(record.error.cause)
         if asks_to_generate and record.generation is None:
             self._metrics.request_rejected(record.outcome)
         if log.isEnabledFor(level := logging.INFO if asks_to_generate else logging.DEBUG):
-            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told_of(record)})
+            told = told_of(record, timings)
+            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told})
 
 
 def begin_record(headers: Headers) -> RequestRecord:
-    """The record of a request that comes with these headers; what is logged from now on belongs to it."""
+    """The record of a request that comes with these headers."""
     trace = parse_traceparent(headers.get("traceparent", ""))
     record = RequestRecord(choose_request_id(headers.get(REQUEST_ID_HEADER, "")), trace, time.monotonic())
     recording(record)
-    log_context.set(LogContext(record.request_id, trace.trace_id, trace.span_id))
     return record
 
 
-def told_of(record: RequestRecord) -> dict[str, object]:
+def told_of(record: RequestRecord, timings: Timings) -> dict[str, object]:
     """The fields of a request's line: sizes in tokens, times in milliseconds; what does not apply is left out."""
-    timings = Timings.of(record, time.monotonic())
     told: dict[str, object] = {
         "route": record.route,
         "status": record.status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from app.api.app import create_app
 from app.api.keys import BadKeys, KeyRing
 from app.api.server import Server
 from app.api.service import MAX_SEQUENCES, Limits, Service
+from app.api.tracing import TelemetryError, make_telemetry
 from app.config import Config
 from app.engine.client import EngineClient
 from app.engine.observers import Observers
@@ -43,7 +45,8 @@ def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
     try:
         access = make_access(config)
-    except BadKeys as error:
+        telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
+    except (BadKeys, TelemetryError) as error:
         return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
@@ -73,7 +76,7 @@ def run_server(config: Config) -> str | None:
 
     server = Server(
         uvicorn.Config(
-            create_app(service, config.drain_seconds, access),
+            create_app(service, config.drain_seconds, access, telemetry),
             host=config.host,
             port=config.port,
             log_config=None,
