@@ -10,9 +10,9 @@ import psutil
 import pytest
 import torch
 
-from app.config import parse_bytes
 from app.model import memory
 from app.model.memory import HOST_SHARE, CacheTooSmall, available_bytes, plan_cache
+from app.settings import parse_bytes
 
 KIB, MIB = 2**10, 2**20
 
