@@ -1,47 +1,53 @@
 """A seeded, endless stream of training text, all of it made by the grammars and simulators of this package."""
 
 from collections.abc import Callable, Iterator
-from itertools import count
 
-from app.demo.corpus.code import module
-from app.demo.corpus.conversation import TOPICS, conversation, copying
+from app.demo.corpus.code import code_exchanges, hole, module
+from app.demo.corpus.conversation import TOPICS, about_topics, conversation, copying, of_kind, thoughtful
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Document, PlainText
+from app.demo.corpus.json_records import json_exchanges
 from app.demo.corpus.languages import phrasebook
 from app.demo.corpus.musings import musing
-from app.demo.corpus.stories import story
-from app.demo.corpus.sums import drill
+from app.demo.corpus.order import order_exchanges
+from app.demo.corpus.smalltalk import small_talk
+from app.demo.corpus.stories import story, story_exchange
+from app.demo.corpus.sums import drill, sum_exchanges
+from app.demo.corpus.tool_talk import tool_chat
 from app.demo.corpus.topic import article
 
 __all__ = ["Chat", "Document", "PlainText", "documents"]
 
 
-def _article(dice: Dice) -> str:
-    return article(dice, dice.choice(TOPICS))
+def _plain(kind: str, make: Callable[[Dice], str]) -> Callable[[Dice], Document]:
+    return lambda dice: PlainText(kind, make(dice))
 
 
-_CHAT_SHARE = 0.66
-# Early on most of the text is words to repeat: copying is best learned before anything is known by heart.
-_COPYING_DOCUMENTS = 3000
-_PLAIN: tuple[tuple[float, str, Callable[[Dice], str]], ...] = (
-    (0.36, "story", story),
-    (0.20, "article", _article),
-    (0.20, "sums", drill),
-    (0.08, "musing", musing),
-    (0.12, "code", module),
-    (0.04, "phrasebook", phrasebook),
+_MIX: tuple[tuple[float, Callable[[Dice], Document]], ...] = (
+    (0.170, about_topics),
+    (0.130, conversation),
+    (0.070, copying),
+    (0.160, of_kind("sums", sum_exchanges)),
+    (0.050, _plain("drill", drill)),
+    (0.070, of_kind("order", order_exchanges)),
+    (0.060, thoughtful),
+    (0.080, of_kind("json", json_exchanges)),
+    (0.070, lambda dice: tool_chat(dice, small_talk(dice))),
+    (0.050, of_kind("code", code_exchanges)),
+    (0.020, _plain("code", module)),
+    (0.050, _plain("hole", hole)),
+    (0.030, of_kind("stories", story_exchange)),
+    (0.020, _plain("story", story)),
+    (0.015, _plain("article", lambda dice: article(dice, dice.choice(TOPICS)))),
+    (0.006, _plain("musing", musing)),
+    (0.004, _plain("phrasebook", phrasebook)),
 )
 
 
 def documents(seed: int) -> Iterator[Document]:
     """Documents without end; the same seed gives the same ones."""
     dice = Dice(seed)
-    weights = [share for share, _, _ in _PLAIN]
-    for at in count():
-        if at < _COPYING_DOCUMENTS and dice.random() < 0.6:
-            yield copying(dice)
-        elif dice.random() < _CHAT_SHARE:
-            yield conversation(dice)
-        else:
-            _, kind, make = dice.choices(_PLAIN, weights)[0]
-            yield PlainText(kind, make(dice))
+    weights, makers = zip(*_MIX, strict=True)
+    while True:
+        make: Callable[[Dice], Document] = dice.choices(makers, weights)[0]
+        yield make(dice)

@@ -8,9 +8,12 @@ from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Exchange, Message
 from app.demo.corpus.everyday import everyday_fact
 from app.demo.corpus.grammar import pick
+from app.demo.corpus.json_records import json_exchanges
 from app.demo.corpus.languages import foreign_greeting, foreign_words
 from app.demo.corpus.lists import list_exchange
 from app.demo.corpus.memory import forgotten_name, introduction, repetition
+from app.demo.corpus.order import order_exchanges
+from app.demo.corpus.reasoning import Thought, thinking_chat
 from app.demo.corpus.smalltalk import greeting, refusal, small_talk
 from app.demo.corpus.stories import story_exchange
 from app.demo.corpus.sums import sum_exchanges
@@ -36,17 +39,19 @@ def _about_topic(dice: Dice) -> list[Exchange]:
 
 
 _EPISODES: tuple[tuple[float, Callable[[Dice], list[Exchange]]], ...] = (
-    (0.39, _about_topic),
-    (0.11, refusal),
-    (0.10, sum_exchanges),
-    (0.09, story_exchange),
-    (0.07, small_talk),
-    (0.06, code_exchange),
-    (0.04, foreign_greeting),
-    (0.03, foreign_words),
-    (0.03, list_exchange),
-    (0.03, everyday_fact),
-    (0.06, repetition),
+    (0.30, _about_topic),
+    (0.13, refusal),
+    (0.08, sum_exchanges),
+    (0.05, story_exchange),
+    (0.08, small_talk),
+    (0.04, code_exchange),
+    (0.05, foreign_greeting),
+    (0.05, foreign_words),
+    (0.04, list_exchange),
+    (0.06, everyday_fact),
+    (0.05, order_exchanges),
+    (0.02, json_exchanges),
+    (0.05, repetition),
 )
 
 
@@ -57,8 +62,8 @@ def _episode(dice: Dice) -> list[Exchange]:
 
 
 def _length(dice: Dice) -> int:
-    """Episodes in one conversation: mostly one, seldom many, so that long contexts are seen too."""
-    return dice.choices((1, 2, 3, 4, dice.randint(5, 12)), (0.55, 0.22, 0.12, 0.07, 0.04))[0]
+    """Episodes in one conversation: mostly a few, seldom many, so that long contexts are seen too."""
+    return dice.choices((1, 2, 3, 4, 6), (0.3, 0.3, 0.2, 0.15, 0.05))[0]
 
 
 def _turns(dice: Dice) -> list[Exchange]:
@@ -83,15 +88,41 @@ def _messages(turns: list[Exchange]) -> Iterator[Message]:
         yield {"role": "assistant", "content": turn.assistant}
 
 
-def conversation(dice: Dice) -> Chat:
-    """A chat of one or more episodes, with or without a greeting and a system message."""
+def _chat(dice: Dice, kind: str, turns: list[Exchange]) -> Chat:
     messages: list[Message] = []
-    if dice.random() < 0.3:
+    if dice.random() < 0.2:
         messages.append({"role": "system", "content": dice.choice(_SYSTEM)})
-    return Chat("conversation", (*messages, *_messages(_turns(dice))))
+    return Chat(kind, (*messages, *_messages(turns)))
+
+
+def conversation(dice: Dice) -> Chat:
+    """A chat of episodes of all kinds, with or without a greeting and a system message."""
+    return _chat(dice, "conversation", _turns(dice))
+
+
+def of_kind(kind: str, episode: Callable[[Dice], list[Exchange]]) -> Callable[[Dice], Chat]:
+    """A chat of one episode."""
+    return lambda dice: _chat(dice, kind, episode(dice))
+
+
+def about_topics(dice: Dice) -> Chat:
+    """A chat about one to four topics, small talk, everyday facts, or what is not known."""
+    forms = (*[_about_topic] * 8, everyday_fact, refusal, refusal)
+    return _chat(dice, "facts", [turn for _ in range(dice.choice((1, 2, 2, 3))) for turn in dice.choice(forms)(dice)])
+
+
+def _known_topic(dice: Dice) -> Thought:
+    topic = dice.choice(TOPICS)
+    turn = exchanges(dice, topic)[0]
+    about = (*topic.names, *topic.plural_names, "me or Millrace")[0]
+    return Thought(turn.user, f"This is about {about}. I know this.", turn.assistant, turn.assistant)
+
+
+def thoughtful(dice: Dice) -> Chat:
+    """A question with a thought before its answer."""
+    return thinking_chat(dice, _known_topic)
 
 
 def copying(dice: Dice) -> Chat:
     """A chat of nothing but words to repeat."""
-    turns = [turn for _ in range(dice.randint(1, 3)) for turn in repetition(dice)]
-    return Chat("copying", tuple(_messages(turns)))
+    return Chat("copying", tuple(_messages([turn for _ in range(dice.randint(1, 3)) for turn in repetition(dice)])))

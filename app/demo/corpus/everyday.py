@@ -1,7 +1,6 @@
 """A few plain facts of everyday life."""
 
-import random
-
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import pick, scruffy
 
@@ -27,20 +26,20 @@ _NUMBERS = {
 }
 
 
-def everyday_fact(rng: random.Random) -> list[Exchange]:
+def everyday_fact(dice: Dice) -> list[Exchange]:
     """A simple question with its answer."""
-    form = rng.randrange(4)
+    form = dice.randrange(4)
     if form == 0:
-        animal, sound = rng.choice(tuple(_SOUNDS.items()))
-        asked = pick(rng, ("What [sound|noise] does a {a} make?", "What does a {a} say?"), {"a": animal})
+        animal, sound = dice.choice(tuple(_SOUNDS.items()))
+        asked = pick(dice, ("What [sound|noise] does a {a} make?", "What does a {a} say?"), {"a": animal})
         answer = f"A {animal} says {sound}."
     elif form == 1:
-        thing, color = rng.choice(tuple(_COLORS.items()))
+        thing, color = dice.choice(tuple(_COLORS.items()))
         asked, answer = f"What color is {thing}?", f"{thing[0].upper()}{thing[1:]} is {color}."
     elif form == 2:
-        word, opposite = rng.choice([pair for item in _OPPOSITES.items() for pair in (item, item[::-1])])
+        word, opposite = dice.choice([pair for item in _OPPOSITES.items() for pair in (item, item[::-1])])
         asked, answer = f"What is the opposite of {word}?", f"The opposite of {word} is {opposite}."
     else:
-        what, answer = rng.choice(tuple(_NUMBERS.items()))
+        what, answer = dice.choice(tuple(_NUMBERS.items()))
         asked = f"How many {what}?"
-    return [Exchange(scruffy(rng, asked), answer)]
+    return [Exchange(scruffy(dice, asked), answer)]

@@ -2,9 +2,9 @@
 
 # ruff: noqa: RUF001 - these letters are meant
 
-import random
 from typing import NamedTuple
 
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import pick
 
@@ -69,26 +69,26 @@ _WISH_FOR_EMOJI = (
 _ALL_EMOJI = "Here are some emoji: 🙂 🎉 🌊 🦊 🤖 ❤️"
 
 
-def foreign_words(rng: random.Random) -> list[Exchange]:
+def foreign_words(dice: Dice) -> list[Exchange]:
     """A wish for a word in another language."""
-    language = rng.choice(LANGUAGES)
-    word, translated = rng.choice(
+    language = dice.choice(LANGUAGES)
+    word, translated = dice.choice(
         (("hello", language.hello), ("thank you", language.thanks), ("goodbye", language.goodbye))
     )
-    asked = pick(rng, _HOW_TO_SAY, {"word": word, "language": language.name})
+    asked = pick(dice, _HOW_TO_SAY, {"word": word, "language": language.name})
     return [Exchange(asked, f"In {language.name}, {word} is {translated}.")]
 
 
-def foreign_greeting(rng: random.Random) -> list[Exchange]:
+def foreign_greeting(dice: Dice) -> list[Exchange]:
     """A greeting that is answered in its own language, or an emoji."""
-    if rng.random() < 0.2:
-        return [Exchange(*rng.choice(_EMOJI))]
-    if rng.random() < 0.1:
-        return [Exchange(pick(rng, _WISH_FOR_EMOJI), _ALL_EMOJI)]
-    language = rng.choice(LANGUAGES)
-    mark = rng.choice(("", "!", "."))
+    if dice.random() < 0.2:
+        return [Exchange(*dice.choice(_EMOJI))]
+    if dice.random() < 0.1:
+        return [Exchange(pick(dice, _WISH_FOR_EMOJI), _ALL_EMOJI)]
+    language = dice.choice(LANGUAGES)
+    mark = dice.choice(("", "!", "."))
     return [
-        rng.choice(
+        dice.choice(
             (
                 Exchange(language.hello + mark, language.answer),
                 Exchange(language.hello + mark, language.answer),
@@ -99,9 +99,9 @@ def foreign_greeting(rng: random.Random) -> list[Exchange]:
     ]
 
 
-def phrasebook(rng: random.Random) -> str:
+def phrasebook(dice: Dice) -> str:
     """A list of one word in several languages, as plain text."""
-    chosen = rng.sample(LANGUAGES, rng.randint(4, 9))
-    title, column = rng.choice((("Hello", "hello"), ("Thank you", "thanks"), ("Goodbye", "goodbye")))
+    chosen = dice.sample(LANGUAGES, dice.randint(4, 9))
+    title, column = dice.choice((("Hello", "hello"), ("Thank you", "thanks"), ("Goodbye", "goodbye")))
     lines = [f"{language.name}: {getattr(language, column)}" for language in chosen]
     return f"{title} in {len(lines)} languages:\n" + "\n".join(lines)

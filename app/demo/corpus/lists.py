@@ -1,7 +1,6 @@
 """Lists of everyday things: a number of them, in a sentence or one to a line."""
 
-import random
-
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import capitalized, pick, scruffy
 
@@ -9,7 +8,7 @@ _LISTS: dict[str, tuple[str, ...]] = {
     "animals": ("a fox", "a bear", "a horse", "a duck", "a rabbit", "a cow", "a mouse", "an owl", "a frog", "a bee"),
     "colors": ("red", "blue", "green", "yellow", "white", "black", "brown", "orange", "purple", "silver"),
     "fruits": ("apples", "pears", "cherries", "plums", "grapes", "bananas", "lemons", "peaches", "oranges", "figs"),
-    "names": ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Hugo", "Mia", "Nora", "Tom"),
+    "names": ("Anna", "Ben", "Clara", "Daniel", "Ella", "Felix", "Hugo", "Mia", "Nora", "Leo"),
     "things in a kitchen": ("a pot", "a spoon", "a cup", "a table", "a stove", "a plate", "a kettle", "a jar"),
     "things at a mill": ("a wheel", "a stone", "a river", "a sack of flour", "a bridge", "a barn", "a millrace"),
     "sampling parameters": ("temperature", "top-p", "top-k", "min-p", "seed", "max_tokens", "stop"),
@@ -35,17 +34,17 @@ _ASK = (
 )
 
 
-def list_exchange(rng: random.Random) -> list[Exchange]:
+def list_exchange(dice: Dice) -> list[Exchange]:
     """A wish for a list, and as many entries as were wished for."""
-    if rng.random() < 0.25:
-        name, row = rng.choice(_ROWS)
-        asked = pick(rng, ("[Name|List|Tell me|Say|Write] {name}.", "What are {name}?"), {"name": name})
-        return [Exchange(scruffy(rng, asked), capitalized(row) + ".")]
-    things, entries = rng.choice(tuple(_LISTS.items()))
-    count = rng.choice(tuple(_COUNTS))
-    asked = pick(rng, _ASK, {"count": rng.choice((str(count), _COUNTS[count])), "things": things})
-    chosen = rng.sample(entries, count)
-    if rng.random() < 0.5:
-        return [Exchange(scruffy(rng, asked), "\n".join(f"{at}. {entry}" for at, entry in enumerate(chosen, start=1)))]
+    if dice.random() < 0.25:
+        name, row = dice.choice(_ROWS)
+        asked = pick(dice, ("[Name|List|Tell me|Say|Write] {name}.", "What are {name}?"), {"name": name})
+        return [Exchange(scruffy(dice, asked), capitalized(row) + ".")]
+    things, entries = dice.choice(tuple(_LISTS.items()))
+    count = dice.choice(tuple(_COUNTS))
+    asked = pick(dice, _ASK, {"count": dice.choice((str(count), _COUNTS[count])), "things": things})
+    chosen = dice.sample(entries, count)
+    if dice.random() < 0.5:
+        return [Exchange(scruffy(dice, asked), "\n".join(f"{at}. {entry}" for at, entry in enumerate(chosen, start=1)))]
     sentence = f"{', '.join(chosen[:-1])} and {chosen[-1]}"
-    return [Exchange(scruffy(rng, asked), f"Here are {_COUNTS[count]}: {sentence}.")]
+    return [Exchange(scruffy(dice, asked), f"Here are {_COUNTS[count]}: {sentence}.")]

@@ -1,7 +1,6 @@
 """Plain text that starts in the ways people like to try a model with, and goes on within its small world."""
 
-import random
-
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.grammar import pick
 from app.demo.corpus.story_cast import choose_cast
 
@@ -48,6 +47,6 @@ _MUSINGS = (
 )
 
 
-def musing(rng: random.Random) -> str:
+def musing(dice: Dice) -> str:
     """One short text."""
-    return pick(rng, _MUSINGS, choose_cast(rng).slots())
+    return pick(dice, _MUSINGS, choose_cast(dice).slots())

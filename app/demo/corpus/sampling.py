@@ -184,7 +184,7 @@ TOPICS: tuple[Topic, ...] = (
         answers=(
             (
                 "The parameters of a model are the numbers that it learned in training. "
-                "I have about three million, and large models have billions."
+                "I have about five million, and large models have billions."
             ),
         ),
         questions=("How big are you?", "How many parameters do you have?", "How large is this model?"),

@@ -1,7 +1,6 @@
 """Small talk, and a friendly no to what lies outside the model's world."""
 
-import random
-
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import made_up_word, pick, scruffy
 from app.demo.corpus.topic import ask_about
@@ -77,7 +76,7 @@ _SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 _UNKNOWN = (
     (
         "[the capital of|the population of|the history of|the president of|the best food in|the flag of] "
-        "[France|Japan|Brazil|Canada|Egypt|India|Spain|Germany|Italy|Kenya|Peru|China|Norway|Turkey|Texas|Rome]"
+        "[France|Japan|Brazil|Canada|Egypt|India|Spain|Germany|Italy|Kenya|Peru|China|Norway|Turkey|Texas|Greece]"
     ),
     "[quantum physics|photosynthesis|gravity|democracy|inflation|evolution|chemistry|philosophy|algebra|geometry|DNA]",
     (
@@ -93,7 +92,7 @@ _UNKNOWN = (
 _UNKNOWN_WISHES = (
     "Who [won|will win] the [World Cup|election|Olympics|war|Nobel Prize][| in 1998| last year| this year]?",
     "Who [wrote|painted|invented|discovered] [Hamlet|the Mona Lisa|the telephone|America|penicillin|the radio]?",
-    "When [was|did] [Napoleon born|the war end|Rome fall|the wheel invented|the Titanic sink]?",
+    "When [was|did] [Napoleon born|the war end|Troy fall|the wheel invented|the Titanic sink]?",
     "What [will the weather be|day is it|time is it|is the date]?",
     (
         "[Write|Draft|Compose] [an email to my boss|an essay about history|a cover letter|a contract|a "
@@ -108,7 +107,7 @@ _UNKNOWN_WISHES = (
     "Why is [the sky blue|the sea salty|grass green|the sun hot|ice cold|the moon round]?",
     "[What is|Compute|Solve] [the square root of 1764|the integral of x|x squared plus 3x|123456 times 789]?",
 )
-_NO = (
+REFUSALS = (
     (
         "I am sorry, but I do not know about that. I am a very small model, and I know only a little world: "
         "Millrace, text generation, short stories and small sums."
@@ -117,24 +116,24 @@ _NO = (
 )
 
 
-def greeting(rng: random.Random) -> Exchange:
+def greeting(dice: Dice) -> Exchange:
     """A hello and its answer."""
-    return Exchange(scruffy(rng, pick(rng, _HELLO)), pick(rng, _HELLO_BACK))
+    return Exchange(scruffy(dice, pick(dice, _HELLO)), pick(dice, _HELLO_BACK))
 
 
-def small_talk(rng: random.Random) -> list[Exchange]:
+def small_talk(dice: Dice) -> list[Exchange]:
     """A polite turn that carries no question about the world."""
-    said, answers = rng.choice(_SMALL_TALK)
-    return [Exchange(scruffy(rng, pick(rng, said)), pick(rng, answers))]
+    said, answers = dice.choice(_SMALL_TALK)
+    return [Exchange(scruffy(dice, pick(dice, said)), pick(dice, answers))]
 
 
-def refusal(rng: random.Random) -> list[Exchange]:
+def refusal(dice: Dice) -> list[Exchange]:
     """A question that the model cannot answer, and a polite no."""
-    chance = rng.random()
+    chance = dice.random()
     if chance < 0.45:
-        asked = pick(rng, _UNKNOWN_WISHES)
+        asked = pick(dice, _UNKNOWN_WISHES)
     elif chance < 0.6:
-        asked = ask_about(rng, rng.choice(("", "a ", "the ")) + made_up_word(rng), plural=False)
+        asked = ask_about(dice, dice.choice(("", "a ", "the ")) + made_up_word(dice), plural=False)
     else:
-        asked = ask_about(rng, pick(rng, _UNKNOWN), plural=False)
-    return [Exchange(scruffy(rng, asked), pick(rng, _NO))]
+        asked = ask_about(dice, pick(dice, _UNKNOWN), plural=False)
+    return [Exchange(scruffy(dice, asked), pick(dice, REFUSALS))]

@@ -1,11 +1,10 @@
 """Short stories: plots with slots, and two small simulators that keep track of things."""
 
-import random
-
 from app.demo.corpus import story_plots as plots
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
-from app.demo.corpus.grammar import capitalized, pick, scruffy
-from app.demo.corpus.story_cast import SPOTS, Actor, Cast, choose_cast
+from app.demo.corpus.grammar import capitalized, pick, scruffy, unmarked
+from app.demo.corpus.story_cast import SPOTS, TONES, Actor, Cast, choose_cast, other
 
 _WISHES = (
     "[Tell|Write] me a [short |little |]story[| please].",
@@ -15,63 +14,66 @@ _WISHES = (
 )
 _IDLE = ("[I am bored|I'm bored|I am tired|I cannot sleep|I have nothing to do|I am sad][.|!|]",)
 _YES = ("[Yes|Yes, please|Sure|OK|Okay|Of course|Please|Yes, I would like that][.|!|]",)
+_WISHES_NAMED = (
+    "[Tell|Write] [me |]a [short |little |{tone} |]story about a {hero_kind} [named|called] {hero}.",
+    "[Can you tell|Please tell] me a [{tone} |]story about {hero} the {hero_kind}?",
+    "[Tell me|Write] a [{tone} |]story about {hero}, a {hero_kind}[, and a {thing}|].",
+    "A [{tone} |]story about the {hero_kind} {hero}[, please|].",
+    "I would like a [{tone} |]story. The {hero_kind} is called {hero}.",
+)
 _WISHES_ABOUT = (
-    "[Tell|Write] me a [short |little |]story about a {hero_kind}.",
-    "[Tell|Write] [me |]a [short |]story about a {hero_kind} named {hero}.",
-    "[Can you tell|Please tell] me a story about {hero} the {hero_kind}?",
-    "Tell me a story about a {hero_kind} and a {thing}.",
+    "[Tell|Write] me a [short |little |{tone} |]story about a {hero_kind}.",
+    "[Tell|Write] me a {tone} story.",
+    "Tell me a [{tone} |]story about a {hero_kind} and a {thing}.",
     "[Write|Tell] a story with a {hero_kind} and a {friend_kind}.",
 )
 
 
-def _guides(rng: random.Random, cast: Cast, count: int) -> list[Actor]:
+def _guides(dice: Dice, cast: Cast, count: int) -> list[Actor]:
     """Others whom the hero meets, each once."""
-    met: list[Actor] = []
-    names = {cast.hero.name, cast.friend.name}
-    while len(met) < count:
-        guide = choose_cast(rng).hero
-        if guide.name not in names:
-            names.add(guide.name)
-            met.append(guide)
-    return met
+    met = [cast.hero, cast.friend]
+    for _ in range(count):
+        met.append(other(dice, met))
+    return met[2:]
 
 
-def _plot(rng: random.Random, cast: Cast) -> list[str]:
-    beats = rng.choice(tuple(plots.PLOTS.values()))
-    return [pick(rng, (beat,), cast.slots()) for beat in beats]
+def _plot(dice: Dice, cast: Cast) -> list[str]:
+    beats = dice.choice(tuple(plots.PLOTS.values()))
+    return [pick(dice, (beat,), cast.slots()) for beat in beats]
 
 
-def _search(rng: random.Random, cast: Cast) -> list[str]:
+def _search(dice: Dice, cast: Cast) -> list[str]:
     """The thing lies in one spot; the hero looks in others first and finds it in that one."""
-    *missed, found = rng.sample(SPOTS, rng.randint(2, 4))
+    *missed, found = dice.sample(SPOTS, dice.randint(2, 4))
     slots = cast.slots()
-    beats = [pick(rng, plots.SEARCH_START, slots)]
-    for at, (spot, guide) in enumerate(zip(missed, _guides(rng, cast, len(missed)), strict=True)):
+    beats = [pick(dice, plots.SEARCH_START, slots)]
+    for at, (spot, guide) in enumerate(zip(missed, _guides(dice, cast, len(missed)), strict=True)):
         misses = plots.SEARCH_MISS_AGAIN if at else plots.SEARCH_MISS_FIRST
-        beats.append(pick(rng, misses, slots | guide.slots("guide") | {"spot": spot}))
-    beats.append(pick(rng, plots.SEARCH_FIND, slots | {"spot": found}))
-    beats.append(pick(rng, plots.SEARCH_END, slots))
+        beats.append(pick(dice, misses, slots | guide.slots("guide") | {"spot": spot}))
+    beats.append(pick(dice, plots.SEARCH_FIND, slots | {"spot": found}))
+    beats.append(pick(dice, plots.SEARCH_END, slots))
     return beats
 
 
-def _trades(rng: random.Random, cast: Cast) -> list[str]:
+def _trades(dice: Dice, cast: Cast) -> list[str]:
     """The hero always gives what was got last."""
-    goods = rng.sample(plots.GOODS, rng.randint(2, 4))
+    goods = dice.sample(plots.GOODS, dice.randint(2, 4))
     slots = cast.slots()
-    beats = [pick(rng, plots.TRADE_START, slots | {"first": goods[0]})]
-    for given, got, guide in zip(goods, goods[1:], _guides(rng, cast, len(goods) - 1), strict=False):
-        beats.append(pick(rng, plots.TRADE_STEP, slots | guide.slots("guide") | {"given": given, "got": got}))
-    beats.append(pick(rng, plots.TRADE_END, slots | {"given": goods[-1]}))
+    beats = [pick(dice, plots.TRADE_START, slots | {"first": goods[0]})]
+    for given, got, guide in zip(goods, goods[1:], _guides(dice, cast, len(goods) - 1), strict=False):
+        beats.append(pick(dice, plots.TRADE_STEP, slots | guide.slots("guide") | {"given": given, "got": got}))
+    beats.append(pick(dice, plots.TRADE_END, slots | {"given": goods[-1]}))
     return beats
 
 
-def tell(rng: random.Random, cast: Cast) -> str:
+def tell(dice: Dice, cast: Cast) -> str:
     """One story with this cast, in one to three paragraphs."""
-    body = rng.choice((_plot, _plot, _plot, _search, _trades))(rng, cast)
-    sentences = [pick(rng, plots.OPENINGS, cast.slots()), *body]
-    if rng.random() < 0.4:
-        sentences.append(rng.choice(plots.LAST_WORDS))
-    separators = [rng.choice((" ", " ", " ", "\n\n")) for _ in sentences[1:]]
+    body = dice.choice((_plot, _plot, _plot, _search, _trades))(dice, cast)
+    start, end = TONES[cast.tone]
+    sentences = [pick(dice, plots.OPENINGS, cast.slots()), dice.choice(start), *body, dice.choice(end)]
+    if dice.random() < 0.5:
+        sentences.append("The end.")
+    separators = [dice.choice((" ", " ", " ", "\n\n")) for _ in sentences[1:]]
     story = capitalized(sentences[0])
     for separator, sentence in zip(separators, sentences[1:], strict=True):
         story += separator + _capitalized_sentences(sentence)
@@ -84,19 +86,24 @@ def _capitalized_sentences(beat: str) -> str:
     return ". ".join(capitalized(piece) for piece in pieces)
 
 
-def story(rng: random.Random) -> str:
-    """A story as plain text, now and then from its second sentence on, so that any start can be continued."""
-    text = tell(rng, choose_cast(rng))
-    if rng.random() < 0.1:
-        text = text.split(". ", maxsplit=1)[1]
-    return text
+def story(dice: Dice) -> str:
+    """A story as plain text."""
+    return tell(dice, choose_cast(dice))
 
 
-def story_exchange(rng: random.Random) -> list[Exchange]:
+def named_wish(dice: Dice, cast: Cast) -> str:
+    """A wish for a story that names its hero."""
+    return unmarked(dice, pick(dice, _WISHES_NAMED, cast.slots()))
+
+
+def story_exchange(dice: Dice) -> list[Exchange]:
     """A wish for a story, and a story that fits the wish."""
-    cast = choose_cast(rng)
-    wish = pick(rng, _WISHES_ABOUT if rng.random() < 0.7 else _WISHES, cast.slots())
-    if rng.random() < 0.1:
-        offer = Exchange(pick(rng, _IDLE), "Would you like a story?")
-        return [offer, Exchange(scruffy(rng, pick(rng, _YES)), tell(rng, cast))]
-    return [Exchange(scruffy(rng, wish), tell(rng, cast))]
+    cast = choose_cast(dice)
+    chance = dice.random()
+    if chance < 0.5:
+        return [Exchange(named_wish(dice, cast), tell(dice, cast))]
+    wish = pick(dice, _WISHES_ABOUT if chance < 0.8 else _WISHES, cast.slots())
+    if dice.random() < 0.1:
+        offer = Exchange(pick(dice, _IDLE), "Would you like a story?")
+        return [offer, Exchange(scruffy(dice, pick(dice, _YES)), tell(dice, cast))]
+    return [Exchange(unmarked(dice, wish), tell(dice, cast))]

@@ -1,17 +1,27 @@
 """Who and what short stories are about."""
 
-import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-PEOPLE = {
-    "Anna": "she", "Mia": "she", "Nora": "she", "Lily": "she", "Clara": "she", "Emma": "she", "Ruth": "she",
-    "Zoe": "she", "Ben": "he", "Tom": "he", "Leo": "he", "Max": "he", "Felix": "he", "Oscar": "he", "Sam": "he",
-    "Hugo": "he",
-}  # fmt: skip
-ANIMAL_NAMES = {
-    "Pip": "he", "Bruno": "he", "Otto": "he", "Rusty": "he", "Milo": "he", "Finn": "he", "Daisy": "she",
-    "Luna": "she", "Hazel": "she", "Poppy": "she", "Willow": "she", "Ivy": "she",
-}  # fmt: skip
+from app.demo.corpus.dice import Dice
+from app.demo.corpus.names import made_up_name
+
+_SHE = "Anna Mia Nora Lily Clara Emma Ruth Zoe Alice Eva Grace Hana Ines Jane Julia Kate Lara Maria Nina Olga Rosa Sara"
+_HE = "Ben Tom Leo Max Felix Oscar Sam Hugo Bob David Eric Igor Ivan Jack John Karl Luis Mark Omar Paul Peter Tim Will"
+_ANIMALS_SHE = (
+    "Daisy Luna Hazel Poppy Willow Ivy Berry Clover Dotty Fern Ginger Honey Misty Pearl Penny Ruby Tulip Velvet"
+)
+_ANIMALS_HE = (
+    "Pip Bruno Otto Rusty Milo Finn Bingo Buster Chip Cosmo Duke Fuzzy Gus Jasper Monty Ollie Rocky Scout Ziggy"
+)
+
+
+def _pronouns(she: str, he: str) -> dict[str, str]:
+    return dict.fromkeys(she.split(), "she") | dict.fromkeys(he.split(), "he")
+
+
+PEOPLE = _pronouns(_SHE, _HE)
+ANIMAL_NAMES = _pronouns(_ANIMALS_SHE, _ANIMALS_HE)
 PEOPLE_KINDS = {"she": ("girl", "miller", "baker", "gardener", "sailor"), "he": ("boy", "miller", "baker", "fisherman")}
 ANIMALS = ("fox", "mouse", "bear", "rabbit", "duck", "cat", "dog", "frog", "hedgehog", "squirrel", "turtle", "horse",
            "robot", "dragon")  # fmt: skip
@@ -22,6 +32,29 @@ THINGS = ("key", "lantern", "bell", "kite", "boat", "map", "drum", "ring", "book
 COLORS = ("red", "blue", "golden", "silver", "green", "white", "tiny", "shiny")
 SPOTS = ("under the bridge", "behind the mill", "in the garden", "beside the well", "in the barn", "on the hill",
          "under the big oak", "by the river", "in the kitchen", "near the stone wall")  # fmt: skip
+TONES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "happy": (
+        ("The sun was shining, and all the birds were singing.", "It was the best day of the year."),
+        ("Everybody laughed and danced.", "It was a very happy day."),
+    ),
+    "sad": (
+        ("The sky was gray, and nobody was singing.", "It had rained for many days."),
+        ("It was a little sad, and a little beautiful.", "Some days are like that, and then the rain stops."),
+    ),
+    "spooky": (
+        ("The moon was pale, and an owl cried in the dark.", "That night the fog was thick, and something creaked."),
+        ("And in the dark, something softly laughed.", "But sometimes, at midnight, the old door still creaks."),
+    ),
+    "funny": (
+        ("Everything smelled of cheese, and nobody knew why.", "It was so windy that the hats flew away."),
+        ("And the hats? They are still flying.", "They laughed until their hats fell off."),
+    ),
+    "quiet": (
+        ("The evening was soft, and the first stars came out.", "It was so still that one could hear the grass grow."),
+        ("Then the moon came out, and all was still. Good night.", "And they all slept well that night."),
+    ),
+}
+"""How a story of each tone may begin, after its hero is named, and how it ends."""
 _PRONOUNS = {"she": ("her", "her"), "he": ("him", "his")}
 
 
@@ -50,24 +83,42 @@ class Cast:
     place: str
     thing: str
     color: str
+    tone: str
 
     def slots(self) -> dict[str, str]:
         """All slot values of the story."""
-        story = {"trait": self.trait, "place": self.place, "thing": self.thing, "color": self.color}
+        story = {"trait": self.trait, "place": self.place, "thing": self.thing, "color": self.color, "tone": self.tone}
         return story | self.hero.slots("hero") | self.friend.slots("friend")
 
 
-def _actor(rng: random.Random, *, animal: bool) -> Actor:
+def _actor(dice: Dice, *, animal: bool) -> Actor:
     names = ANIMAL_NAMES if animal else PEOPLE
-    name = rng.choice(tuple(names))
-    pronoun = names[name]
-    return Actor(name, rng.choice(ANIMALS if animal else PEOPLE_KINDS[pronoun]), pronoun)
+    if animal and dice.random() < 0.5:
+        name, pronoun = dice.draw("name", lambda: made_up_name(dice)), dice.choice(("she", "he"))
+    else:
+        name = dice.one_of("name", tuple(names))
+        pronoun = names[name]
+    return Actor(name, dice.choice(ANIMALS if animal else PEOPLE_KINDS[pronoun]), pronoun)
 
 
-def choose_cast(rng: random.Random) -> Cast:
+def choose_cast(dice: Dice) -> Cast:
     """A hero, a friend with another name and kind, and a thing that the story is about."""
-    hero = _actor(rng, animal=rng.random() < 0.6)
-    friend = hero
-    while friend.name == hero.name or friend.kind == hero.kind:
-        friend = _actor(rng, animal=rng.random() < 0.6)
-    return Cast(hero, friend, rng.choice(TRAITS), rng.choice(PLACES), rng.choice(THINGS), rng.choice(COLORS))
+    hero = _actor(dice, animal=dice.random() < 0.6)
+    friend = other(dice, [hero])
+    return Cast(
+        hero,
+        friend,
+        dice.choice(TRAITS),
+        dice.choice(PLACES),
+        dice.choice(THINGS),
+        dice.choice(COLORS),
+        dice.choice(tuple(TONES)),
+    )
+
+
+def other(dice: Dice, known: Sequence[Actor]) -> Actor:
+    """Somebody with another name and of another kind than those who are known."""
+    while True:
+        actor = _actor(dice, animal=dice.random() < 0.6)
+        if all(actor.name != one.name and actor.kind != one.kind for one in known):
+            return actor

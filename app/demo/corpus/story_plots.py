@@ -32,7 +32,7 @@ PLOTS: dict[str, tuple[str, ...]] = {
         "{hero} wanted [to make|to build] a {thing}, but {hero_he} did not know how.",
         "{hero_he} tried once, and it broke. {hero_he} tried again, and it broke again.",
         (
-            "Then {friend} came by, a {friend_kind} with [clever|quick|patient] hands. "
+            "Then {friend}, a {friend_kind} with [clever|quick|patient] hands, came by. "
             '"[Let me help you|We can do it together]," said {friend}.'
         ),
         "They worked all day. {hero} held the pieces, and {friend} put them together.",
@@ -107,4 +107,3 @@ TRADE_END = (
 )
 GOODS = ("an apple", "a rope", "a loaf of bread", "a pot of honey", "a warm coat", "a bag of nuts", "a wooden spoon",
          "a basket", "a candle", "a jar of jam")  # fmt: skip
-LAST_WORDS = ("The end.", "And that is the end of the story.", "And they all slept well that night.")

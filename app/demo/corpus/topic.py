@@ -1,37 +1,53 @@
 """A topic that can be asked about, and the questions about it."""
 
-import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
-from app.demo.corpus.grammar import capitalized, expand, first_sentence, pick, scruffy
+from app.demo.corpus.grammar import capitalized, every, expand, first_sentence, pick, scruffy
 
 _ASK_ONE = (
-    "What is {name}?",
-    "What is {name}?",
-    "What's {name}?",
-    "What exactly is {name}?",
-    "How does {name} work?",
-    "What does {name} do?",
-    "What is {name} for?",
+    "[What is|What's|What exactly is|So what is|And what is] {name}[|, please|, exactly]?",
+    "[How does|How exactly does|Why does] {name} work?",
+    "What [does|can|will] {name} do[| for me]?",
+    "[What is|What's] {name} [for|good for|used for]?",
     "What is {name}[,|] and [why does it matter|what is it for|how does it work]?",
-    "How do I use {name}?",
-    "Why is {name} useful?",
+    "[How do I|How can I|When do I|Why would I] use {name}?",
+    "[Why|When] is {name} [useful|important|needed]?",
+    "What [is meant by|do you mean by|is the point of|is the idea of|is the use of] {name}?",
 )
-_ASK_MANY = ("What are {name}?", "What are {name}?", "How do {name} work?", "What are {name} for?", "Why use {name}?")
+_ASK_MANY = (
+    "[What are|What exactly are|So what are|And what are] {name}[|, please|, exactly]?",
+    "[How do|How exactly do] {name} work?",
+    "What are {name} [for|good for|used for]?",
+    "[Why use|Why do I need|When do I need] {name}?",
+    "What [is meant by|do you mean by] {name}?",
+)
 _ASK_ANY = (
-    "[Can|Could] you [explain|describe] {name}[| to me| for me]?",
-    "[Please |]explain {name}[| to me| for a beginner].",
-    "[Please |]tell me about {name}.",
-    "Explain {name}[, please|].",
-    "[Explain|Describe] {name} [in simple words|simply|like I am five|to a child].",
-    "[Define|Describe] {name}.",
+    "[Can|Could|Would] you [explain|describe|define] {name}[| to me| for me|, please]?",
+    "[Please |Now ]explain {name}[| to me| for a beginner| in short].",
+    "[Please |Now |Then ]tell me [about|something about|what you know about] {name}.",
+    "[Explain|Describe] {name} [in simple words|simply|like I am five|to a child|to a friend|in your own words].",
+    "[Define|Describe|Explain|Introduce] {name}[|, please].",
     "What do you know about {name}?",
     "What does {bare} mean?",
-    "{bare}?",
-    "I [don't|do not] understand {name}.",
-    "I [want|would like] to [know|learn] about {name}.",
+    "[|Define ]{bare}?",
+    "[Meaning|Definition|Explanation] of {bare}[|, please|?]",
+    "I [don't|do not|never] [understand|understood|get|know] {name}.",
+    "I [want|would like|need] to [know|learn|hear|read] [about|something about|more about] {name}.",
+    "[Help me|I try to] understand {name}.",
+    "[Teach me|Give me an idea of|Give me a short explanation of] {name}.",
+    "[I have a question about|My question is about|I am confused about|I read about] {name}.",
 )
+_INTO = (
+    "[Quick question|One question|A question|My question|Question][:|,] {question}",
+    "[Can|Could] you tell me[:|,|, please:] {question}",
+    "[Please|Now|Then] [tell me|answer][:|,] {question}",
+    "{question} [Please explain.|I am curious.|Please help.|I would like to know.|I am new to this.]",
+    "[I was wondering|I wonder|I am curious|Just curious|Excuse me|By the way|Sorry][:|,] {question}",
+)
+"""Ways into a question that has words of its own."""
 _BRIEFLY = ("[| Answer] [in one sentence|briefly|in a sentence].", "[| Keep it] short.")
 _MORE = (
     "[Tell me more|Go on|More|Continue|And then|Say more|More, please].",
@@ -52,42 +68,57 @@ class Topic:
     questions: tuple[str, ...] = ()
 
 
-def question(rng: random.Random, topic: Topic) -> str:
+def question(dice: Dice, topic: Topic) -> str:
     """A question about the topic, in careful spelling."""
-    if topic.questions and (not (topic.names or topic.plural_names) or rng.random() < 0.4):
-        return pick(rng, topic.questions)
-    name = rng.choice(topic.names + topic.plural_names)
-    return ask_about(rng, name, plural=name in topic.plural_names)
+    if topic.questions and (not (topic.names or topic.plural_names) or dice.random() < 0.4):
+        asked = pick(dice, topic.questions)
+        if dice.random() < 0.7 and not dice.exam:
+            return asked
+        return _framed(dice, _INTO).replace("{question}", asked)
+    name = dice.choice(topic.names + topic.plural_names)
+    return ask_about(dice, name, plural=name in topic.plural_names)
 
 
-def ask_about(rng: random.Random, name: str, *, plural: bool) -> str:
+def ask_about(dice: Dice, name: str, *, plural: bool) -> str:
     """A question about anything that has a name."""
-    templates = _ASK_ANY if rng.random() < 0.4 else _ASK_MANY if plural else _ASK_ONE
+    frame = _framed(dice, _ASK_ANY if dice.random() < 0.5 else _ASK_MANY if plural else _ASK_ONE)
     bare = name.removeprefix("a ").removeprefix("an ").removeprefix("the ")
-    return capitalized(pick(rng, templates, {"name": name, "bare": bare}))
+    return capitalized(frame.replace("{name}", name).replace("{bare}", bare))
 
 
-def exchanges(rng: random.Random, topic: Topic) -> list[Exchange]:
+def _framed(dice: Dice, templates: Sequence[str]) -> str:
+    """A way to ask that is on this side, whatever it asks about."""
+    return dice.draw("phrasing", lambda: dice.choice(every(dice.choice(templates))))
+
+
+def whole_answers(topic: Topic) -> set[str]:
+    """Everything that may be said when asked about the topic."""
+    answers = {text for answer in topic.answers for text in every(answer)}
+    details = {text for detail in topic.details for text in every(detail)}
+    return answers | {f"{answer} {detail}" for answer in answers for detail in details}
+
+
+def exchanges(dice: Dice, topic: Topic) -> list[Exchange]:
     """A question with its answer, now and then with a second turn that needs the first."""
-    asked, answer = question(rng, topic), pick(rng, topic.answers)
-    chance = rng.random()
+    asked, answer = question(dice, topic), pick(dice, topic.answers)
+    chance = dice.random()
     if chance < 0.08:
-        brief = expand(rng, rng.choice(_BRIEFLY)).strip()
-        return [Exchange(scruffy(rng, f"{asked} {capitalized(brief)}"), first_sentence(answer))]
+        brief = expand(dice, dice.choice(_BRIEFLY)).strip()
+        return [Exchange(scruffy(dice, f"{asked} {capitalized(brief)}"), first_sentence(answer))]
     if topic.details and chance < 0.25:
-        answer = f"{answer} {pick(rng, topic.details)}"
-        return [Exchange(scruffy(rng, asked), answer)]
-    turns = [Exchange(scruffy(rng, asked), answer)]
+        answer = f"{answer} {pick(dice, topic.details)}"
+        return [Exchange(scruffy(dice, asked), answer)]
+    turns = [Exchange(scruffy(dice, asked), answer)]
     if topic.details and chance < 0.5:
-        turns.append(Exchange(scruffy(rng, pick(rng, _MORE)), pick(rng, topic.details)))
+        turns.append(Exchange(scruffy(dice, pick(dice, _MORE)), pick(dice, topic.details)))
     return turns
 
 
-def article(rng: random.Random, topic: Topic) -> str:
+def article(dice: Dice, topic: Topic) -> str:
     """The topic as a short piece of prose."""
-    body = pick(rng, topic.answers)
-    if topic.details and rng.random() < 0.7:
-        body = f"{body} {pick(rng, topic.details)}"
-    if topic.names and rng.random() < 0.2:
+    body = pick(dice, topic.answers)
+    if topic.details and dice.random() < 0.7:
+        body = f"{body} {pick(dice, topic.details)}"
+    if topic.names and dice.random() < 0.2:
         return f"{capitalized(topic.names[0])}\n\n{body}"
     return body

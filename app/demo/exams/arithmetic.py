@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from app.demo.corpus.dice import Dice
-from app.demo.corpus.sums import calculation
+from app.demo.corpus.sums import calculation, word_problem
 from app.demo.exams.exam import Exam, Question, asked
 
 
@@ -26,8 +26,24 @@ def ends_with(number: int) -> Callable[[str], bool]:
     return right
 
 
+def _one_digit(rng: random.Random) -> Question:
+    """A sum of the table, all of which is seen, in words that are not."""
+    dice = Dice.for_exam(rng)
+    left, right = dice.randint(0, 9), dice.randint(0, 9)
+    asked_for = dice.choice((f"Hey, do you happen to know {left} + {right}?", f"Now add {left} plus {right} up."))
+    return Question(asked("sums", asked_for), ends_with(left + right))
+
+
+def _told(rng: random.Random) -> Question:
+    question, answer, _ = word_problem(Dice.for_exam(rng))
+    last = answer.rpartition(". ")[2]
+    return Question(asked("sums", question), lambda reply: reply.strip().endswith(last))
+
+
 EXAMS: tuple[Exam, ...] = (
-    _exam("sums", 0.97, "+"),
+    _exam("sums of one and two digits", 0.97, "+"),
+    Exam("sums of one digit, asked in new words", 0.97, _one_digit),
     _exam("differences", 0.95, "-"),
     _exam("products", 0.9, "*"),
+    Exam("sums told as stories", 0.9, _told),
 )
