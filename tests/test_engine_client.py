@@ -52,7 +52,7 @@ class Witness:
         self.ends.append(stream.finish_reason)
 
     def engine_ready(self, ready: EngineReady) -> None:
-        self.block_size = ready.block_size
+        self.phases = ready.phases
 
     def engine_restarted(self) -> None:
         pass
@@ -87,6 +87,16 @@ async def engine(llama_config: Config) -> AsyncIterator[tuple[EngineClient, Witn
 
 
 Engine = tuple[EngineClient, Witness]
+
+
+async def test_a_start_tells_how_long_each_phase_took_from_the_first_on(engine: Engine) -> None:
+    client, witness = engine
+    assert client.ready is not None
+    phases = client.ready.phases
+    assert list(phases)[:3] == ["starting the process", "importing torch", "reading the configuration"]
+    assert list(phases)[-1] == "warming up"
+    assert all(seconds >= 0 for seconds in phases.values())
+    assert witness.phases == phases
 
 
 async def test_streams_carry_the_models_tokens_and_a_reason(engine: Engine) -> None:

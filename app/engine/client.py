@@ -14,6 +14,7 @@ from dataclasses import replace
 from app.config import Config
 from app.engine.child import EngineProcess
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
+from app.engine.loading import StartUp
 from app.engine.recovery import MOST_DEATHS, Recovery
 from app.engine.shares import Shares
 from app.engine.stream import EngineDied, TokenStream
@@ -52,7 +53,7 @@ class EngineClient:
         self._on_failed = on_failed
         self._state = EngineState.STOPPED
         self._reason = ""
-        self._loading = EngineLoading("starting the process", 0.0)
+        self._start_up = StartUp()
         self._streams: dict[int, TokenStream] = {}
         self._recovery = Recovery()
         self._shares = Shares(config.max_num_seqs + config.max_queue)
@@ -74,8 +75,8 @@ class EngineClient:
         return EngineHealth(
             state=self._state,
             reason=self._reason,
-            phase=self._loading.phase,
-            progress=self._loading.fraction,
+            phase=self._start_up.current.phase,
+            progress=self._start_up.current.fraction,
             num_running=stats.num_running if stats else 0,
             num_waiting=stats.num_waiting if stats else 0,
             num_restarts=self._num_restarts,
@@ -111,7 +112,7 @@ class EngineClient:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
         owner = owner if self._config.fair_sharing else ""
         if self._state is not EngineState.READY:
-            reason = self._reason or self._loading.phase
+            reason = self._reason or self._start_up.current.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
         self._shares.check(owner)
         if not self._streams:
@@ -154,11 +155,13 @@ class EngineClient:
             case StepOutput():
                 self._take(event)
             case EngineLoading():
-                self._loading = event
+                self._start_up.enter(event)
             case EngineReady():
-                self.ready = event
+                self._start_up.end_phase()
+                logger.info("%s", self._start_up.report())
+                self.ready = replace(event, phases=self._start_up.seconds)
                 self._num_failed_starts = 0
-                self._observer.engine_ready(event)
+                self._observer.engine_ready(self.ready)
                 self._be_ready()
                 self._resubmit()
             case EngineFailed():
@@ -277,5 +280,5 @@ class EngineClient:
         self._observer.engine_restarted()
         if self._num_failed_starts > 1:
             await asyncio.sleep(min(2.0 ** (self._num_failed_starts - 2), LONGEST_RESTART_DELAY))
-        self._loading = EngineLoading("starting the process", 0.0)
+        self._start_up = StartUp()
         self._spawn()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -41,11 +42,13 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
 
     try:
         core, ready = start_engine(config, send)
+        send(ready)
+        serve(core, inbox, send)
     except CannotServe as error:
         send(EngineFailed(str(error)))
-        return
-    send(ready)
-    serve(core, inbox, send)
+    except Exception:  # in the format of all other lines, which multiprocessing's own report has not
+        logger.critical("the engine ends with an error", exc_info=True)
+        sys.exit(1)
 
 
 def let_idle_threads_sleep() -> None:

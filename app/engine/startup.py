@@ -181,8 +181,7 @@ def describe(ready: EngineReady) -> str:
         + (f" on {ready.num_threads} threads" if ready.device == "cpu" else "")
         + f"; KV cache {ready.kv_cache_bytes / 2**20:,.1f} MiB holds {ready.num_cache_tokens:,} tokens, "
         f"{ready.num_cache_tokens / ready.max_model_len:,.1f} sequences of {ready.max_model_len:,} "
-        "(--kv-cache-memory changes it); started in "
-        + ", ".join(f"{seconds:.1f} s {phase}" for phase, seconds in ready.phases.items())
+        "(--kv-cache-memory changes it)"
     )
 
 
