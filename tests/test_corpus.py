@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.demo.corpus import Chat, Document, PlainText, documents
+from app.demo.corpus.__main__ import shares
 from app.demo.corpus.code import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Function, function
 from app.demo.corpus.code_families import FAMILIES
 from app.demo.corpus.code_samples import SAMPLES
@@ -64,6 +65,14 @@ def test_the_mix_is_the_same_from_the_first_document_on_and_no_document_is_long(
     assert first.keys() == last.keys()
     assert all(abs(first[kind] - last[kind]) < 0.02 * 6000 for kind in first)
     assert max(map(len, texts(corpus))) < 1600
+
+
+def test_no_kind_of_text_outweighs_the_others(corpus: list[Document]) -> None:
+    found = shares(corpus)
+    assert sum(found.values()) == pytest.approx(1)
+    assert 0.2 < found["facts"] + found["conversation"] < 0.45
+    for kind in ("sums", "drill", "tools", "json", "code", "stories"):
+        assert 0.03 < found[kind] < 0.2, found
 
 
 def test_no_template_is_left_unfilled(corpus: list[Document]) -> None:

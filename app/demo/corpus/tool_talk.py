@@ -7,7 +7,8 @@ from typing import Any
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Exchange, Message
 from app.demo.corpus.grammar import expand, pick, unmarked
-from app.demo.corpus.tools import TOOLS, Json, NamedTool, Tool, named
+from app.demo.corpus.tool_kinds import TOOLS
+from app.demo.corpus.tools import Json, NamedTool, Tool, named
 
 _SYSTEM = ("You are a helpful assistant.", "You are a helpful assistant with tools.", "Use the tools when they help.")
 NO_TOOL = "I am sorry, but none of my tools can do that."
