@@ -82,6 +82,7 @@ class TelemetrySettings(BaseModel):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(description="least severe message to log")
     log_format: LogFormat = Field(description="console: lines to read; json: an object a line")
+    log_prompts: bool = Field(description="write prompts and answers into the log too")
     latency_buckets: Annotated[tuple[float, ...] | None, NoDecode, BeforeValidator(parse_buckets)] = Field(
         description="upper bounds of latency histograms, like 0.001,0.01,0.1,1 in seconds; auto suits each of them"
     )

@@ -196,6 +196,7 @@ def make_app(
     access: Access | None = None,
     recorder: Recorder | None = None,
     telemetry: Telemetry | None = None,
+    log_prompts: bool = False,
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -208,7 +209,9 @@ def make_app(
         seeds=random.Random(0),
         on_failed=engine.failures.append,
     )
-    return create_app(service, drain_seconds=7.0, access=access or Access(), telemetry=telemetry)
+    return create_app(
+        service, drain_seconds=7.0, access=access or Access(), telemetry=telemetry, log_prompts=log_prompts
+    )
 
 
 @asynccontextmanager

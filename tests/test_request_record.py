@@ -99,6 +99,13 @@ async def test_a_finished_request_is_one_line_with_its_timings(lines: list[dict[
     assert "hell" not in json.dumps(line)
 
 
+async def test_texts_are_logged_only_when_asked_for(lines: list[dict[str, Any]]) -> None:
+    async with started(make_app(ScriptedEngine(ids("wörld")), log_prompts=True)) as client:
+        await client.post(COMPLETIONS, json={"prompt": "hé", "n": 2})
+    [line] = lines
+    assert line["texts"] == [{"prompt": "hé", "answer": "wörld"}] * 2
+
+
 async def test_a_refused_request_is_a_line_and_a_count_by_its_reason(lines: list[dict[str, Any]]) -> None:
     metrics = Metrics()
     engine = ScriptedEngine(refusals={0: Overloaded("the queue is full", 9)})

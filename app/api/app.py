@@ -17,7 +17,13 @@ from app.api.service import Service
 from app.api.tracing import Telemetry
 
 
-def create_app(service: Service, drain_seconds: float, access: Access, telemetry: Telemetry | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    drain_seconds: float,
+    access: Access,
+    telemetry: Telemetry | None = None,
+    log_prompts: bool = False,
+) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
 
     @asynccontextmanager
@@ -36,7 +42,9 @@ def create_app(service: Service, drain_seconds: float, access: Access, telemetry
     app.state.service = service
     answer_errors(app)
     app.add_middleware(Guard, access=access)
-    app.add_middleware(Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry)
+    app.add_middleware(
+        Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry, log_prompts=log_prompts
+    )
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
     return app

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.engine.stream import SequenceTimes
+from app.text.detokenizer import IncrementalDetokenizer
 
 if TYPE_CHECKING:
     from app.api.errors import ApiError
     from app.api.generation import Generation
     from app.api.reply import Reply
     from app.api.schemas.sampling import SamplingFields
+    from app.text.tokenizer import Tokenizer
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -115,3 +117,19 @@ class Timings:
 
 def _decoding(times: SequenceTimes) -> float:
     return times.last_token - times.first_token if times.first_token and times.last_token else 0.0
+
+
+def texts_of(record: RequestRecord) -> list[tuple[str, str]]:
+    """The prompt and the answer of each choice, as they are to the model."""
+    if record.generation is None or record.reply is None:
+        return []
+    tokenizer = record.reply.tokenizer
+    return [
+        (_text(tokenizer, choice.prompt.token_ids), _text(tokenizer, choice.stream.output_token_ids))
+        for choice in record.generation.choices
+    ]
+
+
+def _text(tokenizer: Tokenizer, token_ids: list[int]) -> str:
+    detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=False)
+    return detokenizer.push(token_ids).text + detokenizer.flush().text

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import as_api_error
-from app.api.record import RequestRecord, Timings, choose_request_id, parse_traceparent, recording
+from app.api.record import RequestRecord, Timings, choose_request_id, parse_traceparent, recording, texts_of
 from app.api.tracing import Telemetry
 from app.logs import LogContext, log_context
 from app.metrics import Metrics
@@ -28,12 +28,18 @@ class Recording:
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, failed: Callable[[str], None], telemetry: Telemetry | None
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        failed: Callable[[str], None],
+        telemetry: Telemetry | None,
+        log_prompts: bool,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._failed = failed
         self._telemetry = telemetry
+        self._log_prompts = log_prompts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,6 +80,8 @@ class Recording:
             self._metrics.request_rejected(record.outcome)
         if log.isEnabledFor(level := logging.INFO if asks_to_generate else logging.DEBUG):
             told = told_of(record, timings)
+            if self._log_prompts:
+                told["texts"] = [{"prompt": prompt, "answer": answer} for prompt, answer in texts_of(record)]
             log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told})
 
 

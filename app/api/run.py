@@ -76,7 +76,7 @@ def run_server(config: Config) -> str | None:
 
     server = Server(
         uvicorn.Config(
-            create_app(service, config.drain_seconds, access, telemetry),
+            create_app(service, config.drain_seconds, access, telemetry, config.log_prompts),
             host=config.host,
             port=config.port,
             log_config=None,

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 from app.api.generation import Generation
-from app.api.record import RequestRecord, Timings
+from app.api.record import RequestRecord, Timings, texts_of
 from app.api.reply import Reply
 from app.api.schemas.sampling import SamplingFields
-from app.text.detokenizer import IncrementalDetokenizer
 
 Attributes = dict[str, Any]
 
@@ -75,17 +74,11 @@ def content_attributes(record: RequestRecord) -> Attributes:
     if record.generation is None or record.reply is None:
         return {}
     inputs, outputs = [], []
-    for choice in record.generation.choices:
-        inputs.append({"role": "user", "parts": [_text(record.reply, choice.prompt.token_ids)]})
-        part = _text(record.reply, choice.stream.output_token_ids)
-        reason = str(choice.stream.finish_reason)
-        outputs.append({"role": "assistant", "parts": [part], "finish_reason": reason})
+    for choice, (prompt, answer) in zip(record.generation.choices, texts_of(record), strict=True):
+        inputs.append({"role": "user", "parts": [{"type": "text", "content": prompt}]})
+        part = {"type": "text", "content": answer}
+        outputs.append({"role": "assistant", "parts": [part], "finish_reason": str(choice.stream.finish_reason)})
     return {
         "gen_ai.input.messages": json.dumps(inputs, ensure_ascii=False),
         "gen_ai.output.messages": json.dumps(outputs, ensure_ascii=False),
     }
-
-
-def _text(reply: Reply, token_ids: list[int]) -> dict[str, str]:
-    detokenizer = IncrementalDetokenizer(reply.tokenizer, skip_special_tokens=False)
-    return {"type": "text", "content": detokenizer.push(token_ids).text + detokenizer.flush().text}
