@@ -2,14 +2,22 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import itemgetter
+from typing import Any
 
 import pytest
 
-from app.demo.corpus.code import FIM_MIDDLE, function
+from app.demo.corpus.code import FIM_MIDDLE, fenced, function, holed, wish
 from app.demo.corpus.dice import Dice
+from app.demo.corpus.json_records import extraction, invention
+from app.demo.corpus.order import days, sorting, spelling
+from app.demo.corpus.reasoning import ranking, two_steps
 from app.demo.corpus.stories import tell
 from app.demo.corpus.story_cast import choose_cast
+from app.demo.corpus.sums import calculation, word_problem
+from app.demo.corpus.tool_talk import NO_TOOL, Use, toolbox, use
 from app.demo.exams import EXAMS, Exam
 from app.demo.exams.arithmetic import ends_with
 from app.demo.exams.facts import one_of
@@ -35,6 +43,52 @@ def test_a_question_follows_from_its_seed_and_nonsense_is_wrong(exam: Exam) -> N
         assert not question.right("")
         assert not question.right("I do not know what to say.")
     assert len({str(exam.ask(random.Random(seed)).document) for seed in range(20)}) > 10
+
+
+def answered(make: Callable[[Dice], Any], reply: Callable[[Any], str]) -> Callable[[random.Random], str]:
+    return lambda rng: reply(make(Dice.for_exam(rng)))
+
+
+def used(dice: Dice) -> Use:
+    tools = toolbox(dice, dice.randint(1, 4))
+    return use(dice, dice.choice(tools))
+
+
+PERFECT: dict[str, Callable[[random.Random], str]] = {
+    "sums of one and two digits": answered(lambda dice: calculation(dice, "+"), itemgetter(1)),
+    "differences": answered(lambda dice: calculation(dice, "-"), itemgetter(1)),
+    "products": answered(lambda dice: calculation(dice, "*"), itemgetter(1)),
+    "sums told as stories": answered(word_problem, itemgetter(1)),
+    "functions asked for": answered(wish, lambda made: fenced(made[1])),
+    "functions from signature and docstring": answered(
+        lambda dice: function(dice, annotated=dice.random() < 0.4), lambda made: f"{made.body}\n"
+    ),
+    "holes in functions": answered(holed, itemgetter(1)),
+    "JSON valid to its schema": answered(partial(extraction, stated=True), lambda made: json.dumps(made[1].values)),
+    "JSON with the values of the text": answered(
+        partial(extraction, stated=True), lambda made: json.dumps(made[1].values)
+    ),
+    "JSON with named fields": answered(partial(extraction, stated=False), lambda made: json.dumps(made[1].values)),
+    "JSON made up to a schema": answered(invention, lambda made: json.dumps(made[1].values)),
+    "right tool, right arguments": answered(used, lambda made: "\n".join(made.calls)),
+    "the reply after a tool's answer": answered(used, lambda made: str(made.reply)),
+    "no tool fits": lambda _: NO_TOOL,
+    "stories name nobody who was not introduced": answered(lambda dice: tell(dice, choose_cast(dice)), str),
+    "sorting": answered(sorting, lambda row: str(row.answer)),
+    "days and months": answered(days, lambda row: str(row.answer)),
+    "spelling": answered(spelling, lambda row: str(row.answer)),
+    "two steps, thought about": answered(two_steps, lambda problem: str(problem.written())),
+    "who is the tallest, thought about": answered(ranking, lambda problem: str(problem.written())),
+}
+"""What somebody who learned the training text by heart, and its rules, would reply."""
+
+
+@pytest.mark.parametrize("name", PERFECT)
+def test_an_answer_as_the_training_text_gives_it_is_right(name: str) -> None:
+    exam = next(exam for exam in EXAMS if exam.name == name)
+    for seed in range(5):
+        reply = PERFECT[name](random.Random(seed))
+        assert exam.ask(random.Random(seed)).right(reply), reply
 
 
 def test_exams_have_different_names_and_want_most_of_the_answers() -> None:
