@@ -49,7 +49,8 @@ class Timeline:
 class Client:
     """Streams from one server. Every prompt it makes is random, so that no two have a block in common."""
 
-    def __init__(self, url: str, vocab_size: int, seed: int) -> None:
+    def __init__(self, url: str, vocab_size: int, seed: int, key: str = "none") -> None:
+        self._key = key
         self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
         self._vocab_size = vocab_size
         self._choice = random.Random(seed)
@@ -92,6 +93,7 @@ class Client:
             "POST /v1/completions HTTP/1.1",
             f"Host: {self._host}:{self._port}",
             "Content-Type: application/json",
+            f"Authorization: Bearer {self._key}",
             f"Content-Length: {len(body)}",
             "Connection: close",
         ]

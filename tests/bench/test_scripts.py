@@ -9,7 +9,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.bench import api_cost, attention, continuous_batching, interference, make_model, quantization, speculation
+from tests.bench import (
+    api_cost,
+    attention,
+    continuous_batching,
+    fairness,
+    interference,
+    make_model,
+    quantization,
+    speculation,
+)
 from tests.bench.paged_case import Attend, World
 from tests.bench.shapes import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
@@ -30,6 +39,14 @@ def test_continuous_batching_prints_its_table(capsys: pytest.CaptureFixture[str]
         "outside forward",
         "3 at once over one",
     ):
+        assert expected in printed
+
+
+@pytest.mark.slow
+def test_fairness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    fairness.main([*TINY, "--flood", "20", "--flood-tokens", "30", "--requests", "2"])
+    printed = capsys.readouterr().out
+    for expected in ("seed:", "fair sharing", "first come, first served", "growth"):
         assert expected in printed
 
 

@@ -1,0 +1,108 @@
+"""How long does one key wait while another floods the server, with fair sharing and first come, first served?
+
+python -m tests.bench.fairness
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.bench.report import print_circumstances, print_table, spread
+from tests.bench.shapes import SHAPES, save_model
+from tests.bench.streams import Client
+from tests.e2e.server import serving
+
+FLOODING, POLITE = "flooding-key", "polite-key"
+PROMPT_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Times to first token of the polite key's requests, in seconds, and how many of the flood were still open then."""
+
+    idle: list[float]
+    contended: list[float]
+    num_flooding: int
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    shape = SHAPES[options.shape]
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as running:
+        num_parameters = save_model(Path(directory), shape, options.seed)
+        print_circumstances(
+            options.seed,
+            model=f"random Llama, {num_parameters / 1e6:.1f}M parameters, float32; {shape}",
+            load=f"one key sends {options.flood} requests of {options.flood_tokens} output tokens at once, "
+            f"another {options.requests}, one after the other; prompts of {PROMPT_TOKENS} tokens",
+        )
+        urls = {}
+        for fair in (True, False):
+            keys = ("--api-keys", f"a:{FLOODING},b:{POLITE}", "--fair-sharing", str(fair).lower())
+            limits = ("--kv-cache-memory", "512MiB", "--max-num-seqs", "16", "--threads", str(options.threads))
+            urls[fair] = running.enter_context(serving(directory, *keys, *limits)).url
+        rounds: dict[bool, list[Round]] = {True: [], False: []}
+        for number in range(options.rounds):
+            for fair in sorted(urls, reverse=number % 2 == 0):
+                rounds[fair].append(asyncio.run(measure(urls[fair], options, number)))
+        show(rounds)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="25M", help="of the random model")
+    parser.add_argument("--flood", type=int, default=200, help="requests of the key that floods")
+    parser.add_argument("--flood-tokens", type=int, default=128, help="output tokens of each")
+    parser.add_argument("--requests", type=int, default=10, help="requests of the other key, idle and contended")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions, the two servers in turn")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and prompts")
+    return parser.parse_args(arguments)
+
+
+async def measure(url: str, options: argparse.Namespace, number: int) -> Round:
+    """The polite key alone, and then while the flood lasts."""
+    vocab_size, seed = SHAPES[options.shape].vocab_size, options.seed + 2 * number
+    flooding, polite = Client(url, vocab_size, seed, FLOODING), Client(url, vocab_size, seed + 1, POLITE)
+    idle = await one_by_one(polite, options.requests)
+    begun = asyncio.Event()
+    flood = [
+        asyncio.create_task(
+            flooding.stream(flooding.make_body(PROMPT_TOKENS, options.flood_tokens), lambda _: begun.set())
+        )
+        for _ in range(options.flood)
+    ]
+    await begun.wait()
+    contended = await one_by_one(polite, options.requests)
+    num_flooding = sum(not stream.done() for stream in flood)
+    await asyncio.gather(*flood)
+    return Round(idle, contended, num_flooding)
+
+
+async def one_by_one(client: Client, count: int) -> list[float]:
+    """Times to first token of short requests, each sent when the one before it has ended."""
+    return [(await client.stream(client.make_body(PROMPT_TOKENS, 4))).time_to_first_token for _ in range(count)]
+
+
+def show(rounds: dict[bool, list[Round]]) -> None:
+    rows = []
+    for fair, measured in rounds.items():
+        idle = [1e3 * median(one.idle) for one in measured]
+        contended = [1e3 * median(one.contended) for one in measured]
+        growth = [after / before for before, after in zip(idle, contended, strict=True)]
+        left = min(one.num_flooding for one in measured)
+        name = "fair sharing" if fair else "first come, first served"
+        rows.append([name, spread(idle), spread(contended), spread(growth, 2), str(left)])
+    print()
+    header = ["median TTFT of the polite key", "idle, ms", "under the flood, ms", "growth", "flood left at the end"]
+    print_table(header, rows)
+
+
+if __name__ == "__main__":
+    main()
