@@ -24,11 +24,10 @@ PROMPT_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Times to first token of the polite key's requests, in seconds, and how many of the flood were still open then."""
+    """Times to first token of the polite key's requests, in seconds."""
 
     idle: list[float]
     contended: list[float]
-    num_flooding: int
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         print_circumstances(
             options.seed,
             model=f"random Llama, {num_parameters / 1e6:.1f}M parameters, float32; {shape}",
-            load=f"one key sends {options.flood} requests of {options.flood_tokens} output tokens at once, "
-            f"another {options.requests}, one after the other; prompts of {PROMPT_TOKENS} tokens",
+            load=f"one key keeps {options.flood} requests of {options.flood_tokens} output tokens open, "
+            f"another sends {options.requests}, one after the other; prompts of {PROMPT_TOKENS} tokens",
         )
         urls = {}
         for fair in (True, False):
@@ -59,7 +58,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, default="25M", help="of the random model")
     parser.add_argument("--flood", type=int, default=200, help="requests of the key that floods")
     parser.add_argument("--flood-tokens", type=int, default=128, help="output tokens of each")
-    parser.add_argument("--requests", type=int, default=10, help="requests of the other key, idle and contended")
+    parser.add_argument("--requests", type=int, default=5, help="requests of the other key, idle and contended")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, the two servers in turn")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine")
     parser.add_argument("--seed", type=int, default=0, help="of weights and prompts")
@@ -72,17 +71,18 @@ async def measure(url: str, options: argparse.Namespace, number: int) -> Round:
     flooding, polite = Client(url, vocab_size, seed, FLOODING), Client(url, vocab_size, seed + 1, POLITE)
     idle = await one_by_one(polite, options.requests)
     begun = asyncio.Event()
-    flood = [
-        asyncio.create_task(
-            flooding.stream(flooding.make_body(PROMPT_TOKENS, options.flood_tokens), lambda _: begun.set())
-        )
-        for _ in range(options.flood)
-    ]
+
+    async def go_on_flooding() -> None:
+        while True:
+            await flooding.stream(flooding.make_body(PROMPT_TOKENS, options.flood_tokens), lambda _: begun.set())
+
+    flood = [asyncio.create_task(go_on_flooding()) for _ in range(options.flood)]
     await begun.wait()
     contended = await one_by_one(polite, options.requests)
-    num_flooding = sum(not stream.done() for stream in flood)
-    await asyncio.gather(*flood)
-    return Round(idle, contended, num_flooding)
+    for stream in flood:
+        stream.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    return Round(idle, contended)
 
 
 async def one_by_one(client: Client, count: int) -> list[float]:
@@ -96,11 +96,10 @@ def show(rounds: dict[bool, list[Round]]) -> None:
         idle = [1e3 * median(one.idle) for one in measured]
         contended = [1e3 * median(one.contended) for one in measured]
         growth = [after / before for before, after in zip(idle, contended, strict=True)]
-        left = min(one.num_flooding for one in measured)
         name = "fair sharing" if fair else "first come, first served"
-        rows.append([name, spread(idle), spread(contended), spread(growth, 2), str(left)])
+        rows.append([name, spread(idle), spread(contended), spread(growth, 2)])
     print()
-    header = ["median TTFT of the polite key", "idle, ms", "under the flood, ms", "growth", "flood left at the end"]
+    header = ["median TTFT of the polite key", "idle, ms", "under the flood, ms", "growth"]
     print_table(header, rows)
 
 
