@@ -262,6 +262,24 @@ async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(l
     assert client.health.state is EngineState.STOPPED
 
 
+async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config: Config) -> None:
+    """Four sequences that fill 5 blocks each, and 12 blocks."""
+    ready = engine[0].ready
+    assert ready is not None
+    room = ready.kv_cache_bytes // ready.num_blocks * 12
+    client = EngineClient(llama_config.model_copy(update={"kv_cache_memory": room}), Witness(), on_failed=pytest.fail)
+    await client.start()
+    await until_ready(client)
+    streams = [client.generate((*PROMPT, extra), greedy(70)) for extra in range(1, 5)]
+    outputs = await asyncio.gather(*map(collect, streams))
+    assert outputs == [generate_alone("Llama", (*PROMPT, extra), 70) for extra in range(1, 5)]
+    moments = [moment for stream in streams for moment in stream.times.preempted]
+    assert moments
+    for stream in streams:
+        assert all(stream.times.arrived < moment <= (stream.times.finished or 0) for moment in stream.times.preempted)
+    await client.stop(0)
+
+
 async def test_a_model_that_cannot_be_served_stops_the_engine_with_the_reason(
     llama_config: Config, tmp_path: Path
 ) -> None:
