@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import replace
 
 from app.config import Config
 from app.engine.child import EngineProcess
+from app.engine.handout import hand_out_tokens, tell_progress
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
 from app.engine.loading import StartUp
 from app.engine.recovery import MOST_DEATHS, Recovery
@@ -178,19 +178,8 @@ class EngineClient:
         """Hand out one step's tokens to the streams that still want them."""
         now = time.monotonic()
         self._last_step, self._last_activity = output, now
-        for seq_id, num_cached in output.admitted.items():
-            stream = self._streams.get(seq_id)
-            if stream is not None and stream.times.scheduled is None:
-                stream.num_cached_tokens = num_cached
-                stream.times.scheduled = now - output.stats.execute_seconds
-                self._observer.sequence_scheduled(stream)
-        for seq_id in output.preempted:
-            if stream := self._streams.get(seq_id):
-                stream.times.preempted.append(now)
-        for seq_id, prompt_logprobs in output.prompt_logprobs.items():
-            if stream := self._streams.get(seq_id):
-                stream.prompt_logprobs.extend(prompt_logprobs)
-        self._hand_out_tokens(output, now)
+        tell_progress(output, self._streams, self._observer, now)
+        hand_out_tokens(output, self._streams, self._observer, now)
         for seq_id, reason in output.finished.items():
             if stream := self._streams.get(seq_id):
                 stream.finish(reason)
@@ -198,22 +187,6 @@ class EngineClient:
         self._recovery.progressed(output.seq_ids)
         self._resubmit()
         self._observer.step_taken(output)
-
-    def _hand_out_tokens(self, output: StepOutput, now: float) -> None:
-        earlier: list[float] = []
-        examples: dict[float, TokenStream] = {}
-        for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
-            if stream := self._streams.get(seq_id):
-                previous = stream.times.last_token
-                stream.push(token_id, output.logprobs.get(row), now)
-                if previous is None:
-                    self._observer.first_token(stream)
-                else:
-                    earlier.append(previous)
-                    examples[previous] = stream
-        # Streams that were in the last step had their tokens at the same moment: nearly all of them.
-        for previous, count in Counter(earlier).items():
-            self._observer.token_gap(now - previous, count, examples[previous])
 
     def _close(self, stream: TokenStream) -> None:
         """A reader has had enough of an unfinished stream."""
