@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from app.text.assembly import TextAssembly, begin_assembly
@@ -33,7 +34,12 @@ class ChatTemplateError(ValueError):
 class Tokenizer:
     """A model's vocabulary. Threads may share one: nothing in it changes after it is made, except caches."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, model_eos_token_ids: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        model_eos_token_ids: frozenset[int] = frozenset(),
+        sampling_defaults: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         """Raises TokenizerError if the tokenizer joins its tokens in a way that cannot be streamed."""
         self._tokenizer = tokenizer
         # The backend is used directly: called through transformers it is reconfigured (padding, truncation) at every
@@ -47,6 +53,7 @@ class Tokenizer:
             raise TokenizerError(str(error)) from error
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = model_eos_token_ids | (frozenset() if own is None else {own})
+        self.sampling_defaults = sampling_defaults
         self._reserved = set(inspect.signature(tokenizer.apply_chat_template).parameters) - _TEMPLATE_OPTIONS
 
     @classmethod
@@ -65,7 +72,7 @@ class Tokenizer:
             raise TokenizerError(f"The tokenizer of {model!r} cannot be read: {error}") from error
         if chat_template is not None:
             tokenizer.chat_template = chat_template
-        return cls(tokenizer, _model_eos_token_ids(model, revision))
+        return cls(tokenizer, _model_eos_token_ids(model, revision), _sampling_defaults(model, revision))
 
     @property
     def vocab_size(self) -> int:
@@ -144,6 +151,9 @@ class Tokenizer:
         return self.token_bytes(token_id).decode(errors="replace")
 
 
+# How a model's makers may say that it is sampled best, in generation_config.json.
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
 # What apply_chat_template takes that is a client's to choose; its other parameters are not (one is the template).
 _TEMPLATE_OPTIONS = {"documents", "continue_final_message", "kwargs"}
 
@@ -173,8 +183,20 @@ def _find(model: str, revision: str | None, name: str) -> str | None:
 def _model_eos_token_ids(model: str, revision: str | None) -> frozenset[int]:
     """The end tokens the model was published with, found where transformers' `generate` finds them."""
     for name in ("generation_config.json", "config.json"):
-        path = _find(model, revision, name)
-        ids = json.loads(Path(path).read_text(encoding="utf-8")).get("eos_token_id") if path else None
+        ids = _read(model, revision, name).get("eos_token_id")
         if ids is not None:
             return frozenset([ids] if isinstance(ids, int) else ids)
     return frozenset()
+
+
+def _sampling_defaults(model: str, revision: str | None) -> dict[str, float]:
+    """How the model was published to be sampled; only what it says."""
+    said = _read(model, revision, "generation_config.json")
+    return {name: said[name] for name in _SAMPLING if said.get(name) is not None}
+
+
+def _read(model: str, revision: str | None, name: str) -> dict[str, Any]:
+    """A JSON file of the model; empty if there is none."""
+    path = _find(model, revision, name)
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    return content

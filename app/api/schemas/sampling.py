@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -114,6 +115,11 @@ class SamplingFields(RequestModel):
     def num_prompt_logprobs(self) -> int | None:
         """The same for the tokens of the prompt."""
         return self.prompt_logprobs
+
+    def with_defaults(self, defaults: Mapping[str, float]) -> Self:
+        """The same request, where what it does not say is what the model's makers say."""
+        missing = {name: value for name, value in defaults.items() if name not in self.model_fields_set}
+        return self.model_copy(update=missing) if missing else self
 
     def sampling_params(self, max_tokens: int, seed: int, eos_token_ids: frozenset[int]) -> SamplingParams:
         """What the engine is told. In float32 a temperature below `GREEDY_BELOW` is greedy, or overflows."""
