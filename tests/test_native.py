@@ -205,13 +205,18 @@ def test_quantised_weights_take_the_memory_they_should() -> None:
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="chooses x86-64 instructions")
+@pytest.mark.parametrize(
+    "flags",
+    [(*compiler.FLAGS, *library.WITHOUT_TILES), (*compiler.PORTABLE_FLAGS, "-mavx2")],
+    ids=["no AMX", "AVX2"],
+)
 @pytest.mark.parametrize(("dtype", "quantization"), [(torch.bfloat16, "none"), (torch.bfloat16, "int4")])
 def test_an_older_processor_computes_the_same(
-    dtype: torch.dtype, quantization: str, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, quantization: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without instructions for products of bfloat16 and bytes: the same but for the order of additions."""
+    """Without AMX, and without any instructions for products: the same but for the order of additions."""
     newest = make_core(dtype, quantization)
-    monkeypatch.setattr(compiler, "FLAGS", (*compiler.PORTABLE_FLAGS, "-mavx2"))
+    monkeypatch.setattr(compiler, "FLAGS", flags)
     library.load_library.cache_clear()
     oldest = make_core(dtype, quantization)
     library.load_library.cache_clear()

@@ -10,6 +10,9 @@
 #include "vectors.h"
 #include "threads.h"
 #include "matrix.h"
+#include "packing.h"
+#include "amx.h"
+#include "products.h"
 #include "attention.h"
 
 typedef struct {
@@ -192,7 +195,7 @@ static void embed(const Model *model, int64_t token_id, float *to) {
 enum { LOOPS_PER_LAYER = 10, LOOPS_AROUND = 3 };
 
 static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
-    Thread thread = {&decoder->team, thread_index, 0, 0, pass};
+    Thread thread = {.team = &decoder->team, .index = thread_index, .pass = pass};
     const Model *model = &decoder->model;
     const Step *step = &decoder->step;
     SHARED_FOR(&thread, t, step->num_tokens, 4)
@@ -201,6 +204,7 @@ static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
     const Operand a =
         norm(&thread, model, step, HEAD, &model->head, model->final_norm, step->num_logits, step->logits_indices);
     multiply(&thread, HEAD, a, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
+    release_tiles(&thread);
 }
 
 typedef struct {
@@ -273,10 +277,7 @@ int64_t packed_bytes(const Matrix *m, int is_head) {
 }
 
 /* Inputs of a matrix that has room for so many. */
-int packed_inputs(int inputs, int is_head) {
-    const int size = block_inputs(is_head ? HEAD : BODY);
-    return (inputs + size - 1) / size * size;
-}
+int packed_inputs(int inputs, int is_head) { return whole_inputs(is_head ? HEAD : BODY, inputs); }
 
 /* Fill a matrix that has its memory from `[outputs][inputs]` weights. */
 void pack(const Matrix *m, const element *weights, int outputs, int inputs, int is_head) {

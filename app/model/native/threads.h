@@ -26,6 +26,7 @@ typedef struct {
     Team *team;
     int index, loop, held;
     unsigned pass;
+    int tile_shape; /* what its AMX registers are shaped for; 0 at first */
 } Thread;
 
 /* Wait a moment for another thread; after many moments, offer the core to whoever needs it. */

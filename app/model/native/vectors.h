@@ -14,6 +14,7 @@ typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t lanes __attribute__((vector_size(64), aligned(4)));
 typedef uint16_t halves __attribute__((vector_size(32), aligned(2)));
+typedef int8_t bytes64 __attribute__((vector_size(64), aligned(1)));
 typedef int8_t bytes __attribute__((vector_size(16), aligned(1)));
 
 INLINE lanes load(const void *p) { return *(const lanes *)p; }
