@@ -1,22 +1,44 @@
-"""The embedded model: its training text is right, its tokenizer loses nothing, and it answers."""
+"""The embedded model: its tokenizer loses nothing, it is trained on what the template writes, and it answers."""
 
 # ruff: noqa: RUF001 - the odd letters are meant
 
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from app.demo.answer import answers
+from app.demo.card import put_results
+from app.demo.checkpoint import AnotherRun
 from app.demo.corpus import Chat, documents
-from app.demo.network import VOCAB_SIZE
+from app.demo.evaluate import Examination, unigram_perplexity
+from app.demo.exams import EXAMS
+from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
 from app.demo.packing import IGNORED, Packer, encode
-from app.demo.tokenizer import END_OF_TEXT
-from app.demo.train import Recipe, train
+from app.demo.recipe import Recipe
+from app.demo.step import packed_mask
+from app.demo.tokenizer import CHAT_TEMPLATE, END_OF_TEXT
+from app.demo.train import Run, train
 
-MODEL = Path(__file__).parent.parent / "app" / "demo" / "model"
+ROOT = Path(__file__).parent.parent
+MODEL = ROOT / "app" / "demo" / "model"
+TINY = Recipe(steps=6, seed=8, hidden_size=128, num_layers=2, interval=3, compiled=False, tokens_per_step=1024)
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
 ODD_TEXTS = (
     "",
     " two  spaces\tand\r\nlines \n",
@@ -36,6 +58,17 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return loaded
 
 
+def written(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, Any]], **variables: Any) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, **variables))
+
+
+def turn(role: str, content: str) -> str:
+    return f"<|im_start|>{role}\n{content}<|im_end|>\n"
+
+
+# The tokenizer
+
+
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
 def test_the_tokenizer_gives_back_any_text_unchanged(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -52,34 +85,189 @@ def test_the_tokenizer_has_an_entry_for_every_byte_and_as_many_entries_as_the_mo
 def test_markup_of_reasoning_and_tools_is_one_token_each_and_survives_decoding(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    markup = "<think></think><tool_call></tool_call>"
+    markup = "<think></think><tool_call></tool_call><tools></tools><tool_response></tool_response>"
     token_ids = tokenizer.encode(markup)
-    assert len(token_ids) == 4
+    assert len(token_ids) == 8
     assert tokenizer.decode(token_ids, skip_special_tokens=True) == markup
 
 
+# The chat template
+
+
+def test_tools_join_the_system_message(tokenizer: PreTrainedTokenizerFast) -> None:
+    question = {"role": "user", "content": "Is it cold in Oslo?"}
+    tools = "Tools:\n<tools>\n" + str(TOOL).replace("'", '"') + "\n</tools>"
+    alone = written(tokenizer, [question], tools=[TOOL])
+    assert alone == turn("system", tools) + turn("user", "Is it cold in Oslo?")
+    together = written(tokenizer, [{"role": "system", "content": "Be brief."}, question], tools=[TOOL])
+    assert together == turn("system", "Be brief.\n\n" + tools) + turn("user", "Is it cold in Oslo?")
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Oslo"}', {"city": "Oslo"}], ids=["text", "object"])
+def test_a_call_in_openai_form_is_written_as_the_model_writes_it(
+    tokenizer: PreTrainedTokenizerFast, arguments: object
+) -> None:
+    call = {"type": "function", "id": "1", "function": {"name": "get_weather", "arguments": arguments}}
+    structured = {"role": "assistant", "content": None, "tool_calls": [call]}
+    answer = {"role": "tool", "content": "4 degrees", "tool_call_id": "1"}
+    plain = {"role": "assistant", "content": CALL}
+    question = {"role": "user", "content": "Is it cold in Oslo?"}
+    text = written(tokenizer, [question, structured, answer], tools=[TOOL])
+    assert text == written(tokenizer, [question, plain, answer], tools=[TOOL])
+    assert text.endswith(turn("assistant", CALL) + turn("tool", "<tool_response>\n4 degrees\n</tool_response>"))
+
+
+def test_two_calls_after_some_words_stand_on_lines_of_their_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    calls = [{"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}] * 2
+    message = {"role": "assistant", "content": "Let me look.", "tool_calls": calls}
+    assert written(tokenizer, [message]) == turn("assistant", f"Let me look.\n{CALL}\n{CALL}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "opening"),
+    [({}, ""), ({"enable_thinking": True}, "<think>\n"), ({"enable_thinking": False}, "<think>\n\n</think>\n\n")],
+    ids=["as asked", "on", "off"],
+)
+def test_thinking_is_switched_by_what_the_prompt_opens(
+    tokenizer: PreTrainedTokenizerFast, variables: dict[str, bool], opening: str
+) -> None:
+    text = written(tokenizer, [{"role": "user", "content": "Hello"}], add_generation_prompt=True, **variables)
+    assert text == turn("user", "Hello") + "<|im_start|>assistant\n" + opening
+
+
+def test_reasoning_is_kept_after_the_last_question_only(tokenizer: PreTrainedTokenizerFast) -> None:
+    question, answer = (
+        {"role": "user", "content": "1 + 1?"},
+        {"role": "assistant", "content": "<think>\nhm\n</think>\n\n2"},
+    )
+    text = written(tokenizer, [question, answer, question, answer])
+    assert text.count("<think>") == 1
+    assert text.endswith(turn("assistant", "<think>\nhm\n</think>\n\n2"))
+    apart = {"role": "assistant", "content": "2", "reasoning_content": "hm"}
+    assert text == written(tokenizer, [question, answer, question, apart])
+
+
+# What is learned
+
+
 def test_a_chat_is_trained_on_exactly_what_the_template_makes(tokenizer: PreTrainedTokenizerFast) -> None:
-    chats = [document for document in islice(documents(6), 100) if isinstance(document, Chat)]
-    for chat in chats:
-        messages = [{"role": str(message["role"]), "content": message["content"]} for message in chat.messages]
-        assert encode(chat, tokenizer).token_ids == tokenizer.apply_chat_template(messages, return_dict=False)
+    for chat in (document for document in islice(documents(6), 200) if isinstance(document, Chat)):
+        messages: Any = list(chat.messages)
+        tools: Any = list(chat.tools) or None
+        expected = tokenizer.apply_chat_template(messages, tools=tools, return_dict=False)
+        assert encode(chat, tokenizer).token_ids == expected
+
+
+def learned(chat: Chat, tokenizer: PreTrainedTokenizerFast, **options: bool) -> str:
+    return tokenizer.decode([label for label in encode(chat, tokenizer, **options).labels if label != IGNORED])
 
 
 def test_only_answers_are_learned_from_a_chat(tokenizer: PreTrainedTokenizerFast) -> None:
-    chat = Chat("example", ({"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}))
-    learned = [label for label in encode(chat, tokenizer).labels if label != IGNORED]
-    assert tokenizer.decode(learned) == "Good day<|im_end|>"
+    chat = Chat(
+        "example",
+        (
+            {"role": "system", "content": "Be polite"},
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": CALL},
+            {"role": "tool", "content": "{}"},
+            {"role": "assistant", "content": "Good day"},
+        ),
+        (TOOL,),
+    )
+    assert learned(chat, tokenizer) == f"{CALL}<|im_end|>Good day<|im_end|>"
+
+
+def test_what_the_prompt_opens_is_not_learned(tokenizer: PreTrainedTokenizerFast) -> None:
+    thought = "<think>\nOne and one.\n</think>\n\n2"
+    chat = Chat("example", ({"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": thought}))
+    assert learned(chat, tokenizer) == f"{thought}<|im_end|>", "where the question asks for it, thinking is learned"
+    opened = replace(chat, thinking=True)
+    assert learned(opened, tokenizer) == "One and one.\n</think>\n\n2<|im_end|>"
+    assert learned(chat, tokenizer, may_reason=False) == "2<|im_end|>"
 
 
 def test_packed_rows_are_full_and_positions_start_again_with_each_document(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    batch = Packer(documents(7), tokenizer).batch(rows=3, length=256)
-    assert batch.input_ids.shape == batch.position_ids.shape == batch.labels.shape == (3, 256)
-    assert (batch.position_ids[:, 0] == 0).all()
-    starts = batch.position_ids == 0
-    assert starts.sum() > 3
-    assert (batch.labels[starts] == IGNORED).all()
+    packer = Packer(documents(7), tokenizer, batch_tokens=2048)
+    for batch in (packer.batch() for _ in range(5)):
+        assert batch.input_ids.shape == batch.position_ids.shape == batch.labels.shape
+        assert batch.input_ids.numel() == 2048
+        starts = batch.position_ids == 0
+        assert starts[:, 0].all()
+        assert (batch.labels[starts] == IGNORED).all()
+        padding = batch.input_ids == tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+        assert padding.float().mean() < 0.1
+
+
+def test_documents_in_a_row_do_not_see_each_other() -> None:
+    visible = packed_mask(torch.tensor([[0, 1, 0, 1, 2]]), torch.float32)[0, 0] == 0
+    assert visible.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 1, 1, 1],
+    ]
+
+
+def test_a_fresh_network_already_finds_what_followed_a_token_before(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    model = build_network(tokenizer, hidden_size=256, num_layers=2)
+    once = torch.randint(0, VOCAB_SIZE, (4, 60))
+    with torch.no_grad():
+        best = model(torch.cat([once, once], 1)).logits[:, 60:-1].topk(2).indices
+    assert (best == once[:, 1:, None]).any(-1).float().mean() > 0.8, "this token itself comes first, then that one"
+
+
+# The training
+
+
+def test_the_same_recipe_has_the_same_loss_at_every_step_interrupted_or_not(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    whole = train(TINY, tmp_path / "whole", tokenizer)
+    assert len(whole.losses) == TINY.steps
+    assert whole.losses[-1] < whole.losses[0]
+
+    class Interrupted(Exception):
+        pass
+
+    class Short(Run):
+        def _save(self) -> None:
+            super()._save()
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        Short(TINY, tmp_path / "again", tokenizer).finish()
+    again = Run(TINY, tmp_path / "again", tokenizer)
+    assert again.progress.step == TINY.interval
+    assert again.finish().losses == whole.losses
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_does_not_go_on_with_another_recipe(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=1)
+    train(recipe, tmp_path / "model", tokenizer)
+    with pytest.raises(AnotherRun, match="seed was 8, now 9"):
+        Run(replace(recipe, seed=9), tmp_path / "model", tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    tokenizer.chat_template = CHAT_TEMPLATE + " "
+    with pytest.raises(AnotherRun, match="tokenizer was"):
+        Run(recipe, tmp_path / "model", tokenizer)
+
+
+@pytest.mark.slow
+def test_the_smoke_run_trains_saves_loads_and_generates_in_under_a_minute(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.demo.train", "--smoke", "--threads", "1", "--out", str(tmp_path / "model")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert re.search(r"final loss \d\.\d+", ended.stdout)
+    assert "> What is a KV cache?" in ended.stdout
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
+# The model
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -93,18 +281,27 @@ def test_the_model_is_stored_in_bfloat16_and_small_enough_to_ship() -> None:
     model = AutoModelForCausalLM.from_pretrained(MODEL)
     assert model.dtype == torch.bfloat16
     assert model.config.dtype == torch.bfloat16
-    assert sum(file.stat().st_size for file in MODEL.iterdir()) < 8_000_000
+    assert sum(file.stat().st_size for file in MODEL.iterdir()) < 16_000_000
 
 
-def test_the_model_ends_plain_text_and_answers_with_their_own_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = AutoModelForCausalLM.from_pretrained(MODEL)
-    ends = tokenizer.convert_tokens_to_ids([END_OF_TEXT, "<|im_end|>"])
-    assert model.generation_config.eos_token_id == ends
+def test_the_model_says_how_it_likes_to_be_sampled_and_where_texts_and_answers_end(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    generation = AutoModelForCausalLM.from_pretrained(MODEL).generation_config
+    assert generation.eos_token_id == tokenizer.convert_tokens_to_ids([END_OF_TEXT, "<|im_end|>"])
+    assert (generation.do_sample, generation.max_length) == (True, CONTEXT_LENGTH)
 
 
-@pytest.mark.slow
-def test_a_tiny_training_run_saves_a_model_that_loads_and_generates(tmp_path: Path) -> None:
-    recipe = Recipe(steps=5, seed=8, device="cpu", tokenizer_documents=4000, hidden_size=96, num_layers=2)
-    assert 0 < train(recipe, tmp_path / "model") < 10
-    [(_, reply)] = answers(tmp_path / "model", ["Hello"])
-    assert isinstance(reply, str)
+def test_the_model_passes_its_first_exam_and_expects_what_it_should_write() -> None:
+    examination = Examination(MODEL, threads=1)
+    result = examination.sit(EXAMS[0], count=20, seed=0)
+    assert result.share >= result.exam.wanted
+    samples = examination.samples(seed=1, count=20)
+    assert 1 < examination.perplexity(samples) < unigram_perplexity(samples, samples, VOCAB_SIZE) / 10
+
+
+def test_results_are_put_into_a_card_once(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Card\n\n## Evaluation\n\nold\n\n## Limits\n\nmany\n")
+    put_results(tmp_path, "new")
+    put_results(tmp_path, "new")
+    assert (tmp_path / "README.md").read_text() == "# Card\n\n## Evaluation\n\nnew\n\n## Limits\n\nmany\n"

@@ -189,7 +189,7 @@ def test_http_is_known_to_the_api_only() -> None:
 
 def test_the_configuration_is_known_where_things_are_put_together_only() -> None:
     engine = {"app.engine.client", "app.engine.child", "app.engine.process", "app.engine.startup"}
-    allowed = {"app.cli", "app.api.run"} | engine
+    allowed = {"app.cli", "app.api.run", "app.demo.evaluate"} | engine
     assert who_imports("app.config") - allowed == set()
 
 

@@ -28,5 +28,6 @@ def answers(
         inputs = tokenizer.apply_chat_template(
             [{"role": "user", "content": question}], add_generation_prompt=True, return_dict=True, return_tensors="pt"
         )
-        output = model.generate(**inputs, max_new_tokens=250, do_sample=False)
-        yield question, tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        asked = inputs["input_ids"].shape[1]
+        output = model.generate(**inputs, max_length=asked + 250, do_sample=False)
+        yield question, tokenizer.decode(output[0, asked:], skip_special_tokens=True)

@@ -1,15 +1,21 @@
 """Documents to rows of tokens: several documents to a row, none of which can see another."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from app.demo.corpus import Chat, Document
-from app.demo.tokenizer import END_OF_TEXT, MESSAGE_END, MESSAGE_START
+from app.demo.corpus.document import Chat, Document
+from app.demo.tokenizer import END_OF_TEXT, MESSAGE_END, MESSAGE_START, NO_REASONING, REASONING_START
 
 IGNORED = -100
+ROW_LENGTHS = (256, 512, 1024)
+"""Attention costs most in long rows: a document goes into the shortest that holds it."""
+_CHOICE = 2
+"""Batches' worth of documents that wait, for a batch to be filled well."""
+_WITHOUT_REASONING = 16
+"""One chat in so many is answered as where reasoning is switched off."""
 
 
 class Sample(NamedTuple):
@@ -27,54 +33,80 @@ class Batch(NamedTuple):
     labels: torch.Tensor
 
 
-def encode(document: Document, tokenizer: PreTrainedTokenizerFast) -> Sample:
+def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, may_reason: bool = True) -> Sample:
     """Of a chat only the answers are learned; of plain text, everything."""
     if not isinstance(document, Chat):
         token_ids = tokenizer.encode(document.text + END_OF_TEXT)
         return Sample(token_ids, list(token_ids))
-    sample = Sample([], [])
-    for message in document.messages:
-        opening = tokenizer.encode(f"{MESSAGE_START}{message['role']}\n")
-        content = tokenizer.encode(message["content"] + MESSAGE_END)
-        closing = tokenizer.encode("\n")
-        learned = message["role"] == "assistant"
-        sample.token_ids.extend(opening + content + closing)
-        sample.labels.extend([IGNORED] * len(opening))
-        sample.labels.extend(content if learned else [IGNORED] * len(content))
-        sample.labels.extend([IGNORED] * len(closing))
-    return sample
+    messages: Any = [dict(message) for message in document.messages]
+    # What the template itself writes at the start of the answer is not learned.
+    given = REASONING_START if document.thinking else ""
+    if not may_reason:
+        given = NO_REASONING
+        messages[-1]["content"] = given + messages[-1]["content"].split("</think>")[-1].lstrip("\n")
+    tools: Any = list(document.tools) or None
+    token_ids = tokenizer.encode(str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)))
+    opening, end = tokenizer.encode(f"{MESSAGE_START}assistant\n"), tokenizer.convert_tokens_to_ids(MESSAGE_END)
+    return Sample(token_ids, _answers(token_ids, opening, tokenizer.encode(given), end))
+
+
+def _answers(token_ids: list[int], opening: list[int], given: list[int], end: int) -> list[int]:
+    """The tokens after each `opening`, without those `given`, up to `end`; the others ignored."""
+    labels = [IGNORED] * len(token_ids)
+    for at, token_id in enumerate(token_ids):
+        if token_id == opening[0] and token_ids[at : at + len(opening)] == opening:
+            first, last = at + len(opening), token_ids.index(end, at)
+            if given and token_ids[first : first + len(given)] == given:
+                first += len(given)
+            labels[first : last + 1] = token_ids[first : last + 1]
+    return labels
 
 
 class Packer:
-    """Fills rows with documents in order; a document is cut only when it is longer than a row."""
+    """Batches of documents of like lengths; a document is cut only when it is longer than the longest rows."""
 
-    def __init__(self, documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -> None:
-        self._samples = (encode(document, tokenizer) for document in documents)
-        self._waiting: Sample | None = None
+    def __init__(self, documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast, batch_tokens: int) -> None:
+        self._documents = enumerate(documents)
+        self._tokenizer = tokenizer
+        self._batch_tokens = batch_tokens
+        self._waiting: dict[int, list[Sample]] = {length: [] for length in ROW_LENGTHS}
         self._padding = tokenizer.get_vocab()[END_OF_TEXT]
 
-    def _next(self) -> Sample:
-        sample, self._waiting = self._waiting or next(self._samples), None
-        return sample
+    def batch(self) -> Batch:
+        """The next rows, `batch_tokens` tokens in all."""
+        length = self._gather()
+        columns = zip(*(self._row(length) for _ in range(self._batch_tokens // length)), strict=True)
+        return Batch(*(torch.tensor(column) for column in columns))
+
+    def _gather(self) -> int:
+        """Draw documents until those of one length are enough for a batch; returns that length."""
+        for at, document in self._documents:
+            sample = encode(document, self._tokenizer, may_reason=at % _WITHOUT_REASONING > 0)
+            length = next((length for length in ROW_LENGTHS if len(sample.token_ids) <= length), ROW_LENGTHS[-1])
+            self._waiting[length].append(sample)
+            if sum(len(sample.token_ids) for sample in self._waiting[length]) >= _CHOICE * self._batch_tokens:
+                return length
+        raise ValueError("the documents ended")
 
     def _row(self, length: int) -> tuple[list[int], list[int], list[int]]:
         token_ids: list[int] = []
         positions: list[int] = []
         labels: list[int] = []
-        while len(token_ids) < length:
-            sample = self._next()
-            room = length - len(token_ids)
-            if token_ids and len(sample.token_ids) > room:
-                self._waiting = sample
-                sample = Sample([self._padding] * room, [IGNORED] * room)
+        while room := length - len(token_ids):
+            sample = self._fitting(length, room)
             count = min(room, len(sample.token_ids))
-            token_ids.extend(sample.token_ids[:count])
-            positions.extend(range(count))
+            token_ids += sample.token_ids[:count]
+            positions += range(count)
             # The first token of a document has nothing before it that could announce it.
-            labels.extend([IGNORED, *sample.labels[1:count]])
+            labels += [IGNORED, *sample.labels[1:count]]
         return token_ids, positions, labels
 
-    def batch(self, rows: int, length: int) -> Batch:
-        """The next rows."""
-        columns = zip(*(self._row(length) for _ in range(rows)), strict=True)
-        return Batch(*(torch.tensor(column) for column in columns))
+    def _fitting(self, length: int, room: int) -> Sample:
+        """The longest document that fits; for an empty row the one that waits longest; or else padding."""
+        if room == length:
+            return self._waiting[length].pop(0)
+        for waiting in (self._waiting[shorter] for shorter in reversed(ROW_LENGTHS) if shorter <= length):
+            fitting = [at for at, sample in enumerate(waiting) if len(sample.token_ids) <= room]
+            if fitting:
+                return waiting.pop(max(fitting, key=lambda at: len(waiting[at].token_ids)))
+        return Sample([self._padding] * room, [IGNORED] * room)

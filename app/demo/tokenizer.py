@@ -1,31 +1,35 @@
 """The tokenizer of the embedded model: byte-level BPE, so that any text goes in and comes out unchanged."""
 
+import json
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from app.demo.corpus import Chat, Document
+from app.demo.corpus.document import Chat, Document
 
 END_OF_TEXT = "<|endoftext|>"
 MESSAGE_START = "<|im_start|>"
 MESSAGE_END = "<|im_end|>"
+REASONING_START = "<think>\n"
+NO_REASONING = "<think>\n\n</think>\n\n"
 _SPECIAL = (END_OF_TEXT, MESSAGE_START, MESSAGE_END, "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
-# Not special, so that decoding keeps them and the server can find reasoning and tool calls in the text.
-_MARKUP = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+_MARKUP = tuple(f"<{end}{name}>" for name in ("think", "tool_call", "tools", "tool_response") for end in ("", "/"))
+"""Not special, so that decoding keeps them and the server can find reasoning and tool calls in the text."""
 
-CHAT_TEMPLATE = (
-    "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
-)
+CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
+_TEMPLATE_WORDS = ["system\n", "user\n", "assistant\n", "tool\n", "Tools:\n"] * 10
+"""They appear in every chat, but only through the template."""
+_ADDED = re.compile("|".join(re.escape(token) for token in _SPECIAL + _MARKUP))
 
 
 def texts(documents: Iterable[Document]) -> Iterator[str]:
-    """The bare texts of the documents, without any markup."""
+    """The bare texts of the documents, without the words of the template."""
     for document in documents:
         if isinstance(document, Chat):
+            yield from (json.dumps(tool, ensure_ascii=False) for tool in document.tools)
             yield from (message["content"] for message in document.messages)
         else:
             yield document.text
@@ -47,8 +51,8 @@ def build_tokenizer(
         min_frequency=4,
         show_progress=False,
     )
-    # The roles appear in every chat, but only through the template.
-    core.train_from_iterator([*texts(documents), *["system", "user", "assistant"] * 10], trainer)
+    pieces = (piece for text in texts(documents) for piece in _ADDED.split(text))
+    core.train_from_iterator([*pieces, *_TEMPLATE_WORDS], trainer)
     core.add_tokens([AddedToken(text, normalized=False) for text in _MARKUP])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,

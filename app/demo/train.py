@@ -1,150 +1,121 @@
-"""Train the embedded model from nothing: `python -m app.demo.train --out app/demo/model --steps 3000`."""
+"""Train the embedded model from nothing: `python -m app.demo.train --out DIRECTORY`."""
 
 import argparse
-import math
-import platform
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from app.demo.answer import QUESTIONS, answers
-from app.demo.card import Facts, card
+from app.demo.card import card
+from app.demo.checkpoint import Progress, corpus_digest, identity, load_checkpoint, save_checkpoint
 from app.demo.corpus import documents
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
-from app.demo.packing import Packer
+from app.demo.packing import Batch, Packer
+from app.demo.recipe import Recipe
+from app.demo.step import Stepper
 from app.demo.tokenizer import build_tokenizer
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what comes out, apart from the code."""
+class Run:
+    """A run that stands in `out` (the model so far) and `out.checkpoint` (all else), and goes on from there."""
 
-    steps: int
-    seed: int
-    device: str
-    tokens_per_step: int = 1024
-    peak_learning_rate: float = 2e-3
-    tokenizer_documents: int = 30_000
-    hidden_size: int = 192
-    num_layers: int = 6
+    def __init__(self, recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Raises AnotherRun if `out` was begun with another recipe or tokenizer."""
+        self.recipe = recipe
+        self.out = out
+        self.checkpoint = out.with_name(out.name + ".checkpoint")
+        self.tokenizer = tokenizer
+        self.progress = Progress()
+        torch.manual_seed(recipe.seed)
+        model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
+        self.model: LlamaForCausalLM = model.to(recipe.device)
+        self.stepper = Stepper(self.model, compiled=recipe.compiled)
+        self.identity = identity(recipe, tokenizer)
+        if self.checkpoint.exists():
+            self.progress, state = load_checkpoint(self.checkpoint, self.identity)
+            self.stepper.restore(state)
 
+    def finish(self) -> Progress:
+        """Take all steps that are left, with a checkpoint at the end of each interval."""
+        began_at = self.progress.step
+        with tqdm(initial=began_at, total=self.recipe.steps, desc="training", unit="step", mininterval=1) as bar:
+            while self.progress.step < self.recipe.steps:
+                self._interval(bar)
+                self._save()
+        return self.progress
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up over the first twentieth, then a cosine down to a hundredth of the peak."""
-    warmup = max(1, recipe.steps // 20)
-    if step < warmup:
-        return recipe.peak_learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, recipe.steps - warmup)
-    return recipe.peak_learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def row_length(recipe: Recipe, step: int) -> int:
-    """Short rows first, because they are faster; the last fifth sees the whole context length."""
-    return CONTEXT_LENGTH // 2 if step < recipe.steps * 0.8 else CONTEXT_LENGTH
-
-
-def fit(model: LlamaForCausalLM, packer: Packer, recipe: Recipe) -> float:
-    """Run all steps; returns the mean loss of the last twentieth of them."""
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    losses: list[float] = []
-    model.train()
-    with tqdm(total=recipe.steps, desc="training", unit="step", mininterval=1) as bar:
-        for step in range(recipe.steps):
-            started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-            length = row_length(recipe, step)
-            batch = packer.batch(recipe.tokens_per_step // length, length)
-            tensors = {name: tensor.to(recipe.device) for name, tensor in batch._asdict().items()}
-            loss = model(**tensors, use_cache=False).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-            speed = recipe.tokens_per_step / (time.perf_counter() - started)
-            recent = losses[-50:]
-            bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", tokens_per_second=f"{speed:.0f}", refresh=False)
+    def _interval(self, bar: "tqdm[NoReturn]") -> None:
+        first = self.progress.step
+        last = min(first - first % self.recipe.interval + self.recipe.interval, self.recipe.steps)
+        self._note_corpus(first)
+        packer = Packer(documents(self.recipe.text_seed(first)), self.tokenizer, self.recipe.tokens_per_step)
+        for step in range(first, last):
+            began = time.perf_counter()
+            batch = Batch(*(tensor.to(self.recipe.device) for tensor in packer.batch()))
+            self.progress.losses.append(self.stepper.step(batch, self.recipe.learning_rate(step)))
+            seconds = time.perf_counter() - began
+            self.progress.seconds += seconds
+            loss, speed = self.progress.recent_loss(50), self.recipe.tokens_per_step / seconds
+            bar.set_postfix(loss=f"{loss:.3f}", tokens_per_second=f"{speed:.0f}", refresh=False)
             bar.update()
-    last = losses[-max(1, recipe.steps // 20) :]
-    return sum(last) / len(last)
+
+    def _note_corpus(self, step: int) -> None:
+        digest = corpus_digest()
+        if not self.progress.corpora or self.progress.corpora[-1][1] != digest:
+            self.progress.corpora.append((step, digest))
+
+    def _save(self) -> None:
+        save_model(self.model, self.tokenizer, card(self.model, self.recipe, self.progress), self.out)
+        save_checkpoint(self.checkpoint, self.identity, self.progress, self.stepper.state())
 
 
-def _facts(model: LlamaForCausalLM, recipe: Recipe, loss: float, seconds: float) -> Facts:
-    if recipe.device.startswith("cuda"):
-        hardware = torch.cuda.get_device_name()
-    else:
-        hardware = f"{platform.machine()} CPU, threads: {torch.get_num_threads()}"
-    config = model.config
-    return Facts(
-        parameters=model.num_parameters(),
-        layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        heads=config.num_attention_heads,
-        key_value_heads=config.num_key_value_heads or config.num_attention_heads,
-        vocab_size=config.vocab_size,
-        context=config.max_position_embeddings,
-        steps=recipe.steps,
-        tokens_per_step=recipe.tokens_per_step,
-        tokens=recipe.steps * recipe.tokens_per_step,
-        learning_rate=recipe.peak_learning_rate,
-        seed=recipe.seed,
-        minutes=seconds / 60,
-        hardware=hardware,
-        loss=loss,
-    )
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Facts, out: Path) -> None:
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, readme: str, out: Path) -> None:
     """Write everything beside `out` first and then move file by file, so that no file is ever half there."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as staging:
-        model.bfloat16().save_pretrained(staging)
+        model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
-        (Path(staging) / "README.md").write_text(card(facts), encoding="utf-8")
+        (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
         for file in sorted(Path(staging).iterdir()):
             # Weights are written for their owner alone, but a container may run as somebody else.
             file.chmod(0o644)
             file.replace(out / file.name)
 
 
-def train(recipe: Recipe, out: Path) -> float:
-    """Build, fit and save a model; returns its final loss."""
-    started = time.perf_counter()
-    torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer(
+def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None = None) -> Progress:
+    """Train a model into `out`, or go on with one that was interrupted; learns a tokenizer if none is given."""
+    tokenizer = tokenizer or build_tokenizer(
         islice(documents(recipe.seed), recipe.tokenizer_documents),
         vocab_size=VOCAB_SIZE,
         model_max_length=CONTEXT_LENGTH,
     )
-    with torch.device(recipe.device):
-        model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
-    loss = fit(model, Packer(documents(recipe.seed), tokenizer), recipe)
-    save(model, tokenizer, _facts(model, recipe, loss, time.perf_counter() - started), out)
-    return loss
+    return Run(recipe, out, tokenizer).finish()
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the embedded model of Millrace from nothing.")
-    parser.add_argument("--out", type=Path, required=True, help="directory for the model")
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the model; an interrupted run goes on")
+    parser.add_argument("--steps", type=int, default=16_000, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the text")
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of learning one")
     parser.add_argument("--smoke", action="store_true", help="a tiny run that only shows that everything works")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed, device=options.device)
     if options.smoke:
-        recipe = replace(recipe, steps=10, tokenizer_documents=4000, hidden_size=96, num_layers=2)
-    print(f"final loss {train(recipe, options.out):.3f}")
+        recipe = replace(recipe, steps=10, tokenizer_documents=4000, hidden_size=128, num_layers=2, compiled=False)
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
+    print(f"final loss {train(recipe, options.out, tokenizer).recent_loss(100):.3f}")
     for question, reply in answers(options.out, QUESTIONS):
         print(f"> {question}\n{reply}\n")
 
