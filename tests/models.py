@@ -132,7 +132,7 @@ def make_runner(
     layers = trace_layers(reference.config)
     cache = KVCache(layers, num_blocks, block_size, dtype, torch.device("cpu"))
     for blocks in (*cache.keys, *cache.values):
-        blocks.fill_(torch.nan if native else 1000)
+        blocks.fill_(torch.nan)
     decoder: Decoder = ModuleDecoder(model, cache, backend)
     if native:
         library = load_library(dtype, quantization)

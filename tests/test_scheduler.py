@@ -501,6 +501,23 @@ def test_a_sequence_without_a_token_ends_with_an_error_and_its_neighbours_go_on(
     assert ids(scheduler.running) == [1]
 
 
+def test_what_led_to_no_token_is_not_found_by_the_next_one_that_asks() -> None:
+    """Its blocks may hold what is no number. One that a running sequence holds too is judged by how that one ends."""
+    scheduler = make_scheduler(block_size=4)
+    stem = range(100, 104)
+    broken, neighbour = sequence(0, [*stem, *range(8)]), sequence(1, [*stem, *range(50, 60)])
+    queue(scheduler, broken, neighbour)
+    scheduler.update(scheduler.schedule(), ModelOutput([NO_TOKEN, 8]))
+    check_blocks(scheduler)
+    queue(scheduler, sequence(2, [*stem, *range(8)]))
+    batch = scheduler.schedule()
+    assert shape(batch) == [(1, 14, 15), (2, 4, 12)]
+    scheduler.update(batch, ModelOutput([NO_TOKEN, NO_TOKEN]))
+    check_blocks(scheduler)
+    assert not scheduler.running
+    assert scheduler.pool.num_cached == 0
+
+
 def test_logprobs_belong_to_the_rows_of_the_step_even_when_a_sequence_got_no_token() -> None:
     scheduler = make_scheduler()
     queue(scheduler, sequence(0, 3), sequence(1, 4), sequence(2, 5))

@@ -23,8 +23,8 @@ class LayerShape:
 class KVCache:
     """`keys[layer]` and `values[layer]` have shape `[num_blocks, block_size, num_kv_heads, head_size]`.
 
-    A token's slot is `block_id * block_size + offset`. Blocks start as zeros, because padding is read (and masked)
-    and a stray NaN would survive the mask.
+    A token's slot is `block_id * block_size + offset`. Behind a sequence's last token lies whatever the block's last
+    owner left, NaN included; that blocks start as zeros only makes sure that their memory can be had.
     """
 
     def __init__(

@@ -22,13 +22,15 @@ class RowGroup:
 
     `tokens`: their slice of the step's tokens. `blocks`: `[num_rows * blocks_per_row]` block ids to read, or None
     where the step's own keys are all there is. `mask`: true where a key is seen, broadcastable to
-    `[num_rows, 1, 1, num_queries, num_keys]`, or None for plain causal.
+    `[num_rows, 1, 1, num_queries, num_keys]`, or None for plain causal. `stale`: which of the gathered
+    `num_rows * num_keys` slots lie behind their row's last token.
     """
 
     tokens: slice
     num_rows: int
-    blocks: torch.Tensor | None
-    mask: torch.Tensor | None
+    blocks: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    stale: torch.Tensor | None = None
 
 
 class SdpaAttention:
@@ -86,14 +88,19 @@ class Workspace:
         self._buffers: dict[str, torch.Tensor] = {}
 
     def gather(self, blocks: torch.Tensor, group: RowGroup, name: str) -> torch.Tensor:
-        """Read a group's blocks into `[num_rows, num_keys, num_kv_heads, head_size]`, good until the next gather."""
+        """Read a group's blocks into `[num_rows, num_keys, num_kv_heads, head_size]`, good until the next gather.
+
+        Stale slots become zeros: a NaN that the block's last owner left there would survive the mask.
+        """
         assert group.blocks is not None
+        assert group.stale is not None
         size = group.blocks.numel() * blocks[0].numel()
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size or buffer.dtype != blocks.dtype:
             buffer = self._buffers[name] = blocks.new_empty(size)
         gathered = buffer[:size].view(-1, *blocks.shape[1:])
         torch.index_select(blocks, 0, group.blocks, out=gathered)
+        gathered.flatten(0, 1).index_fill_(0, group.stale, 0)
         return gathered.view(group.num_rows, -1, *blocks.shape[2:])
 
 
@@ -189,6 +196,7 @@ def _decode_group(
         num_rows=end - begin,
         blocks=torch.from_numpy(blocks.ravel()).to(device),
         mask=torch.from_numpy(mask).to(device)[:, None, None, None],
+        stale=torch.from_numpy(np.flatnonzero(positions >= lasts[:, None])).to(device),
     )
 
 
@@ -200,7 +208,7 @@ def _prefill_group(
     last = batch.seq_lens[row]
     start = last - (tokens.stop - tokens.start)
     if start == 0 and (window is None or last <= window):
-        return RowGroup(tokens=tokens, num_rows=1, blocks=None, mask=None)
+        return RowGroup(tokens=tokens, num_rows=1)
     first_block = 0 if window is None else max(0, start + 1 - window) // block_size
     table = batch.block_tables[row][first_block : -(-last // block_size)]
     queries = np.arange(start, last)[:, None]
@@ -213,4 +221,5 @@ def _prefill_group(
         num_rows=1,
         blocks=torch.from_numpy(table).to(device),
         mask=torch.from_numpy(mask).to(device)[None, None, None],
+        stale=torch.from_numpy(np.flatnonzero(keys >= last)).to(device),
     )

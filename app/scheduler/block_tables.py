@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+from app.messages import FinishReason
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.sequence import Sequence
 
@@ -53,5 +54,9 @@ class BlockTables:
                 self._pool.publish(sequence.block_table[index], hashes[index])
 
     def release(self, sequence: Sequence) -> None:
+        """Give a sequence's blocks back. What led to no finite numbers must not be found by the next one that asks;
+        blocks that others still hold are judged by how those end."""
+        if sequence.finish_reason is FinishReason.ERROR:
+            self._pool.withdraw(b for b in sequence.block_table if self._pool.ref_counts[b] == 1)
         self._pool.release(sequence.block_table)
         sequence.block_table = array("i")
