@@ -55,6 +55,7 @@ async def test_a_stream_that_ends_in_time_is_whole() -> None:
             assert (await newcomer.get(f"{address}/ready")).status_code == 503
             refused = await newcomer.post(f"{address}/v1/completions", json=BODY)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+            assert refused.headers["connection"] == "close"
         engine.write("to the end")
         engine.end()
         *chunks, done = data_of(await reading)

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
+
 SHUTDOWN_MARGIN = 5
 """Seconds that streams have to carry their last events after the engine has drained."""
 
@@ -81,6 +84,7 @@ def run_server(config: Config) -> str | None:
             port=config.port,
             log_config=None,
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_MARGIN,
         ),
         drain,

@@ -53,5 +53,9 @@ class Server(uvicorn.Server):
 
     def _begin_to_drain(self) -> asyncio.Future[None]:
         if self._draining is None:
+            # Whoever comes over a kept connection opens the next one elsewhere. The second list is that of all
+            # connections; uvicorn makes it anew from the first, once a second.
+            for headers in (self.config.encoded_headers, self.server_state.default_headers):
+                headers.append((b"connection", b"close"))
             self._draining = asyncio.ensure_future(self._drain())
         return self._draining

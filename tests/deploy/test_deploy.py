@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.api.run import KEEP_ALIVE_SECONDS
 from app.metrics import Metrics
 from tests.deploy.image import parse
 
@@ -61,6 +62,11 @@ def test_kubernetes_would_take_the_manifests(tmp_path: Path) -> None:
     manifests = tmp_path / "manifests.yaml"
     manifests.write_text(check("kubectl", "kustomize", "config/kubernetes"))
     check("kubernetes-validate", "--strict", "-k", "1.34", str(manifests))
+
+
+def test_nginx_closes_an_idle_connection_before_the_server_does() -> None:
+    [seconds] = re.findall(r"keepalive_timeout (\d+)s;", (ROOT / "config" / "nginx.conf").read_text())
+    assert int(seconds) < KEEP_ALIVE_SECONDS
 
 
 def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
