@@ -102,6 +102,15 @@ class AccessSettings(BaseModel):
     metrics_key: SecretStr | None = Field(
         description="key that /metrics asks for; without it they are open", default=None
     )
+    requests_per_minute: Count | None = Field(
+        description="requests to generate that each key may make; api_keys_file can say otherwise", default=None
+    )
+    tokens_per_minute: Count | None = Field(
+        description="tokens of prompts and outputs that each key may use; as above", default=None
+    )
+    concurrent_requests: Count | None = Field(
+        description="requests to generate that each key may have open; as above", default=None
+    )
     fair_sharing: bool = Field(
         description="share the engine among keys, so that a flood of one does not keep the others waiting"
     )

@@ -179,6 +179,8 @@ class ScriptedEngine:
         if position == min(len(self.script), params.max_tokens):
             stream.finish(FinishReason.LENGTH if position == params.max_tokens else self.ending)
             return
+        if position == 0:
+            stream.times.scheduled = time.monotonic()
         token_id = self.script[position]
         stream.push(token_id, scored(token_id, params.logprobs), time.monotonic())
         if token_id in params.stop_token_ids:
@@ -197,6 +199,7 @@ def make_app(
     recorder: Recorder | None = None,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -210,7 +213,12 @@ def make_app(
         on_failed=engine.failures.append,
     )
     return create_app(
-        service, drain_seconds=7.0, access=access or Access(), telemetry=telemetry, log_prompts=log_prompts
+        service,
+        drain_seconds=7.0,
+        access=access or Access(),
+        telemetry=telemetry,
+        log_prompts=log_prompts,
+        clock=clock,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -12,8 +13,10 @@ from app.api import chat, completions, operations, statistics, web
 from app.api.access import Access, Guard
 from app.api.errors import answer_errors
 from app.api.lag import watch_loop
+from app.api.limiter import Limiter
 from app.api.recording import Recording
 from app.api.service import Service
+from app.api.throttle import Throttle
 from app.api.tracing import Telemetry
 
 
@@ -23,8 +26,12 @@ def create_app(
     access: Access,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs."""
+    """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs.
+
+    `clock` gives the seconds by which limits per minute go.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,6 +48,8 @@ def create_app(
     app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
     app.state.service = service
     answer_errors(app)
+    limiter = Limiter(access.keys.quota_of, clock, service.metrics.rate_limited)
+    app.add_middleware(Throttle, limiter=limiter)
     app.add_middleware(Guard, access=access)
     app.add_middleware(
         Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry, log_prompts=log_prompts

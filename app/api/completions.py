@@ -14,6 +14,7 @@ from app.api.reply import Json, Reply
 from app.api.responses import respond
 from app.api.schemas.completion import CompletionRequest
 from app.api.service import ServiceDependency
+from app.api.throttle import reserve_tokens
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 
@@ -27,6 +28,7 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     service.limits.check(len(body.prompt), body.n)
     encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
     prompts = admit(encoded, body, ready, service.seeds, "prompt")
+    reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
     return await respond(request, generation, reply, body)

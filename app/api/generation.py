@@ -194,6 +194,11 @@ class Generation:
                 delta.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every sequence has come to an end."""
+        return all(stream.finish_reason is not None for stream in self.streams)
+
     def usage(self) -> Usage:
         return Usage(
             num_prompt_tokens=sum(len(choice.prompt.token_ids) for choice in self._first_choices),

@@ -14,6 +14,7 @@ from app.text.detokenizer import IncrementalDetokenizer
 if TYPE_CHECKING:
     from app.api.errors import ApiError
     from app.api.generation import Generation
+    from app.api.limiter import Visit
     from app.api.reply import Reply
     from app.api.schemas.sampling import SamplingFields
     from app.text.tokenizer import Tokenizer
@@ -47,17 +48,22 @@ def choose_request_id(header: str) -> str:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Filled in by whoever learns something. `arrived` is a moment of the monotonic clock."""
+    """Filled in by whoever learns something. `arrived` is a moment of the monotonic clock.
+
+    `visit` stands for it where what its key may use is counted.
+    """
 
     request_id: str
     trace: Trace
     arrived: float
+    asks_to_generate: bool = False
     route: str = ""
     status: int = 0
     error: ApiError | None = None
     body: SamplingFields | None = None
     reply: Reply | None = None
     generation: Generation | None = None
+    visit: Visit | None = None
 
     def begin(self, generation: Generation, reply: Reply, body: SamplingFields) -> None:
         """Its sequences have been submitted, and nothing has come of them yet."""

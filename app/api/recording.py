@@ -47,6 +47,7 @@ class Recording:
             return
         headers = Headers(scope=scope)
         record = begin_record(headers)
+        record.asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
         span = self._telemetry.begin(scope["path"], headers, record) if self._telemetry is not None else None
         log_context.set(LogContext(record.request_id, record.trace.trace_id, record.trace.span_id))
 
@@ -67,18 +68,17 @@ class Recording:
             await record.error.response()(scope, receive, recorded)
         finally:
             record.route = f"{scope['method']} {_route_of(scope)}"
-            asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
             timings = Timings.of(record, time.monotonic())
             if self._telemetry is not None:
                 self._telemetry.end(scope["path"], span, record, timings)
-            self._tell(record, timings, asks_to_generate)
+            self._tell(record, timings)
 
-    def _tell(self, record: RequestRecord, timings: Timings, asks_to_generate: bool) -> None:
+    def _tell(self, record: RequestRecord, timings: Timings) -> None:
         if record.error is not None:
             self._failed(record.error.cause)
-        if asks_to_generate and record.generation is None:
+        if record.asks_to_generate and record.generation is None:
             self._metrics.request_rejected(record.outcome)
-        if log.isEnabledFor(level := logging.INFO if asks_to_generate else logging.DEBUG):
+        if log.isEnabledFor(level := logging.INFO if record.asks_to_generate else logging.DEBUG):
             told = told_of(record, timings)
             if self._log_prompts:
                 told["texts"] = [{"prompt": prompt, "answer": answer} for prompt, answer in texts_of(record)]

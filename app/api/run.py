@@ -13,6 +13,7 @@ import uvicorn
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.keys import BadKeys, KeyRing
+from app.api.quota import Quota
 from app.api.server import Server
 from app.api.service import MAX_SEQUENCES, Limits, Service
 from app.api.tracing import TelemetryError, make_telemetry
@@ -38,7 +39,9 @@ def make_access(config: Config) -> Access:
     """The keys of the configuration. Raises BadKeys."""
     given = config.api_keys.get_secret_value() if config.api_keys else ""
     metrics_key = config.metrics_key.get_secret_value() if config.metrics_key else ""
-    access = Access(KeyRing(given, config.api_keys_file), KeyRing(f"metrics:{metrics_key}" if metrics_key else ""))
+    quota = Quota(config.requests_per_minute, config.tokens_per_minute, config.concurrent_requests)
+    keys = KeyRing(given, config.api_keys_file, quota)
+    access = Access(keys, KeyRing(f"metrics:{metrics_key}" if metrics_key else ""))
     if not access.keys.is_needed and config.host not in LOOPBACK:
         log.warning("Anybody who reaches %s may use this server: no API keys are set", config.host)
     return access

@@ -5,8 +5,15 @@ from __future__ import annotations
 from app.messages import EngineReady
 from app.metrics.instruments import TOKEN_SECONDS, Instruments
 
-COMMON_REJECTIONS = ("overloaded", "unavailable", "context_length_exceeded", "invalid_value")
+RATE_LIMITS = ("requests", "tokens", "concurrent_requests")
+COMMON_REJECTIONS = (
+    *("overloaded", "unavailable", "context_length_exceeded", "invalid_value"),
+    *(f"rate_limit_{limit}" for limit in RATE_LIMITS),
+)
 """There from the start, so that a rate of the first one can be seen."""
+
+MOST_NAMES = 100
+"""Of keys, as labels; the refusals of any others are counted together."""
 
 
 class ServerMetrics:
@@ -17,6 +24,10 @@ class ServerMetrics:
         )
         for reason in COMMON_REJECTIONS:
             self._rejections.labels(reason)
+        self._rate_limited = make.counter(
+            "rate_limited", "Requests refused because a key used up what it may, by its name.", "limit", "key"
+        )
+        self._names: set[str] = set()
         self._loop_lag = make.histogram(
             "event_loop_lag_seconds", "How late the API process's event loop wakes a timer.", TOKEN_SECONDS
         )
@@ -30,6 +41,14 @@ class ServerMetrics:
 
     def request_rejected(self, reason: str) -> None:
         self._rejections.labels(reason).inc()
+
+    def rate_limited(self, limit: str, name: str) -> None:
+        """Count a refusal by the name of a key."""
+        if name in self._names or len(self._names) < MOST_NAMES:
+            self._names.add(name)
+        else:
+            name = "other"
+        self._rate_limited.labels(limit, name).inc()
 
     def loop_was_late(self, seconds: float) -> None:
         self._loop_lag.observe(seconds)

@@ -1,0 +1,76 @@
+"""What a key may use, asked at the door and settled when the request has ended."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.admission import Prompt
+from app.api.limiter import Limiter, RateLimited, Visit
+from app.api.record import RequestRecord, current_record
+from app.api.schemas.sampling import SamplingFields
+
+REFUSALS = (429, 503)
+"""Answers to requests that the server did not take, which cost their key nothing."""
+
+
+class Throttle:
+    """Limits what asks to generate, and tells with every answer how much is left. Plain ASGI.
+
+    A request counts from before its body is read, so that bodies without sense are limited too.
+    """
+
+    def __init__(self, app: ASGIApp, limiter: Limiter) -> None:
+        self._app = app
+        self._limiter = limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not (record := current_record()).asks_to_generate:
+            await self._app(scope, receive, send)
+            return
+        visit = record.visit = self._limiter.visit(scope["state"]["owner"])
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if record.generation is None or record.generation.is_over:
+                    settle(visit, record, message["status"])
+                MutableHeaders(scope=message).update(visit.headers())
+            await send(message)
+
+        try:
+            visit.begin()
+        except RateLimited as error:
+            record.error = error
+            await error.response()(scope, receive, telling)
+            return
+        try:
+            await self._app(scope, receive, telling)
+        finally:
+            settle(visit, record, record.status)
+            visit.leave()
+
+
+def settle(visit: Visit, record: RequestRecord, status: int) -> None:
+    """Count what was used instead of what was reserved."""
+    visit.settle(num_tokens_used(record), counts=record.generation is not None or status not in REFUSALS)
+
+
+def reserve_tokens(prompts: list[Prompt], body: SamplingFields) -> None:
+    """Take the prompts' tokens, and as many for outputs as the request asks for, as OpenAI counts them.
+
+    What a request without a bound generates is taken when it ends. Raises RateLimited.
+    """
+    visit = current_record().visit
+    if visit is not None:
+        _, wanted = body.wanted_tokens
+        visit.reserve(sum(len(prompt.token_ids) + body.n * (wanted or 0) for prompt in prompts))
+
+
+def num_tokens_used(record: RequestRecord) -> int:
+    """Tokens of the outputs, and of prompts that were begun: one counts once, however many choices share it."""
+    if record.generation is None:
+        return 0
+    choices = record.generation.choices
+    begun = {id(choice.prompt): choice.prompt for choice in choices if choice.stream.times.scheduled is not None}
+    num_prompt_tokens = sum(len(prompt.token_ids) for prompt in begun.values())
+    return num_prompt_tokens + sum(choice.stream.num_output_tokens for choice in choices)
