@@ -17,7 +17,8 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate  # noqa: E402
 from app.model.inputs import ForwardBatch  # noqa: E402
-from app.model.triton.attention import DeviceBatch, Options, attend, write  # noqa: E402
+from app.model.triton.attention import Options, attend, write  # noqa: E402
+from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.models import generate_alone, greedy, make_runner  # noqa: E402
@@ -172,7 +173,7 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
         seq_lens=torch.zeros(1, dtype=torch.int32, device=DEVICE),
         block_tables=torch.zeros(1, 1, dtype=torch.int32, device=DEVICE),
         num_decode_rows=1,
-        _lengths_q=(1,),
+        lengths_q=(1,),
     )
     query = torch.ones(1, 4, 32, device=DEVICE)
     assert attend(query, keys, values, batch, Options(1.0)).abs().sum() == 0

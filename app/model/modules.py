@@ -23,7 +23,8 @@ def sdpa_attention(cache: KVCache) -> AttentionOfStep:
 
 def triton_attention(cache: KVCache) -> AttentionOfStep:
     """Attention by Triton's kernels. Raises ImportError where Triton is not installed."""
-    from app.model.triton.attention import DeviceBatch, TritonAttention
+    from app.model.triton.attention import TritonAttention
+    from app.model.triton.batch import DeviceBatch
 
     return lambda batch: TritonAttention(DeviceBatch.of(batch), cache)
 

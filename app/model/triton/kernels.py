@@ -13,14 +13,19 @@ import triton.language as tl
 
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
+# Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
+# change from step to step, that would hold up a request by seconds, now and then, long after the start.
+VARYING = ["window", "table_stride", "num_tokens", "num_splits"]
+VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "block_tables", "slot_mapping"]
 
-@triton.jit
+
+@triton.jit(do_not_specialize=VARYING, do_not_specialize_on_alignment=VARYING_POINTERS)
 def attend_kernel(
     query,  # [num_tokens, num_heads, KEY_SIZE], any strides
     keys,  # [num_slots, num_kv_heads, KEY_SIZE]
     values,  # [num_slots, num_kv_heads, VALUE_SIZE]
-    output,  # NUM_SPLITS == 1: [num_tokens, num_heads, VALUE_SIZE]; else float32 with NUM_SPLITS before that
-    statistics,  # NUM_SPLITS > 1: float32 [NUM_SPLITS, num_tokens, num_heads, 2]: largest score, sum of exponentials
+    output,  # [num_tokens, num_heads, VALUE_SIZE]; float32 [num_splits, num_tokens, num_heads, VALUE_SIZE] of shares
+    statistics,  # of shares: float32 [num_splits, num_tokens, num_heads, 2]: largest score, sum of exponentials
     sinks,  # [num_heads]
     tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query
     cu_seqlens_q,  # int32 [num_rows + 1]
@@ -31,6 +36,7 @@ def attend_kernel(
     window,
     table_stride,
     num_tokens,
+    num_splits,
     query_token_stride,
     query_head_stride,
     NUM_HEADS: tl.constexpr,
@@ -43,7 +49,7 @@ def attend_kernel(
     TILE_Q: tl.constexpr,
     TILE_M: tl.constexpr,
     TILE_N: tl.constexpr,
-    NUM_SPLITS: tl.constexpr,
+    IS_SHARE: tl.constexpr,
     HAS_SINKS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
@@ -75,7 +81,7 @@ def attend_kernel(
     begin = 0
     if HAS_WINDOW:
         begin = tl.maximum(0, first_position - window + 1) // TILE_N * TILE_N
-    tiles_per_split = tl.cdiv(tl.cdiv(end - begin, TILE_N), NUM_SPLITS)
+    tiles_per_split = tl.cdiv(tl.cdiv(end - begin, TILE_N), num_splits)
     begin += split * tiles_per_split * TILE_N
     end = tl.minimum(end, begin + tiles_per_split * TILE_N)
 
@@ -117,7 +123,11 @@ def attend_kernel(
         largest = larger
 
     places = tokens * NUM_HEADS + heads
-    if NUM_SPLITS == 1:
+    if IS_SHARE:
+        places += split.to(tl.int64) * num_tokens * NUM_HEADS
+        tl.store(statistics + 2 * places, largest, mask=is_member)
+        tl.store(statistics + 2 * places + 1, total, mask=is_member)
+    else:
         if HAS_SINKS:
             sink = tl.load(sinks + heads, mask=is_member, other=0.0).to(tl.float32) * LOG2_E
             larger = tl.maximum(largest, sink)
@@ -125,10 +135,6 @@ def attend_kernel(
             total = total * shrink + tl.exp2(sink - larger)
             weighted = weighted * shrink[:, None]
         weighted = weighted / tl.where(total == 0, 1.0, total)[:, None]
-    else:
-        places += split.to(tl.int64) * num_tokens * NUM_HEADS
-        tl.store(statistics + 2 * places, largest, mask=is_member)
-        tl.store(statistics + 2 * places + 1, total, mask=is_member)
     tl.store(
         output + places[:, None] * VALUE_SIZE + value_dims[None, :],
         weighted.to(output.dtype.element_ty),
@@ -136,17 +142,17 @@ def attend_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def merge_kernel(
-    partial,  # float32 [NUM_SPLITS, num_tokens, num_heads, VALUE_SIZE]
-    statistics,  # float32 [NUM_SPLITS, num_tokens, num_heads, 2]
+    partial,  # float32 [num_splits, num_tokens, num_heads, VALUE_SIZE]
+    statistics,  # float32 [num_splits, num_tokens, num_heads, 2]
     output,  # [num_tokens, num_heads, VALUE_SIZE]
     sinks,  # [num_heads]
     num_tokens,
+    num_splits,
     NUM_HEADS: tl.constexpr,
     VALUE_SIZE: tl.constexpr,
     VALUE_PADDED: tl.constexpr,
-    NUM_SPLITS: tl.constexpr,
     SPLITS_PADDED: tl.constexpr,
     HAS_SINKS: tl.constexpr,
 ):
@@ -154,7 +160,7 @@ def merge_kernel(
     head = tl.program_id(1)
     place = tl.program_id(0).to(tl.int64) * NUM_HEADS + head
     splits = tl.arange(0, SPLITS_PADDED)
-    is_split = splits < NUM_SPLITS
+    is_split = splits < num_splits
     places = splits.to(tl.int64) * num_tokens * NUM_HEADS + place
     largest = tl.load(statistics + 2 * places, mask=is_split, other=float("-inf"))
     total = tl.load(statistics + 2 * places + 1, mask=is_split, other=0.0)
@@ -176,7 +182,7 @@ def merge_kernel(
     tl.store(output + place * VALUE_SIZE + dims, merged.to(output.dtype.element_ty), mask=is_dim)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=VARYING_POINTERS)
 def write_kernel(
     new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides but 1 in the last
     new_values,  # [num_tokens, num_kv_heads, VALUE_SIZE], likewise

@@ -1,0 +1,39 @@
+"""The kernels compile for the chips that they are for; no chip is needed to see that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+
+LIMITS = {80: (163 * 1024, 64), 90: (227 * 1024, 0)}
+"""By compute capability: bytes of shared memory that a program may take (CUDA C++ Programming Guide, technical
+specifications), and of spilled registers that a thread may have: none on Hopper, for which the tiles were chosen."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", LIMITS)
+def test_attention_compiles_for_the_chip_and_fits_it(capability: int) -> None:
+    shared_memory, spilled = LIMITS[capability]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.triton_compile", str(capability)],
+        cwd=Path(__file__).parent.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kernels = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert {kernel["kind"] for kernel in kernels} == {"decode", "prefill"}
+    for kernel in kernels:
+        assert kernel["shared"] <= shared_memory, kernel
+        assert kernel["spilled"] <= spilled, kernel
+        assert kernel["multiplies_in_tiles"], kernel
+        assert kernel["copies_ahead"], kernel
