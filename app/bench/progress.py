@@ -49,13 +49,15 @@ class Progress:
 
     def __init__(self, shown: bool | None = None) -> None:
         self._shown = sys.stderr.isatty() if shown is None else shown
+        self._noted = ""
         if self._shown:
             import_module("tqdm")  # now, not in the middle of a measurement
 
     def note(self, message: str) -> None:
-        """A line on stderr, where the bar is too; the report on stdout stays clean."""
-        if self._shown:
+        """A line on stderr, where the bar is too; the report on stdout stays clean. Nothing is said twice in a row."""
+        if self._shown and message != self._noted:
             print(message, file=sys.stderr, flush=True)
+        self._noted = message
 
     @contextmanager
     def count(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:

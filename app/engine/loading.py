@@ -17,9 +17,11 @@ class StartUp:
         self.seconds: dict[str, float] = {}
         self._began = time.monotonic()
 
-    def enter(self, phase: EngineLoading) -> None:
-        self.end_phase()
-        self.current = phase
+    def enter(self, loading: EngineLoading) -> None:
+        """A phase begins, or goes on."""
+        if loading.phase != self.current.phase:
+            self.end_phase()
+        self.current = loading
 
     def end_phase(self) -> None:
         now = time.monotonic()

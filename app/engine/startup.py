@@ -36,13 +36,16 @@ class CannotServe(ValueError):
 
 
 PROGRESS = {
-    "reading the configuration": 0.1,
-    "loading the weights": 0.2,
-    "making the cache": 0.6,
-    "packing the weights": 0.7,
-    "warming up": 0.95,
+    "reading the configuration": (0.1, 0.2),
+    "loading the weights": (0.2, 0.6),
+    "making the cache": (0.6, 0.7),
+    "packing the weights": (0.7, 0.95),
+    "warming up": (0.95, 1.0),
 }
-"""How much of a start lies behind when a phase begins; importing torch comes before the first."""
+"""How much of a start lies behind when a phase begins and when it ends; importing torch comes before the first."""
+
+LEAST_PROGRESS = 0.01
+"""Of the whole start: smaller steps are not reported."""
 
 
 STEP_COSTS = {"cpu": 2, "mps": 8, "cuda": 64}
@@ -53,21 +56,33 @@ On a CPU the figure is for the smallest models; one that is bound by reading its
 
 
 class Phases:
-    """Names what the start is doing, reports it as it begins, and times it."""
+    """Names what the start is doing, reports it as it goes on, and times it."""
 
     def __init__(self, report: Callable[[EngineLoading], None]) -> None:
         self._report = report
         self._began = perf_counter()
-        self._current: str | None = None
+        self._current = ""
+        self._told = 0.0
         self.seconds: dict[str, float] = {}
 
     def begin(self, phase: str) -> None:
         self.end()
         self._current, self._began = phase, perf_counter()
-        self._report(EngineLoading(phase, PROGRESS[phase]))
+        self._tell(PROGRESS[phase][0])
+
+    def advance(self, share: float) -> None:
+        """So much of the current phase is done (0 to 1)."""
+        begin, end = PROGRESS[self._current]
+        fraction = begin + share * (end - begin)
+        if fraction - self._told >= LEAST_PROGRESS:
+            self._tell(fraction)
+
+    def _tell(self, fraction: float) -> None:
+        self._told = fraction
+        self._report(EngineLoading(self._current, fraction))
 
     def end(self) -> None:
-        if self._current is not None:
+        if self._current:
             self.seconds[self._current] = round(perf_counter() - self._began, 3)
 
 
@@ -90,13 +105,13 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     facts = inspect_model(config.model_path, config.revision)
     dtype, library = choose_backend(config, facts, device)
     phases.begin("loading the weights")
-    model = load_model(config.model_path, config.revision, facts, dtype, device)
+    model = load_model(config.model_path, config.revision, facts, dtype, device, phases.advance)
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     phases.begin("making the cache")
     cache, num_blocks, max_model_len = make_cache(config, facts, dtype, device)
     phases.begin("packing the weights")
     decoder: Decoder = (
-        NativeDecoder(library, model, cache, max_model_len)
+        NativeDecoder(library, model, cache, max_model_len, phases.advance)
         if library is not None
         else ModuleDecoder(model, cache, "triton" if config.backend == "triton" else "sdpa")
     )

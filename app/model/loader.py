@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -41,22 +44,44 @@ def inspect_model(model: str, revision: str | None) -> ModelFacts:
 
 
 def load_model(
-    model: str, revision: str | None, facts: ModelFacts, dtype: torch.dtype, device: torch.device
+    model: str,
+    revision: str | None,
+    facts: ModelFacts,
+    dtype: torch.dtype,
+    device: torch.device,
+    tell: Callable[[float], None] = lambda _: None,
 ) -> PreTrainedModel:
-    """Read the weights (safetensors only) onto the device."""
+    """Read the weights (safetensors only) onto the device. `tell` hears which share of them is read (0 to 1)."""
     attention.register()
     try:
-        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            model,
-            revision=revision,
-            config=facts.config,
-            dtype=dtype,
-            attn_implementation=attention.NAME,
-            use_safetensors=True,
-        )
+        with _weights_counted(tell):
+            loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                model,
+                revision=revision,
+                config=facts.config,
+                dtype=dtype,
+                attn_implementation=attention.NAME,
+                use_safetensors=True,
+            )
     except (OSError, ValueError, ImportError) as error:
         raise UnsupportedModel(f"the weights of {model!r} cannot be loaded: {error}") from error
     return loaded.eval().requires_grad_(False).to(device)
+
+
+@contextmanager
+def _weights_counted(tell: Callable[[float], None]) -> Iterator[None]:
+    """Stand in for the bar that transformers draws as it goes through the weights."""
+
+    def count(weights: Collection[Any]) -> Iterator[Any]:
+        for number, weight in enumerate(weights, 1):
+            yield weight
+            tell(number / len(weights))
+
+    previous = transformers.logging.set_tqdm_hook(lambda _make, given, _options: count(*given))
+    try:
+        yield
+    finally:
+        transformers.logging.set_tqdm_hook(previous)
 
 
 def choose_device(name: str) -> torch.device:

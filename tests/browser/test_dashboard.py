@@ -1,4 +1,4 @@
-"""The dashboard against live servers: what it shows is what they measured, and it outlives them."""
+"""The dashboard against a live server: what it shows is what was measured there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.watched import LOADING_FAILED, Complaints
-from tests.e2e.server import ONE_THREAD, ServerProcess, started
+from tests.e2e.server import ServerProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -69,23 +68,3 @@ async def test_nothing_serious_stands_in_anybodys_way(
     found = await Axe().run(page)
     serious = [v for v in found.response["violations"] if v["impact"] in ("serious", "critical")]
     assert serious == [], found.generate_report()
-
-
-async def test_a_server_that_is_started_again_is_explained_and_followed(
-    open_page: OpenPage, complaints: Complaints
-) -> None:
-    complaints.expect(LOADING_FAILED)
-    complaints.expect(re.compile("ERR_"))
-    with started("demo", "--kv-cache-memory", "8MiB", *ONE_THREAD) as first:
-        port = first.url.rpartition(":")[2]
-        first.until_ready()
-        page = await open_page(f"{first.url}/dashboard")
-        await expect(tile(page, "Running")).to_have_text("0")
-        first.close()
-        await expect(page.locator("#banner")).to_contain_text("does not answer")
-    with started("demo", "--kv-cache-memory", "8MiB", *ONE_THREAD, "--port", port) as second:
-        await expect(page.locator("#banner")).to_contain_text("Loading the model", timeout=30_000)
-        await expect(page.locator("#banner progress")).to_be_visible()
-        await expect(page.locator("#banner")).to_be_hidden(timeout=60_000)
-        await generate(second, 2)
-        await expect(page.locator("#requests tbody tr").first).to_contain_text("length")

@@ -10,6 +10,8 @@ from playwright.async_api import ConsoleMessage, Error, Page
 LOADING_FAILED = re.compile(r"^Failed to load resource: ")
 """Chromium says this of every answer that is an error, and every server that does not answer."""
 
+OUTAGE = re.compile(LOADING_FAILED.pattern + r"(net::ERR_|the server responded with a status of 503 )")
+
 
 @dataclass
 class Complaints:
@@ -17,6 +19,10 @@ class Complaints:
 
     seen: list[str] = field(default_factory=list)
     expected: list[re.Pattern[str]] = field(default_factory=list)
+    outages: list[str] = field(default_factory=list)
+    """What the browser itself, not a script, wrote of a server that is away or not ready; see `expect_outage`."""
+
+    _is_outage_expected: bool = False
 
     def watch(self, page: Page) -> None:
         page.on("console", self._console)
@@ -25,14 +31,21 @@ class Complaints:
     def expect(self, pattern: re.Pattern[str]) -> None:
         self.expected.append(pattern)
 
+    def expect_outage(self) -> None:
+        """The server will be away for some time. What a script writes to the console stays a complaint."""
+        self._is_outage_expected = True
+
     @property
     def unexpected(self) -> list[str]:
         return [text for text in self.seen if not any(pattern.search(text) for pattern in self.expected)]
 
     def _console(self, message: ConsoleMessage) -> None:
         """Breaches of the Content-Security-Policy come this way too."""
-        if message.type in ("error", "warning"):
-            self.seen.append(message.text)
+        if message.type not in ("error", "warning"):
+            return
+        # A script's words come with what it gave to `console`; the browser's own lines come without.
+        is_outage = not message.args and OUTAGE.search(message.text)
+        (self.outages if is_outage and self._is_outage_expected else self.seen).append(message.text)
 
     def _error(self, error: Error) -> None:
         self.seen.append(f"{error.name}: {error.message}\n{error.stack}")

@@ -7,6 +7,7 @@ Here a step is one call: weights are packed in the order they are read, and the 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -49,14 +50,22 @@ class NativeDecoder:
 
     name = "native"
 
-    def __init__(self, library: ctypes.CDLL, model: PreTrainedModel, cache: KVCache, max_model_len: int) -> None:
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        model: PreTrainedModel,
+        cache: KVCache,
+        max_model_len: int,
+        tell: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """`tell` hears which share of the layers is packed (0 to 1)."""
         self._library = library
         self._weights: list[torch.Tensor] = []
         self._cache = cache
         self._buffers: dict[str, torch.Tensor] = {}
         self._vocab_size: int = model.config.vocab_size
         self._max_model_len = max_model_len
-        self._model = self._pack_model(model)
+        self._model = self._pack_model(model, tell)
         self._decoder = ctypes.c_void_p(library.create(ctypes.byref(self._model)))
         if not self._decoder:
             raise MemoryError("the decoder's threads cannot be started")
@@ -112,7 +121,7 @@ class NativeDecoder:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype)
         return buffer.data_ptr()
 
-    def _pack_model(self, model: Any) -> structs.Model:
+    def _pack_model(self, model: Any, tell: Callable[[float], None]) -> structs.Model:
         config, decoder = model.config, model.model
         positions = torch.arange(self._max_model_len)[None]
         cosines, sines = decoder.rotary_emb(torch.zeros(1), positions)
@@ -120,7 +129,10 @@ class NativeDecoder:
         tied = model.lm_head.weight is decoder.embed_tokens.weight
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             head = pool.submit(self._pack, model.lm_head.weight, model.lm_head.bias, is_head=True)
-            layers = list(pool.map(partial(self._take_layer, decoder.layers), range(len(decoder.layers))))
+            layers = []
+            for layer in pool.map(partial(self._take_layer, decoder.layers), range(len(decoder.layers))):
+                layers.append(layer)
+                tell(len(layers) / len(decoder.layers))
         return structs.Model(
             num_layers=len(layers),
             hidden=config.hidden_size,

@@ -1,13 +1,15 @@
 // A reply being made: streamed, interrupted, taken up again when the server is back, and ended by its reader at any time.
 
 import { generate } from "./generation.js";
-import { addChunk } from "./reply.js";
+import { addChunk, forgetWhatCannotGoOn } from "./reply.js";
 
 const MOST_ATTEMPTS = 5;
+const FIRST_PAUSE_MS = 250;
 
 /**
  * Fills `reply` from `path`. `bodyFor(reply)` is the request for what is still missing of it, which is more than the
- * beginning when an interrupted reply goes on. Dispatches "change" as often as something came; draw with measure.
+ * beginning when an interrupted reply goes on. Dispatches "change" as often as something came; draw with measure; and
+ * "anew" when what has come was forgotten.
  */
 export class Answering extends EventTarget {
   #abort = new AbortController();
@@ -27,6 +29,7 @@ export class Answering extends EventTarget {
     const { reply } = this;
     try {
       for (let attempt = 1; ; attempt++) {
+        if (forgetWhatCannotGoOn(reply)) this.dispatchEvent(new Event("anew"));
         const before = reply.text.length;
         try {
           await this.#stream(path, bodyFor(reply));
@@ -35,7 +38,7 @@ export class Answering extends EventTarget {
         } catch (error) {
           if (reply.text.length > before) attempt = 1;
           if (!error.passing || attempt >= MOST_ATTEMPTS) throw error;
-          await this.#recover(error, health);
+          await this.#recover(error, health, FIRST_PAUSE_MS * 2 ** (attempt - 1));
         }
       }
     } catch (error) {
@@ -60,13 +63,13 @@ export class Answering extends EventTarget {
   }
 
   /** Say what is the matter, wait until the server is ready, and let the next attempt go on from there. */
-  async #recover(error, health) {
+  async #recover(error, health, pause) {
     const { signal } = this.#abort;
-    const told = () => this.#enter("recovering", `${error.message} ${waitingFor(health)}`);
+    const told = () => this.#enter("recovering", noticeOf(error, this.reply, health));
     health.addEventListener("change", told, { signal });
     told();
     try {
-      if (error.retryAfter) await sleep(error.retryAfter * 1000, signal);
+      await sleep(Math.max(pause, error.retryAfter * 1000), signal);
       await health.untilReady(signal);
     } finally {
       health.removeEventListener("change", told);
@@ -81,9 +84,10 @@ export class Answering extends EventTarget {
   }
 }
 
-function waitingFor(health) {
-  if (health.state === "ready") return "Trying again.";
-  return `Waiting for the server, to go on from here. ${health.text}.`;
+function noticeOf(error, reply, health) {
+  if (health.state === "ready") return `${error.message} Trying again.`;
+  const kept = reply.text ? "What has come is kept, and goes on when the server is back." : "It is asked again when it is back.";
+  return `${error.message} ${kept} ${health.sentence}`;
 }
 
 function sleep(milliseconds, signal) {

@@ -111,6 +111,7 @@ export class Chat extends EventTarget {
       this.#thread.changed(reply);
       this.#saveSoon(conversation);
     });
+    answering.addEventListener("anew", () => this.#thread.show(this.conversation));
     answering.ended.then(() => {
       this.#answering.delete(reply);
       this.#runningChanged();

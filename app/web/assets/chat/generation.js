@@ -56,7 +56,8 @@ async function post(path, body, signal) {
 }
 
 async function refusal(response) {
-  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  // When a server that is loading is ready, its health tells sooner.
+  const retryAfter = response.status === 429 ? Number(response.headers.get("Retry-After")) : 0;
   try {
     return new ServerError((await response.json()).error, response.status, retryAfter);
   } catch {

@@ -21,6 +21,14 @@ export function isRunning(reply) {
   return ["waiting", "streaming", "recovering"].includes(reply.state);
 }
 
+/** Text can be continued. Reasoning without an answer and calls of tools cannot, and are forgotten; whether any was. */
+export function forgetWhatCannotGoOn(reply) {
+  if (!reply.toolCalls.length && (reply.text || !reply.reasoning)) return false;
+  const { text, reasoning, toolCalls, tokens } = newReply(reply.settings);
+  Object.assign(reply, { text, reasoning, toolCalls, tokens });
+  return true;
+}
+
 /** Add a chunk of chat or of completion to `reply`. Gives whether it brought something to show. */
 export function addChunk(reply, chunk) {
   if (chunk.usage) addUsage(reply, chunk.usage);

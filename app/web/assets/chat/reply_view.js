@@ -17,7 +17,7 @@ const FIGURES_MS = 200;
  */
 export class ReplyView {
   #body = el("div", { class: "reply-body" });
-  #notice = el("p", { class: "notice", role: "status" });
+  #notice = el("p", { class: "notice" });
   #figures = el("ul", { class: "figures", "aria-label": "What this answer cost" });
   #segments = [];
   #tokens = null;
@@ -93,7 +93,7 @@ export class ReplyView {
   #drawState() {
     const { reply } = this;
     const running = isRunning(reply);
-    if (!running && this.#shown.state && this.#shown.state !== reply.state) this.spoken.end(reply);
+    if (this.#shown.state && this.#shown.state !== reply.state) this.spoken.entered(reply);
     this.#shown = { state: reply.state, at: performance.now() };
     this.element.dataset.state = reply.state;
     this.element.setAttribute("aria-busy", String(running));

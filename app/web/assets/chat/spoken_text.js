@@ -24,9 +24,10 @@ export class SpokenText {
     this.#say(recent.slice(0, end + 1));
   }
 
-  /** Say the rest of the reply, and that it is over. */
-  end({ text, state }) {
-    const how = { done: "End of the answer.", stopped: "Stopped." }[state] ?? "The answer broke off.";
+  /** The reply is in another state: say the rest of what has come, and what became of it. */
+  entered({ text, state, notice }) {
+    const how = { done: "End of the answer.", stopped: "Stopped.", waiting: "", streaming: "" }[state] ?? notice;
+    if (!how) return;
     this.#say(`${text.slice(this.#said)} ${how}`);
     this.#said = text.length;
   }

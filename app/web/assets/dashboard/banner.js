@@ -1,27 +1,25 @@
 // What the server is doing while it is not simply at work, and what became of the connection.
 
 import { byId, el } from "../shell/dom.js";
-
-const DOING = { restarting: "Starting the engine again", draining: "Finishing before it stops", stopped: "Stopped" };
+import { doingOf, percent } from "../shell/health.js";
 
 export class Banner {
   #text = el("span");
   #bar = el("progress", { max: 1, "aria-label": "Loading", hidden: true });
+  #share = el("span", { class: "share", "aria-hidden": "true" });
   #button = el("button", { class: "button", type: "button", hidden: true }, "Enter the key");
   #place = byId("banner");
   #shown = "";
 
   constructor() {
-    this.#place.append(this.#text, this.#bar, this.#button);
+    this.#place.append(this.#text, this.#bar, this.#share, this.#button);
   }
 
   /** The connection is up; `now` says how the server is. */
   live(now) {
     if (now.state === "ready") return this.#say("");
-    const phase = now.phase && now.state !== "draining" ? `: ${now.phase}, ${Math.round(now.progress * 100)} %` : "";
-    const what = now.state === "loading" ? "Loading the model" : (DOING[now.state] ?? `The server is ${now.state}`);
-    const why = now.reason ? ` (${now.reason})` : "";
-    this.#say(`${what}${phase}${why}`, phase ? now.progress : null);
+    const { doing, detail, progress } = doingOf(now);
+    this.#say(detail ? `${doing} (${detail})` : doing, progress);
   }
 
   lost() {
@@ -45,6 +43,7 @@ export class Banner {
     if (text !== this.#shown) this.#text.textContent = this.#shown = text;
     this.#place.hidden = !text;
     this.#bar.hidden = progress === null;
-    if (progress !== null) this.#bar.value = progress;
+    this.#bar.value = progress ?? 0;
+    this.#share.textContent = progress === null ? "" : percent(progress);
   }
 }

@@ -1,53 +1,92 @@
-// What the server is doing, asked often while it is down or loading and seldom while it is well.
+// What the server is doing: asked often while it is loading, ever less often while it does not answer.
 
 import { byId, el } from "./dom.js";
 
 const WELL_MS = 10_000;
-const UNWELL_MS = 1_000;
+const BUSY_MS = 500;
+const DOWN_MS = { first: 250, most: 2_000 };
+
+/** Every state that is not plainly "ready": a word for the header, and what the server is doing. */
+const STATES = {
+  loading: { word: "Loading", doing: "Loading the model" },
+  restarting: { word: "Restarting", doing: "Starting the engine again" },
+  draining: { word: "Stopping", doing: "Finishing what runs before it stops" },
+  stopped: { word: "Stopped", doing: "The server has stopped" },
+  failed: { word: "Failed", doing: "The server cannot go on" },
+};
+const NO_ANSWER = { state: "down", word: "No answer", doing: "The server does not answer", detail: "", progress: null };
+
+/** What a server that says so of itself is doing: in words, more of it, and how far it is where that is known (0 to 1). */
+export function doingOf({ state, reason, phase, progress }) {
+  const { word, doing } = STATES[state] ?? { word: state, doing: `The server is ${state}` };
+  const isStarting = state === "loading" || state === "restarting";
+  return { word, doing, detail: reason || (isStarting ? phase : ""), progress: isStarting ? progress : null };
+}
+
+export function percent(share) {
+  return `${Math.round(share * 100)} %`;
+}
 
 /**
- * Watches /health. Dispatches a "change" event whenever `state`, `text` or `progress` are new:
- * state is "unknown", "ready", "busy" (loading, restarting, draining) or "down" (no answer, or failed).
+ * Watches /health. Dispatches a "change" event whenever something is new. `state` is "unknown", "ready", "busy"
+ * (loading, restarting, draining) or "down" (no answer, or failed).
  */
 export class ServerHealth extends EventTarget {
   state = "unknown";
-  text = "";
-  progress = null;
+  #seen = NO_ANSWER;
   #timer = 0;
+  #pause = DOWN_MS.first;
 
   /** Ask now, and go on asking. */
   async check() {
     clearTimeout(this.#timer);
     const seen = await ask();
-    if (seen.state !== this.state || seen.text !== this.text) {
-      Object.assign(this, seen);
-      this.dispatchEvent(new Event("change"));
-    }
+    const isNew = seen.state !== this.state || Object.keys(seen).some((name) => seen[name] !== this.#seen[name]);
+    this.state = seen.state;
+    this.#seen = seen;
+    if (isNew) this.dispatchEvent(new Event("change"));
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.check(), this.state === "ready" ? WELL_MS : UNWELL_MS);
+    this.#timer = setTimeout(() => this.check(), this.#untilNext());
+  }
+
+  #untilNext() {
+    if (this.state !== "down") this.#pause = DOWN_MS.first;
+    if (this.state !== "down") return this.state === "ready" ? WELL_MS : BUSY_MS;
+    this.#pause = Math.min(2 * this.#pause, DOWN_MS.most);
+    return this.#pause;
+  }
+
+  /** What the server is doing, as a sentence: "Loading the model: 40 % (loading the weights)." */
+  get sentence() {
+    const { doing, detail, progress } = this.#seen;
+    return `${doing}${progress === null ? "" : `: ${percent(progress)}`}${detail && ` (${detail})`}.`;
   }
 
   /** Resolves as soon as the server is ready; asks at once. Rejects when `signal` aborts. */
   async untilReady(signal) {
     await this.check();
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     await new Promise((resolve, reject) => {
       const done = () => {
         if (this.state === "ready") resolve();
       };
       this.addEventListener("change", done, { signal });
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
       done();
     });
   }
 
-  /** Keep the header's indicator up to date. */
+  /** Keep the header's indicator up to date. How far it is stands beside what is read out: that would not end. */
   show() {
     const indicator = byId("server");
+    const share = el("span", { class: "share", "aria-hidden": "true" });
+    indicator.after(share);
     this.addEventListener("change", () => {
       indicator.dataset.state = this.state;
-      indicator.title = this.text;
-      indicator.replaceChildren(el("span", {}, this.text));
+      indicator.title = this.sentence;
+      const { word, progress } = this.#seen;
+      share.textContent = progress === null ? "" : percent(progress);
+      if (indicator.textContent !== word) indicator.replaceChildren(el("span", {}, word));
     });
   }
 }
@@ -58,12 +97,10 @@ async function ask() {
     const response = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(5_000) });
     health = await response.json();
   } catch {
-    return { state: "down", text: "The server does not answer", progress: null };
+    return NO_ANSWER;
   }
-  const { state, phase, reason, progress } = health;
-  if (state === "ready") return { state: reason ? "busy" : "ready", text: reason || "Ready", progress: 1 };
-  if (state === "failed" || state === "stopped") return { state: "down", text: reason || "The server has stopped", progress };
-  const doing = phase || { restarting: "restarting the engine", draining: "finishing before it stops" }[state] || state;
-  const share = progress > 0 ? `: ${Math.round(progress * 100)} %` : "";
-  return { state: "busy", text: doing[0].toUpperCase() + doing.slice(1) + share, progress };
+  const { state, reason } = health;
+  if (state === "ready" && !reason) return { state, word: "Ready", doing: "Ready", detail: "", progress: null };
+  if (state === "ready") return { state: "busy", word: "Slow", doing: reason.replace(/\.$/, ""), detail: "", progress: null };
+  return { ...doingOf(health), state: state === "failed" || state === "stopped" ? "down" : "busy" };
 }

@@ -1,0 +1,37 @@
+"""A start of the engine tells how far it is, from its first phase to its last."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from app.config import Config
+from app.engine.loading import StartUp
+from app.engine.startup import start_engine
+from app.messages import EngineLoading
+
+
+def test_a_start_tells_how_far_it_is_and_how_far_in_the_weights() -> None:
+    told: list[EngineLoading] = []
+    start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), told.append)
+    fractions = [loading.fraction for loading in told]
+    assert all(earlier <= later for earlier, later in pairwise(fractions))
+    assert 0.9 < fractions[-1] < 1
+    phases = [loading.phase for loading in told]
+    assert list(dict.fromkeys(phases)) == [
+        "reading the configuration",
+        "loading the weights",
+        "making the cache",
+        "packing the weights",
+        "warming up",
+    ]
+    assert phases.count("loading the weights") > 10
+    assert told[phases.index("making the cache") - 1].fraction > 0.59
+
+
+def test_a_phase_that_goes_on_is_timed_as_one() -> None:
+    start_up = StartUp()
+    for fraction in (0.2, 0.3, 0.4):
+        start_up.enter(EngineLoading("loading the weights", fraction))
+    start_up.enter(EngineLoading("making the cache", 0.6))
+    assert list(start_up.seconds) == ["starting the process", "loading the weights"]
+    assert start_up.current.fraction == 0.6
