@@ -102,6 +102,9 @@ class AccessSettings(BaseModel):
     metrics_key: SecretStr | None = Field(
         description="key that /metrics asks for; without it they are open", default=None
     )
+    admin_key: SecretStr | None = Field(
+        description="key that the dashboard asks for, instead of those in api_keys", default=None
+    )
     requests_per_minute: Count | None = Field(
         description="requests to generate that each key may make; api_keys_file can say otherwise", default=None
     )

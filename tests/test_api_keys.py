@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.api import keys as keys_module
 from app.api.access import Access
 from app.api.keys import BadKeys, KeyRing, parse_keys
-from tests.scripted_engine import ScriptedEngine, ids, make_app, started
+from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
 OPEN = {"/", "/dashboard", "/assets/{path:path}", "/health", "/ready", "/metrics"}
 ACCESS = Access(KeyRing("alice:sk-a, bob:sk-b"))
@@ -81,15 +82,25 @@ async def test_without_keys_everybody_comes_in_without_a_name() -> None:
     assert [submission.owner for submission in engine.submissions] == [""]
 
 
-async def test_metrics_may_have_a_key_of_their_own_that_opens_nothing_else() -> None:
-    access = Access(KeyRing("alice:sk-a"), KeyRing("prometheus:sk-m"))
-    async with started(make_app(ScriptedEngine(), access=access)) as client:
-        seen = [
-            (await client.get(path, headers=bearer(key))).status_code
-            for path in ("/metrics", "/v1/models")
-            for key in ("sk-m", "sk-a")
-        ]
-    assert seen == [200, 401, 401, 200]
+async def test_metrics_and_the_dashboard_may_have_keys_of_their_own_that_open_nothing_else() -> None:
+    access = Access(KeyRing("alice:sk-a"), KeyRing("prometheus:sk-m"), KeyRing("operator:sk-o"))
+    app = make_app(ScriptedEngine(ids("k")), access=access)
+    own = {"/metrics": "sk-m", "/v1/stats/stream": "sk-o"}
+    opened = {}
+    async with listening(app) as (url, _), httpx.AsyncClient(base_url=url) as client:
+        for method, path in routes(app):
+            filled = path.replace("{path:path}", "x").replace("{model:path}", "x")
+            for key in ("sk-a", "sk-m", "sk-o"):
+                async with client.stream(method, filled, headers=bearer(key)) as answer:
+                    opened[method, path, key] = answer.status_code != 401
+    for (method, path, key), is_open in opened.items():
+        assert is_open is (path in OPEN - {"/metrics"} or key == own.get(path, "sk-a")), (method, path, key)
+
+
+async def test_a_key_for_the_dashboard_closes_it_even_where_all_else_is_open() -> None:
+    async with started(make_app(ScriptedEngine(), access=Access(admin_keys=KeyRing("operator:sk-o")))) as client:
+        seen = [(await client.get(path)).status_code for path in ("/v1/stats/stream", "/v1/models")]
+    assert seen == [401, 200]
 
 
 # Keys

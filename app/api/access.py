@@ -14,20 +14,26 @@ from app.api.record import current_record
 OPEN_PATHS = frozenset({"/", "/dashboard", "/health", "/ready"})
 OPEN_PREFIX = "/assets/"
 METRICS_PATH = "/metrics"
+STATISTICS_PATH = "/v1/stats/stream"
+"""What everybody's requests come to, which not everybody who may send one should see."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`keys` open every route; `metrics_keys` open the metrics only, which are open to all if there are none."""
+    """`keys` open every route. Metrics and statistics may have keys of their own instead.
+
+    Without those, metrics are open to all.
+    """
 
     keys: KeyRing = field(default_factory=KeyRing)
     metrics_keys: KeyRing = field(default_factory=KeyRing)
+    admin_keys: KeyRing = field(default_factory=KeyRing)
 
     def admit(self, path: str, authorization: str) -> str:
         """The name of whoever comes with this header, "" where no name is needed. Raises ApiError with 401."""
         if path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return ""
-        ring = self.metrics_keys if path == METRICS_PATH else self.keys
+        ring = self._ring(path)
         if not ring.is_needed:
             return ""
         scheme, _, secret = authorization.partition(" ")
@@ -37,6 +43,11 @@ class Access:
         if key is None:
             raise _unauthorized("The API key is not known here.")
         return key.name
+
+    def _ring(self, path: str) -> KeyRing:
+        if path == METRICS_PATH:
+            return self.metrics_keys
+        return self.admin_keys if path == STATISTICS_PATH and self.admin_keys.is_needed else self.keys
 
 
 class Guard:

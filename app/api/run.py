@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import version
 
 import uvicorn
+from pydantic import SecretStr
 
 from app.api.access import Access
 from app.api.app import create_app
@@ -37,14 +38,23 @@ SHUTDOWN_MARGIN = 5
 
 def make_access(config: Config) -> Access:
     """The keys of the configuration. Raises BadKeys."""
-    given = config.api_keys.get_secret_value() if config.api_keys else ""
-    metrics_key = config.metrics_key.get_secret_value() if config.metrics_key else ""
     quota = Quota(config.requests_per_minute, config.tokens_per_minute, config.concurrent_requests)
-    keys = KeyRing(given, config.api_keys_file, quota)
-    access = Access(keys, KeyRing(f"metrics:{metrics_key}" if metrics_key else ""))
+    access = Access(
+        keys=KeyRing(_plain(config.api_keys), config.api_keys_file, quota),
+        metrics_keys=_ring_of_one("metrics", config.metrics_key),
+        admin_keys=_ring_of_one("admin", config.admin_key),
+    )
     if not access.keys.is_needed and config.host not in LOOPBACK:
         log.warning("Anybody who reaches %s may use this server: no API keys are set", config.host)
     return access
+
+
+def _plain(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+def _ring_of_one(name: str, secret: SecretStr | None) -> KeyRing:
+    return KeyRing(f"{name}:{_plain(secret)}" if secret else "")
 
 
 def run_server(config: Config) -> str | None:
