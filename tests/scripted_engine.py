@@ -238,7 +238,9 @@ async def nothing_to_drain() -> None:
 
 @asynccontextmanager
 async def listening(
-    app: FastAPI, drain: Callable[[], Awaitable[None]] = nothing_to_drain
+    app: FastAPI,
+    drain: Callable[[], Awaitable[None]] = nothing_to_drain,
+    reload: Callable[[], None] | None = None,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
 
@@ -246,7 +248,7 @@ async def listening(
         await drain()
         app.state.service.broadcast.close()
 
-    server = SignallingServer(uvicorn.Config(app, port=0, log_level="critical"), drain_and_close)
+    server = SignallingServer(uvicorn.Config(app, port=0, log_level="critical"), drain_and_close, reload)
     serving = asyncio.create_task(server.serve())
     await server.up.wait()
     await app.state.service.loading
@@ -260,8 +262,10 @@ async def listening(
 class SignallingServer(Server):
     """Tells when it listens, and where."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(config, drain)
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], reload: Callable[[], None] | None
+    ) -> None:
+        super().__init__(config, drain, reload)
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

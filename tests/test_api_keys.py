@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from app.api import keys as keys_module
 from app.api.access import Access
+from app.api.errors import ApiError
 from app.api.keys import BadKeys, KeyRing, parse_keys
 from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
@@ -120,9 +122,11 @@ def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_what_is_compared_has_one_length_for_every_guess_and_all_keys_are_compared(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/v1/stats/stream"])
+def test_every_guess_meets_the_same_comparisons_however_much_of_it_is_right(
+    monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
+    """All that depends on a guess is compared by `compare_digest`, in one length, and with every key there is."""
     compared: list[tuple[int, int]] = []
 
     def compare(one: bytes, other: bytes) -> bool:
@@ -130,10 +134,18 @@ def test_what_is_compared_has_one_length_for_every_guess_and_all_keys_are_compar
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    ring = KeyRing("alice:sk-a,bob:sk-b,carol:sk-c")
-    for guess in ("", "s", "sk-", "sk-a", "sk-b", "x" * 10_000, "ü\udc80"):
-        ring.find(guess)
-    assert compared == [(32, 32)] * 3 * 7
+    secret = "sk-0123456789abcdef"
+    ring = KeyRing(f"alice:{secret},bob:sk-b,carol:sk-c")
+    access = Access(ring, ring, ring)
+    prefixes = [secret[:length] for length in range(1, len(secret) + 1)]
+    guesses = [*prefixes, *(prefix + "x" for prefix in prefixes), "sk-b", "x" * 10_000, "ü\udc80"]
+    let_in = []
+    for guess in guesses:
+        compared.clear()
+        with suppress(ApiError):
+            let_in.append((access.admit(path, f"Bearer {guess}"), guess))
+        assert compared == [(32, 32)] * 3, guess
+    assert let_in == [("alice", secret), ("bob", "sk-b")]
 
 
 def test_a_file_is_read_again_when_it_changes_and_a_slip_in_it_changes_nothing(

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from app.api.quota import LIMITS, Quota, parse_limit
@@ -127,6 +128,12 @@ class KeyRing:
         limits = self._in_use.limits
         return self._quota.but(limits.get(EVERYBODY, {}) | limits.get(name, {}))
 
+    def reload(self) -> None:
+        """Read the file now, whether it seems to have changed or not."""
+        self._version = None
+        self._looked = -inf
+        self._look_again()
+
     def _look_again(self) -> None:
         now = time.monotonic()
         if self._file is None or now - self._looked < SECONDS_BETWEEN_LOOKS:
@@ -135,7 +142,7 @@ class KeyRing:
         try:
             self._read(self._file)
         except BadKeys as error:
-            log.error("The keys stay as they were: %s", error)
+            log.error("The keys and their limits stay as they were: %s", error)
 
     def _read(self, file: Path) -> None:
         try:
@@ -143,6 +150,8 @@ class KeyRing:
             version = (status.st_mtime_ns, status.st_size, status.st_ino)
             if version != self._version:
                 self._version = version
-                self._in_use = self._given.with_more(parse_keys(file.read_text(), str(file)))
+                in_file = parse_keys(file.read_text(), str(file))
+                self._in_use = self._given.with_more(in_file)
+                log.info("%d keys of %s are in use", len(in_file.keys), file)
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeys(f"{file} cannot be read: {error}") from error

@@ -101,6 +101,7 @@ def run_server(config: Config) -> str | None:
             timeout_graceful_shutdown=SHUTDOWN_MARGIN,
         ),
         drain,
+        access.keys.reload if config.api_keys_file else None,
     )
     server.run()
     return failures[0] if failures else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -16,16 +17,25 @@ class Server(uvicorn.Server):
 
     Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
     told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
+    SIGHUP calls `reload`; without one it ends the process, as it does when a terminal is closed.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        reload: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._reload = reload
         self._draining: asyncio.Future[None] | None = None
         self._forced = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._reload is not None:
+            self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -30,8 +30,8 @@ logger = logging.getLogger("millrace.engine")
 def run_engine(config: Config, commands: Connection, events: Connection) -> None:
     """Load the model, say so, and step until the API process is gone."""
     # Signals often reach the whole process group. What they mean is the API process's to decide: it closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     configure_logging(config.log_level, config.log_format)
     let_idle_threads_sleep()
     inbox = Inbox(commands)
