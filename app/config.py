@@ -16,7 +16,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from app.settings import AccessSettings, EngineSettings, ModelSettings, ServerSettings, TelemetrySettings
+from app.settings import (
+    AccessSettings,
+    ConnectionSettings,
+    EngineSettings,
+    ModelSettings,
+    ServerSettings,
+    TelemetrySettings,
+)
 
 ENV_PREFIX = "MILLRACE_"
 PACKAGE = Path(__file__).parent
@@ -37,7 +44,15 @@ class ConfigError(ValueError):
     """A setting is unknown or impossible; the message names it and says what would be valid."""
 
 
-class Config(EngineSettings, TelemetrySettings, AccessSettings, ServerSettings, ModelSettings, BaseSettings):
+class Config(
+    EngineSettings,
+    TelemetrySettings,
+    AccessSettings,
+    ConnectionSettings,
+    ServerSettings,
+    ModelSettings,
+    BaseSettings,
+):
     """The whole configuration, frozen. Fields are in the order of the groups from the last to the first."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", protected_namespaces=())

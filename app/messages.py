@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class FinishReason(StrEnum):
-    """Why a sequence ended. ABORT is the server's doing; the last two are known to the API process only."""
+    """Why a sequence ended. ABORT is the server's doing; from ENGINE_DIED on they are known to the API process only."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -16,6 +16,7 @@ class FinishReason(StrEnum):
     ERROR = "error"
     ENGINE_DIED = "engine_died"
     CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
 
 
 @dataclass(frozen=True, slots=True)

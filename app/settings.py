@@ -75,6 +75,19 @@ class ServerSettings(BaseModel):
     seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
 
 
+class ConnectionSettings(BaseModel):
+    """Settings of how long a client is waited for."""
+
+    heading: ClassVar = "connections"
+
+    receive_timeout: float = Field(
+        description="seconds for a request's head, and for a body between two parts of it", gt=0
+    )
+    stall_timeout: float = Field(
+        description="seconds that a client may take nothing of its answer before it is cut off", gt=0
+    )
+
+
 class TelemetrySettings(BaseModel):
     """Settings of what the server tells about itself."""
 
@@ -150,4 +163,4 @@ class EngineSettings(BaseModel):
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
 
 
-GROUPS = (ModelSettings, ServerSettings, AccessSettings, TelemetrySettings, EngineSettings)
+GROUPS = (ModelSettings, ServerSettings, ConnectionSettings, AccessSettings, TelemetrySettings, EngineSettings)

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from app.api.access import Access
 from app.api.app import create_app
-from app.api.server import Server
+from app.api.server import Server, server_config
 from app.api.service import Limits, Service
 from app.api.tracing import Telemetry
 from app.engine.health import EngineHealth, EngineState
@@ -241,6 +241,8 @@ async def listening(
     app: FastAPI,
     drain: Callable[[], Awaitable[None]] = nothing_to_drain,
     reload: Callable[[], None] | None = None,
+    *,
+    stall_seconds: float = 30.0,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
 
@@ -248,7 +250,7 @@ async def listening(
         await drain()
         app.state.service.broadcast.close()
 
-    server = SignallingServer(uvicorn.Config(app, port=0, log_level="critical"), drain_and_close, reload)
+    server = SignallingServer(server_config(app, "127.0.0.1", 0, stall_seconds), drain_and_close, reload)
     serving = asyncio.create_task(server.serve())
     await server.up.wait()
     await app.state.service.loading

@@ -1,9 +1,10 @@
-"""Request bodies: of bounded size, and JSON to the letter of its standard, which Python's parser goes beyond."""
+"""Request bodies: of bounded size and slowness, and JSON to the letter of its standard, not as Python reads it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -11,18 +12,31 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.api.errors import CLIENT_LEFT
+from app.api.service import Limits
+
+SLOWEST_BYTES_PER_SECOND = 10_000
+"""The more of a body has come, the longer it may have taken."""
 
 
 class JsonRequest(Request):
     """Refuses NaN, infinities and lone surrogates where they stand, so that no field has to look out for them."""
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        size, limit = 0, self.app.state.service.limits.max_body_bytes
+        limits: Limits = self.app.state.service.limits
+        size, now = 0, asyncio.get_running_loop().time
+        begun = now()
         async with aclosing(super().stream()) as parts:
-            async for part in parts:
+            while True:
+                expected = min(now(), begun + size / SLOWEST_BYTES_PER_SECOND)
+                part = await _next_part(parts, expected + limits.receive_seconds)
+                if part is None:
+                    return
                 size += len(part)
-                if size > limit:
-                    raise HTTPException(413, f"The body is larger than the {limit} bytes allowed.")
+                if size > limits.max_body_bytes:
+                    raise HTTPException(413, f"The body is larger than the {limits.max_body_bytes} bytes allowed.")
                 yield part
 
     async def json(self) -> Any:
@@ -30,6 +44,18 @@ class JsonRequest(Request):
             return from_json(await self.body(), allow_inf_nan=False)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+async def _next_part(parts: AsyncIterator[bytes], latest: float) -> bytes | None:
+    """None at the end. A client that is late is told so, and one that has left is not taken for a faulty one."""
+    try:
+        async with asyncio.timeout_at(latest):
+            return await anext(parts, None)
+    except TimeoutError:
+        slowest = f"send at least {SLOWEST_BYTES_PER_SECOND} bytes a second"
+        raise HTTPException(408, f"The body did not come in time; {slowest}.", {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise HTTPException(CLIENT_LEFT, "The client left before its request had come whole.") from None
 
 
 class JsonRoute(APIRoute):

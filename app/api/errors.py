@@ -15,6 +15,10 @@ from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate
 
+CLIENT_LEFT = 499
+CODES = {408: "request_timeout", 413: "body_too_large", CLIENT_LEFT: "client_gone"}
+"""Of what is raised where only the framework's own exceptions pass."""
+
 RESEND_SECONDS = 1
 SHOWN_INPUT_LENGTH = 60
 
@@ -76,7 +80,8 @@ def as_api_error(error: Exception) -> ApiError:
         case RequestValidationError():
             return _from_validation(error)
         case HTTPException():
-            return ApiError(error.status_code, str(error.detail), headers=error.headers)
+            code = CODES.get(error.status_code)
+            return ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
         case _:
             return ApiError(500, "The server met an unexpected error.", type="server_error", code="internal_error")
 

@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.connection import LEFT_AS
 from app.api.errors import as_api_error
 from app.api.generation import Generation, Piece
 from app.api.record import current_record
@@ -111,7 +112,7 @@ class GenerationEvents(EventSourceResponse):
             self._generation.close()  # it is the server that does not wait any longer
             raise
         finally:
-            self._generation.close(FinishReason.CLIENT_GONE)
+            self._generation.close(scope.get("state", {}).get(LEFT_AS, FinishReason.CLIENT_GONE))
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
         """Without the cancel scope that sse-starlette opens around each event: there is no timeout to keep."""

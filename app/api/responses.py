@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 
 from fastapi import Request, Response
 
+from app.api.errors import CLIENT_LEFT
 from app.api.events import GenerationEvents, encode
 from app.api.generation import Generation, Piece
 from app.api.logprobs import prompt_logprobs
@@ -14,8 +15,6 @@ from app.api.record import current_record
 from app.api.reply import Json, Reply
 from app.api.schemas.sampling import SamplingFields
 from app.messages import FinishReason
-
-CLIENT_LEFT = 499
 
 
 async def respond(request: Request, generation: Generation, reply: Reply, body: SamplingFields) -> Response:

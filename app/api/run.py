@@ -8,14 +8,13 @@ import random
 from functools import partial
 from importlib.metadata import version
 
-import uvicorn
 from pydantic import SecretStr
 
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.keys import BadKeys, KeyRing
 from app.api.quota import Quota
-from app.api.server import Server
+from app.api.server import Server, server_config
 from app.api.service import MAX_SEQUENCES, Limits, Service
 from app.api.tracing import TelemetryError, make_telemetry
 from app.config import Config
@@ -28,12 +27,6 @@ from app.text.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
-
-SHUTDOWN_MARGIN = 5
-"""Seconds that streams have to carry their last events after the engine has drained."""
 
 
 def make_access(config: Config) -> Access:
@@ -81,7 +74,10 @@ def run_server(config: Config) -> str | None:
         version=version("millrace"),
         metrics=metrics,
         recorder=recorder,
-        limits=Limits(max_sequences=min(MAX_SEQUENCES, config.max_num_seqs + config.max_queue)),
+        limits=Limits(
+            max_sequences=min(MAX_SEQUENCES, config.max_num_seqs + config.max_queue),
+            receive_seconds=config.receive_timeout,
+        ),
         seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
         on_failed=give_up,
     )
@@ -90,18 +86,8 @@ def run_server(config: Config) -> str | None:
         await engine.drain(config.drain_seconds)
         service.broadcast.close()
 
-    server = Server(
-        uvicorn.Config(
-            create_app(service, config.drain_seconds, access, telemetry, config.log_prompts),
-            host=config.host,
-            port=config.port,
-            log_config=None,
-            access_log=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SHUTDOWN_MARGIN,
-        ),
-        drain,
-        access.keys.reload if config.api_keys_file else None,
-    )
+    app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts)
+    reload = access.keys.reload if config.api_keys_file else None
+    server = Server(server_config(app, config.host, config.port, config.stall_timeout), drain, reload)
     server.run()
     return failures[0] if failures else None

@@ -6,10 +6,46 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
+
+from app.api.connection import Connection
+from app.api.errors import ApiError
+from app.api.service import Service
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
+
+SHUTDOWN_MARGIN = 5
+"""Seconds that streams have to carry their last events after the engine has drained."""
+
+
+def server_config(app: FastAPI, host: str, port: int, stall_seconds: float) -> uvicorn.Config:
+    """How uvicorn is to serve `app`: over our own connections, and with no log but ours."""
+    service: Service = app.state.service
+
+    def refused(error: ApiError) -> None:
+        service.metrics.request_rejected(error.cause)
+        service.recorder.failed(error.cause)
+
+    connection = partial(
+        Connection, receive_seconds=service.limits.receive_seconds, stall_seconds=stall_seconds, refused=refused
+    )
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=cast("type[Connection]", connection),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_MARGIN,
+    )
 
 
 class Server(uvicorn.Server):

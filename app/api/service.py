@@ -52,9 +52,13 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may take. `max_sequences` bounds its prompts times its choices."""
+    """What one request may take. `max_sequences` bounds its prompts times its choices.
+
+    `receive_seconds` is how long its body may take to come, beside what its size explains.
+    """
 
     max_body_bytes: int = 16 * 2**20
+    receive_seconds: float = 30.0
     max_sequences: int = MAX_SEQUENCES
 
     def check(self, num_prompts: int, num_choices: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.api.run import KEEP_ALIVE_SECONDS
+from app.api.server import KEEP_ALIVE_SECONDS
 from app.metrics import Metrics
 from tests.deploy.image import parse
 

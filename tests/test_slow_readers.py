@@ -1,0 +1,74 @@
+"""A client that does not read its answer is cut off, and what it leaves unread is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+from uvicorn.server import ServerState
+
+from app.api.connection import Connection
+from app.api.server import server_config
+from app.messages import FinishReason
+from tests.raw_client import connected, post
+from tests.scripted_engine import ScriptedEngine, listening, make_app
+
+STREAM = post(json.dumps({"prompt": "x", "stream": True}).encode())
+WHOLE = post(json.dumps({"prompt": "x"}).encode(), extra=b"Connection: close\r\n")
+MUCH = "x" * (1 << 20)
+IMPATIENT = 0.05
+
+
+async def test_a_stream_that_nobody_reads_is_ended_and_counted_as_that() -> None:
+    engine = ScriptedEngine()
+    async with listening(make_app(engine), stall_seconds=IMPATIENT) as (address, _), connected(address) as client:
+        client.stop_reading()
+        await client.send(STREAM)
+        await engine.until(lambda: bool(engine.submissions))
+        engine.write(MUCH)
+        await engine.until(lambda: bool(engine.closed))
+        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_STALLED]
+
+
+async def test_a_whole_answer_that_nobody_reads_does_not_keep_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """The application is done with it; what is left is the transport's, which would wait for ever to close."""
+    engine = ScriptedEngine()
+    async with AsyncExitStack() as clients:
+        async with listening(make_app(engine), stall_seconds=IMPATIENT) as (address, _):
+            client = await clients.enter_async_context(connected(address))
+            client.stop_reading()
+            await client.send(WHOLE)
+            await engine.until(lambda: bool(engine.submissions))
+            engine.write(MUCH)
+            engine.end()
+        assert "timeout graceful shutdown exceeded" not in caplog.text
+
+
+async def test_who_takes_something_is_waited_for_and_who_takes_nothing_is_not() -> None:
+    app, made = make_app(ScriptedEngine()), asyncio.get_running_loop().create_future()
+    config = server_config(app, "127.0.0.1", 0, stall_seconds=1000.0)
+    config.load()
+
+    def make() -> Connection:
+        connection = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+        made.set_result(connection)
+        return connection  # type: ignore[return-value]
+
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with connected(f"http://{host}:{port}") as client:
+        connection: Connection = await made
+        client.stop_reading()
+        connection.transport.write(b"x" * (1 << 24))
+        unread = connection.transport.get_write_buffer_size()
+        client.go_on_reading()
+        await client.reader.readexactly(1 << 22)
+        connection.look_at_unread(unread)
+        assert not connection.transport.is_closing()
+        client.stop_reading()
+        connection.look_at_unread(connection.transport.get_write_buffer_size())
+        assert connection.transport.is_closing()
+    server.close()
+    await server.wait_closed()
