@@ -207,7 +207,7 @@ def test_quantised_weights_take_the_memory_they_should() -> None:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="chooses x86-64 instructions")
 @pytest.mark.parametrize(
     "flags",
-    [(*compiler.FLAGS, *library.WITHOUT_TILES), (*compiler.PORTABLE_FLAGS, "-mavx2")],
+    [(*compiler.FLAGS, "-DWITHOUT_AMX"), (*compiler.PORTABLE_FLAGS, "-mavx2")],
     ids=["no AMX", "AVX2"],
 )
 @pytest.mark.parametrize(("dtype", "quantization"), [(torch.bfloat16, "none"), (torch.bfloat16, "int4")])

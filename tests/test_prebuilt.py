@@ -12,7 +12,9 @@ from app.model.native import library, prebuilt
 
 SOURCE = """
 int level(void) {
-#if defined(__AVX512BF16__)
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+    return 5;
+#elif defined(__AVX512BF16__)
     return 4;
 #elif defined(__AVX512VNNI__)
     return 3;

@@ -1,96 +1,12 @@
-/* What this processor can do at most: reads from memory, and products of matrices that stay in its caches.
- *
- * Products are real ones, and repeated they add up, so that the caller can check every number: `out` grows by
- * left times right at each repetition. The rows of `left` and the panels of `right` hold 32-bit words: one float32,
- * two bfloat16 or four int8 that are neighbours along the inner dimension, which is what one lane multiplies at once.
- *
- *   left    [ROWS][words]
- *   right   [COLUMNS / panel][words][panel]
- *   out     [threads][ROWS][COLUMNS], float32 or int32
- */
+/* What this processor can do at most: reads from memory, and products of matrices that stay in its caches. */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <string.h>
 #include <time.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
-/* A tile of `TILE` rows and two vectors has its accumulators in registers, with a few left for what is multiplied. */
-#if defined __AVX512F__
-#define LANES 16
-#define TILE 12
-#elif defined __AVX__
-#define LANES 8
-#define TILE 6
-#elif defined __aarch64__
-#define LANES 4
-#define TILE 12
-#else
-#define LANES 4
-#define TILE 6
-#endif
-#define PANEL (2 * LANES)
-
-enum { ROWS = 96, COLUMNS = 128 };
-const int32_t num_rows = ROWS, num_columns = COLUMNS, panel_columns = PANEL;
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4)));
-
-typedef enum { FLOAT32, BFLOAT16, INT8 } Kind;
-
-/* Whether products of this kind have instructions here. AMX has faster ones for bfloat16 than those used below. */
-int32_t has_kind(int32_t kind) {
-#if defined __AVX512BF16__ && !defined __AMX_BF16__
-    if (kind == BFLOAT16) return 1;
-#endif
-#if defined __AVX512VNNI__ && !defined __AMX_INT8__
-    if (kind == INT8) return 1;
-#endif
-    return kind == FLOAT32;
-}
-
-/* sum + left * right, lane by lane; `left` is the same word in every lane. int8: left is unsigned, right is signed. */
-static inline __attribute__((always_inline)) vec multiply_add(const Kind kind, vec sum, int32_t left, ivec right) {
-#ifdef __AVX512BF16__
-    if (kind == BFLOAT16)
-        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(left), (__m512bh)right);
-#endif
-#ifdef __AVX512VNNI__
-    if (kind == INT8)
-        return (vec)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(left), (__m512i)right);
-#endif
-    float x;
-    memcpy(&x, &left, 4);
-    return sum + x * (vec)right;
-}
-
-static inline __attribute__((always_inline)) void tile(const Kind kind, const int32_t *left, const ivec *right,
-                                                       int words, float *out) {
-    vec sums[TILE][2];
-    for (int r = 0; r < TILE; r++)
-        for (int c = 0; c < 2; c++) sums[r][c] = *(const vec *)(out + r * COLUMNS + c * LANES);
-    for (int k = 0; k < words; k++) {
-        const ivec first = right[2 * k], second = right[2 * k + 1];
-        for (int r = 0; r < TILE; r++) {
-            sums[r][0] = multiply_add(kind, sums[r][0], left[r * words + k], first);
-            sums[r][1] = multiply_add(kind, sums[r][1], left[r * words + k], second);
-        }
-    }
-    for (int r = 0; r < TILE; r++)
-        for (int c = 0; c < 2; c++) *(vec *)(out + r * COLUMNS + c * LANES) = sums[r][c];
-}
-
-static inline __attribute__((always_inline)) void multiply(const Kind kind, const int32_t *left, const int32_t *right,
-                                                           int words, float *out) {
-    for (int p = 0; p < COLUMNS / PANEL; p++)
-        for (int r = 0; r < ROWS; r += TILE)
-            tile(kind, left + r * words, (const ivec *)(right + p * words * PANEL), words, out + r * COLUMNS + p * PANEL);
-}
+#include "products.h"
 
 typedef enum { FILL, READ, MULTIPLY } Work;
 
@@ -145,6 +61,7 @@ static void *take_part(void *argument) {
     const int64_t begin = team->num_words * member->index / team->num_threads;
     const int64_t end = team->num_words * (member->index + 1) / team->num_threads;
     float *out = team->out + (int64_t)member->index * ROWS * COLUMNS;
+    shape_registers();
     atomic_fetch_add(&team->arrived, 1);
     while (atomic_load(&team->arrived) < team->num_threads) sched_yield();
     member->began = now();

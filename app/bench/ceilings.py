@@ -33,8 +33,11 @@ SAMPLES = 7
 LEAST_BUFFER = 256 * 2**20
 CACHES = 4
 """The buffer that is read is at least this many times as large as the last cache."""
-INNER = 128
-"""Inner dimension of the compiled products: a panel of the right matrix then fits the first cache."""
+INNER_WORDS = 128
+"""Inner dimension of the compiled products, in words of 32 bits: a panel of the right matrix then fits the first
+cache."""
+WHOLE_WORDS = 16
+"""The inner dimension is filled up to a multiple of so many words with zeros."""
 CPU_SIDE, DEVICE_SIDE = 1024, 8192
 """Sides of torch's square products."""
 KINDS = {"float32": (1, np.float32), "bfloat16": (2, np.uint16), "int8": (4, np.int8)}
@@ -170,8 +173,9 @@ class Probe:
     def multiply(self, kind: str, seconds: float) -> Ceiling:
         """Operations per second of products of small whole numbers, every one of which is checked."""
         choice = np.random.default_rng(0)
-        left = choice.integers(0, 3, (self.num_rows, INNER))
-        right = choice.integers(-2, 3, (INNER, self.num_columns))
+        inner = INNER_WORDS * KINDS[kind][0]
+        left = choice.integers(0, 3, (self.num_rows, inner))
+        right = choice.integers(-2, 3, (inner, self.num_columns))
         expected = left @ right
 
         def sample(repetitions: int) -> float:
@@ -179,7 +183,7 @@ class Probe:
             assert (out == repetitions * expected).all(), f"the {kind} product is wrong"
             return taken
 
-        operations = 2 * self.num_rows * self.num_columns * INNER * self._num_threads
+        operations = 2 * self.num_rows * self.num_columns * inner * self._num_threads
         return Ceiling("compiled probe", _samples(sample, operations, seconds))
 
     def product(
@@ -188,11 +192,13 @@ class Probe:
         """Each thread's `left @ right`, added up over the repetitions, and the seconds that took.
 
         `left`: `[num_rows, inner]` and `right`: `[inner, num_columns]`, whole numbers that the kind can hold, `left`
-        from 0 on. `inner` is a multiple of 4. Returns `[threads, num_rows, num_columns]`.
+        from 0 on. Returns `[threads, num_rows, num_columns]`.
         """
         per_word, _ = KINDS[kind]
-        inner = len(right)
-        panels = right.reshape(inner // per_word, per_word, self.num_columns // self._panel, self._panel)
+        padding = -len(right) % (WHOLE_WORDS * per_word)
+        left, right = np.pad(left, ((0, 0), (0, padding))), np.pad(right, ((0, padding), (0, 0)))
+        words = len(right) // per_word
+        panels = right.reshape(words, per_word, self.num_columns // self._panel, self._panel)
         packed_left = _aligned_copy(_stored(kind, left))
         packed_right = _aligned_copy(_stored(kind, panels.transpose(2, 0, 3, 1)))
         out = aligned(
@@ -203,7 +209,7 @@ class Probe:
             ctypes.c_int32(list(KINDS).index(kind)),
             _address(packed_left),
             _address(packed_right),
-            ctypes.c_int32(inner // per_word),
+            ctypes.c_int32(words),
             _address(out),
             ctypes.c_int32(repetitions),
             ctypes.c_int32(self._num_threads),

@@ -5,10 +5,7 @@
  * on how many rows there are: bfloat16 weights are always multiplied here, since a tile adds in another order than
  * vectors do; integers are where it pays, since their sums are exact and what follows is the same.
  */
-#if defined(__AMX_BF16__) && defined(__AMX_INT8__) && defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#define AMX 1
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__) && !defined(WITHOUT_AMX)
 #define TILE_ROWS 16
 #define TILE_BYTES 64
 #define AMX_ROWS 32
@@ -21,10 +18,10 @@ INLINE int on_tiles(Format format, int rows) {
 /* Compilers do not know that loading a tile reads memory. */
 INLINE void finish_stores(void) { __asm__ volatile("" ::: "memory"); }
 
-/* Registers 0 to 3 hold sums of up to 16 rows, and 2 and 3 of the rows after those; 4 and 5 what stands left in a
- * product, 6 and 7 what stands right: of `words` of inputs, and where `words_of_odd` differs, in 5 and 7 of so many. */
-static void shape_tiles(Thread *thread, int rows, int rows_after, int words, int words_of_odd) {
-    const int shape = ((rows * 64 + rows_after) * 64 + words) * 64 + words_of_odd;
+/* Registers 0 and 1 hold sums of up to 16 rows, 2 and 3 of the rows after those; 4 and 5 what stands left in a product,
+ * 6 and 7 what stands right: of `words` of inputs. */
+static void shape_tiles(Thread *thread, int rows, int rows_after, int words) {
+    const int shape = (rows * 64 + rows_after) * 64 + words;
     if (thread->tile_shape == shape) return;
     thread->tile_shape = shape;
     struct {
@@ -32,9 +29,9 @@ static void shape_tiles(Thread *thread, int rows, int rows_after, int words, int
         uint16_t row_bytes[16];
         uint8_t rows[16];
     } config = {.palette = 1};
-    const int heights[8] = {rows, rows, rows_after, rows_after, rows, rows_after, words, words_of_odd};
+    const int heights[8] = {rows, rows, rows_after, rows_after, rows, rows_after, words, words};
     for (int i = 0; i < 8; i++) {
-        const int bytes = i == 4 ? words * 4 : i == 5 ? words_of_odd * 4 : TILE_BYTES;
+        const int bytes = i == 4 || i == 5 ? words * 4 : TILE_BYTES;
         config.rows[i] = (uint8_t)heights[i];
         config.row_bytes[i] = (uint16_t)(heights[i] ? bytes : 0);
     }
@@ -43,7 +40,7 @@ static void shape_tiles(Thread *thread, int rows, int rows_after, int words, int
 
 INLINE void shape_product(Thread *thread, const Format format, int rows) {
     const int words = format == INT4 ? 8 : 16, first = rows < TILE_ROWS ? rows : TILE_ROWS;
-    shape_tiles(thread, first, rows - first, words, words);
+    shape_tiles(thread, first, rows - first, words);
 }
 
 /* A tile's worth of inputs: the sums in registers 0 to 3 grow by the rows at `a` times the panel's words at `w`. */
@@ -147,18 +144,10 @@ INLINE void multiply_on_tiles(const Format format, int rows, Operand a, const Ma
 INLINE void release_tiles(Thread *thread) {
     if (thread->tile_shape) _tile_release();
 }
-
-/* Whether this process may use the tiles: Linux wants to be asked, since they make every context larger. */
-int request_tiles(void) {
-    const long ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-}
 #else
-#define AMX 0
 #define AMX_ROWS 12
 INLINE int on_tiles(Format format, int rows) { return 0; }
 INLINE void shape_product(Thread *thread, const Format format, int rows) {}
 INLINE void multiply_on_tiles(const Format format, int rows, Operand a, const Matrix *m, const char *w, Sums sums) {}
 INLINE void release_tiles(Thread *thread) {}
-int request_tiles(void) { return 1; }
 #endif

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PORTABLE_FLAGS = ("-O3", "-pthread", "-fno-math-errno", "-shared", "-fPIC")
 FLAGS = ("-march=native", *PORTABLE_FLAGS)
+AMX = frozenset(("amx_tile", "amx_bf16", "amx_int8"))
 
 
 class NoCompiler(RuntimeError):
@@ -24,9 +25,10 @@ def compile_library(source: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
 
     Raises NoCompiler, CalledProcessError (with the compiler's words in `stderr`) or OSError.
     """
-    compiler, flags = find_compiler(), (*FLAGS, *defines)
+    usable = processor_flags()
+    compiler, flags = find_compiler(), (*FLAGS, *(() if usable >= AMX else ("-DWITHOUT_AMX",)), *defines)
     # A home directory may be shared between machines, and `native` means something else on each.
-    key = digest(source, compiler, *flags, platform.machine(), *sorted(processor_flags()))
+    key = digest(source, compiler, *flags, platform.machine(), *sorted(usable))
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
     library = directory / f"{source.stem}-{key}.so"
     if not library.exists():
@@ -59,7 +61,14 @@ def digest(source: Path, *of: str) -> str:
 
 
 def processor_flags() -> frozenset[str]:
-    """What this processor can do, in Linux' words; none where the system does not tell."""
+    """What this processor can do and the system lets us use, in Linux' words; none where the system does not tell."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
+    flags = frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
+    return flags if flags >= AMX and _may_use_amx() else flags - AMX
+
+
+def _may_use_amx() -> bool:
+    """Linux wants to be asked by each process, since AMX makes every context larger (`arch_prctl` of x86-64)."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)

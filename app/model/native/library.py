@@ -22,9 +22,6 @@ logger = logging.getLogger("millrace.engine")
 
 SOURCE = Path(__file__).with_name("decoder.c")
 DEFINES = {"torch.float32": (), "torch.bfloat16": ("-DBF16",)}
-WITHOUT_TILES = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
-"""For a processor that has AMX under a system that does not let us use it."""
-
 QUANTIZED = {"none": (), "int8": ("-DQUANTIZATION=8",), "int4": ("-DQUANTIZATION=4",)}
 
 
@@ -36,8 +33,6 @@ def load_library(dtype: torch.dtype, quantization: str = "none") -> ctypes.CDLL 
     defines = (*DEFINES[str(dtype)], *QUANTIZED[quantization])
     try:
         library = compile_library(SOURCE, defines)
-        if not library.request_tiles():
-            library = compile_library(SOURCE, (*defines, *WITHOUT_TILES))
     except NoCompiler:
         found = prebuilt.load(SOURCE, defines)
         if found is None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from app.model.native.compiler import PORTABLE_FLAGS, compile_to, digest, processor_flags
+from app.model.native.compiler import AMX, PORTABLE_FLAGS, compile_to, digest, processor_flags
 
 logger = logging.getLogger("millrace.engine")
 
@@ -18,13 +18,16 @@ DIRECTORY = Path(__file__).with_name("prebuilt")
 
 V3 = frozenset(("avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"))
 V4 = V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+V4_BF16 = V4 | {"avx512_vnni", "avx512_bf16"}
+TO_BF16 = ("-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16")
 
 LEVELS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "baseline": ((), frozenset()),
     "x86-64-v3": (("-march=x86-64-v3",), V3),
     "x86-64-v4": (("-march=x86-64-v4",), V4),
     "x86-64-v4-vnni": (("-march=x86-64-v4", "-mavx512vnni"), V4 | {"avx512_vnni"}),
-    "x86-64-v4-bf16": (("-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"), V4 | {"avx512_vnni", "avx512_bf16"}),
+    "x86-64-v4-bf16": (TO_BF16, V4_BF16),
+    "x86-64-v4-amx": ((*TO_BF16, "-mamx-tile", "-mamx-bf16", "-mamx-int8"), V4_BF16 | AMX),
 }
 """Flags for the compiler, and what code made with them needs of a processor, in Linux' words; the best comes last.
 
