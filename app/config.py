@@ -30,7 +30,7 @@ PACKAGE = Path(__file__).parent
 DEMO_MODEL = PACKAGE / "demo" / "model"
 
 ENGINE_SETTINGS = (
-    *("device", "dtype", "backend", "quantization", "threads", "max_model_len"),
+    *("device", "dtype", "backend", "enforce_eager", "quantization", "threads", "max_model_len"),
     *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory", "speculative"),
 )
 

@@ -142,6 +142,9 @@ class EngineSettings(BaseModel):
     backend: Literal["auto", "native", "sdpa", "triton"] = Field(
         description="native: compiled, for Llama-like models on CPUs; sdpa: torch; triton: CUDA; auto: native or sdpa"
     )
+    enforce_eager: bool = Field(
+        description="launch every kernel of a decode step by itself instead of recorded as CUDA graphs; triton only"
+    )
     quantization: Literal["none", "int8", "int4"] = Field(
         description="precision of the weights in memory; needs the native backend"
     )

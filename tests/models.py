@@ -133,7 +133,11 @@ def make_runner(
     cache = KVCache(layers, num_blocks, block_size, dtype, torch.device("cpu"))
     for blocks in (*cache.keys, *cache.values):
         blocks.fill_(torch.nan)
-    decoder: Decoder = ModuleDecoder(model, cache, backend)
+    decoder: Decoder = ModuleDecoder(model, cache)
+    if backend == "triton":
+        from app.model.triton.decoder import TritonDecoder
+
+        decoder = TritonDecoder(model, cache)
     if native:
         library = load_library(dtype, quantization)
         assert library is not None, "no compiler"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate  # noqa: E402
+from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
 from app.model.inputs import ForwardBatch  # noqa: E402
 from app.model.triton.attention import Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
@@ -88,6 +89,7 @@ class World:
                 cu_seqlens_q=[0, *np.cumsum([count for count, _ in self.rows]).tolist()],
                 seq_lens=[length for _, length in self.rows],
                 block_tables=tables,
+                is_decode=False,
             )
         )
         options = Options(self.scale, self.softcap, self.window, None if sinks is None else sinks.to(DEVICE))
@@ -167,8 +169,12 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
     write(new, new, keys, values, torch.tensor([-1, 5, -1], device=DEVICE))
     assert keys.sum() == values.sum() == 64
     assert keys[0, 5].sum() == 64
+    token = torch.zeros(1, dtype=torch.int64, device=DEVICE)
     batch = DeviceBatch(
-        slot_mapping=torch.tensor([-1], device=DEVICE),
+        input_ids=token,
+        positions=token,
+        slot_mapping=token - 1,
+        logits_indices=token,
         cu_seqlens_q=torch.tensor([0, 1], dtype=torch.int32, device=DEVICE),
         seq_lens=torch.zeros(1, dtype=torch.int32, device=DEVICE),
         block_tables=torch.zeros(1, 1, dtype=torch.int32, device=DEVICE),
@@ -180,10 +186,18 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
-@pytest.mark.parametrize("architecture", ["Qwen3", "Mistral", "Gemma-2", "gpt-oss"])
-def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "records"),
+    [("Qwen3", False), ("Qwen3", True), ("Mistral", True), ("Gemma-2", True), ("gpt-oss", False)],
+)
+def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str, records: bool) -> None:
+    """With `records`, three rows are filled up to four."""
     prompts = [(5, 6, 7), (9, 8, 7, 6, 5, 4), tuple(range(1, 40))]
     runner = make_runner(architecture, num_blocks=40, block_size=16, backend="triton")
+    if records:
+        decoder = record_decoding(runner.decoder, DecodeInputs(4, 16, DEVICE), [1, 2, 4], lambda run: run)
+        assert decoder is not None
+        runner = replace(runner, decoder=decoder)
     core = EngineCore(Scheduler(BlockPool(40), 16, max_num_seqs=4, max_num_batched_tokens=30), runner)
     for index, prompt in enumerate(prompts):
         core.apply(Generate(index, prompt, greedy(4)))

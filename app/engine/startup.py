@@ -12,11 +12,13 @@ from time import perf_counter
 
 import torch
 import transformers
+from transformers import PreTrainedModel
 
 from app.config import Config
 from app.engine.core import EngineCore
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
+from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
 from app.model.memory import CacheTooSmall, available_bytes, plan_cache
@@ -40,6 +42,7 @@ PROGRESS = {
     "loading the weights": (0.2, 0.6),
     "making the cache": (0.6, 0.7),
     "packing the weights": (0.7, 0.95),
+    "recording CUDA graphs": (0.7, 0.95),
     "warming up": (0.95, 1.0),
 }
 """How much of a start lies behind when a phase begins and when it ends; importing torch comes before the first."""
@@ -110,12 +113,11 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     phases.begin("making the cache")
     cache, num_blocks, max_model_len = make_cache(config, facts, dtype, device)
     phases.begin("packing the weights")
-    decoder: Decoder = (
-        NativeDecoder(library, model, cache, max_model_len, phases.advance)
-        if library is not None
-        else ModuleDecoder(model, cache, "triton" if config.backend == "triton" else "sdpa")
-    )
+    decoder = make_decoder(config, library, model, cache, max_model_len, phases.advance)
     del model
+    if isinstance(decoder, OnDevice) and not config.enforce_eager:
+        phases.begin("recording CUDA graphs")
+        decoder = record_graphs(config, decoder, max_model_len, device)
     scheduler = make_scheduler(config, num_blocks, device)
     core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device))
     phases.begin("warming up")
@@ -141,6 +143,33 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     )
     logger.info("%s", describe(ready))
     return core, ready
+
+
+def make_decoder(
+    config: Config,
+    library: ctypes.CDLL | None,
+    model: PreTrainedModel,
+    cache: KVCache,
+    max_model_len: int,
+    advance: Callable[[float], None],
+) -> Decoder:
+    if library is not None:
+        return NativeDecoder(library, model, cache, max_model_len, advance)
+    if config.backend == "triton":
+        from app.model.triton.decoder import TritonDecoder
+
+        return TritonDecoder(model, cache)
+    return ModuleDecoder(model, cache)
+
+
+def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device: torch.device) -> Decoder:
+    """The decoder with its decode steps recorded, or as it was if it cannot be recorded."""
+    inputs = DecodeInputs(config.max_num_seqs, -(-max_model_len // config.block_size), device)
+    recorded = record_decoding(decoder, inputs, batch_sizes(config.max_num_seqs), CudaRecorder(device))
+    if recorded is None:
+        return decoder
+    logger.info("decode steps are recorded for %s sequences", ", ".join(map(str, recorded.sizes)))
+    return recorded
 
 
 def make_cache(config: Config, facts: ModelFacts, dtype: torch.dtype, device: torch.device) -> tuple[KVCache, int, int]:

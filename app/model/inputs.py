@@ -19,6 +19,7 @@ class ForwardBatch:
     `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, int64 and padded
     with zeros.
     `logits_indices`: the tokens whose logits are wanted, those to sample from first, prompt logprobs after.
+    `is_decode`: every row is one token, and they are what is wanted, in their order.
     """
 
     input_ids: torch.Tensor
@@ -29,6 +30,7 @@ class ForwardBatch:
     cu_seqlens_q: list[int]
     seq_lens: list[int]
     block_tables: np.ndarray
+    is_decode: bool
 
 
 def token_array(sequence: Sampled) -> np.ndarray:
@@ -49,16 +51,18 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
     for index in range(num_decode_rows, len(rows)):
         tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
         columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
+    logits_indices = _logits_indices(rows, cu_seqlens_q)
     input_ids, positions, slot_mapping = torch.from_numpy(columns).to(device, non_blocking=True)
     return ForwardBatch(
         input_ids=input_ids,
         positions=positions,
         slot_mapping=slot_mapping,
-        logits_indices=torch.tensor(_logits_indices(rows, cu_seqlens_q), dtype=torch.int64, device=device),
+        logits_indices=torch.tensor(logits_indices, dtype=torch.int64, device=device),
         num_decode_rows=num_decode_rows,
         cu_seqlens_q=cu_seqlens_q,
         seq_lens=[row.end for row in rows],
         block_tables=block_tables,
+        is_decode=logits_indices == list(range(len(rows))) and num_decode_rows == len(rows),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -12,34 +12,29 @@ from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
 from app.model.sdpa import SdpaAttention, Workspace
 
-AttentionOfStep = Callable[[ForwardBatch], Attention]
 
+class Tokens(Protocol):
+    """The tokens of a step, `[num_tokens]` each, and which of them logits are wanted of."""
 
-def sdpa_attention(cache: KVCache) -> AttentionOfStep:
-    """Attention in plain torch."""
-    workspace = Workspace()
-    return lambda batch: SdpaAttention(batch, cache, workspace)
+    @property
+    def input_ids(self) -> torch.Tensor: ...
 
+    @property
+    def positions(self) -> torch.Tensor: ...
 
-def triton_attention(cache: KVCache) -> AttentionOfStep:
-    """Attention by Triton's kernels. Raises ImportError where Triton is not installed."""
-    from app.model.triton.attention import TritonAttention
-    from app.model.triton.batch import DeviceBatch
-
-    return lambda batch: TritonAttention(DeviceBatch.of(batch), cache)
-
-
-BACKENDS: dict[str, Callable[[KVCache], AttentionOfStep]] = {"sdpa": sdpa_attention, "triton": triton_attention}
+    @property
+    def logits_indices(self) -> torch.Tensor: ...
 
 
 class ModuleDecoder:
-    """Any decoder that transformers can run with a replaced attention."""
+    """Any decoder that transformers can run with a replaced attention; attends in plain torch."""
 
-    def __init__(self, model: PreTrainedModel, cache: KVCache, backend: str = "sdpa") -> None:
-        """`backend` is one of `BACKENDS`."""
-        self.name = backend
+    name = "sdpa"
+
+    def __init__(self, model: PreTrainedModel, cache: KVCache) -> None:
         self._model = model
-        self._attention = BACKENDS[backend](cache)
+        self._cache = cache
+        self._workspace = Workspace()
 
     @property
     def weight_bytes(self) -> int:
@@ -47,11 +42,14 @@ class ModuleDecoder:
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
+        return self._run(batch, SdpaAttention(batch, self._cache, self._workspace))
+
+    def _run(self, tokens: Tokens, attention: Attention) -> torch.Tensor:
         logits: torch.Tensor = self._model(
-            input_ids=batch.input_ids[None],
-            position_ids=batch.positions[None],
+            input_ids=tokens.input_ids[None],
+            position_ids=tokens.positions[None],
             use_cache=False,
-            logits_to_keep=batch.logits_indices,
-            attention=self._attention(batch),
+            logits_to_keep=tokens.logits_indices,
+            attention=attention,
         ).logits
         return logits[0]

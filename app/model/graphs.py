@@ -1,0 +1,180 @@
+"""Decode steps recorded once for a few batch sizes and replayed (CUDA graphs).
+
+A decode step is hundreds of kernels of a few microseconds each. Started one by one, the device waits for the host;
+recorded, they are started as one. A recording is for one number of rows and fixed addresses, so a step is copied into
+buffers of its own and filled up to the next size that was recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from app.model.inputs import ForwardBatch
+from app.model.transfer import to_device
+from app.model.triton.batch import DECODE, DeviceBatch
+
+logger = logging.getLogger("millrace.engine")
+
+MOST_SECONDS = 10.0
+"""That recording may take at the start. Sizes that it leaves out are filled up to larger ones."""
+
+NO_SLOT = -1
+
+Run = Callable[[], torch.Tensor]
+
+
+class Recorder(Protocol):
+    """Runs something once, and returns what does the same again on whatever its inputs hold by then.
+
+    Each run's result is good until the next run of any that the same recorder recorded.
+    """
+
+    def __call__(self, run: Run) -> Run: ...
+
+
+class CudaRecorder:
+    """Records on one device; all recordings share one pool of memory, since they never run at the same time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Run) -> Run:
+        """Raises RuntimeError where something is run that cannot be recorded, like waiting for the device."""
+        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(aside):
+            run()  # compiles kernels and makes workspaces, which must not happen while recording
+        torch.cuda.current_stream(self._device).wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            output = run()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return output
+
+        return replay
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A decoder that can run on nothing but what is on the device already, without waiting for it."""
+
+    name: str
+
+    @property
+    def weight_bytes(self) -> int: ...
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
+
+    def run(self, batch: DeviceBatch) -> torch.Tensor: ...
+
+
+class DecodeInputs:
+    """A decode step of up to `max_rows` rows at fixed addresses, with block tables of fixed width."""
+
+    def __init__(self, max_rows: int, max_blocks: int, device: torch.device) -> None:
+        self._device = device
+        self._columns = torch.zeros(3, max_rows, dtype=torch.int64, device=device)
+        self._columns[2] = NO_SLOT
+        self._seq_lens = torch.zeros(max_rows, dtype=torch.int32, device=device)
+        self._block_tables = torch.zeros(max_rows, max_blocks, dtype=torch.int32, device=device)
+        self._row_numbers = torch.arange(max_rows + 1, device=device)
+        self._tiles = torch.stack((self._row_numbers, torch.zeros_like(self._row_numbers)), 1).int()
+        self._cu_seqlens_q = self._row_numbers.int()
+
+    def first(self, size: int) -> DeviceBatch:
+        """The first `size` rows, to be run on whatever they hold by then."""
+        input_ids, positions, slot_mapping = self._columns[:, :size]
+        return DeviceBatch(
+            input_ids=input_ids,
+            positions=positions,
+            slot_mapping=slot_mapping,
+            logits_indices=self._row_numbers[:size],
+            cu_seqlens_q=self._cu_seqlens_q[: size + 1],
+            seq_lens=self._seq_lens[:size],
+            block_tables=self._block_tables[:size],
+            num_decode_rows=size,
+            lengths_q=(1,) * size,
+            tiles={DECODE: self._tiles[:size]},
+        )
+
+    def fill(self, batch: ForwardBatch, size: int) -> None:
+        """Take over a step's rows. Those behind them, up to `size`, have no tokens and no slots: nothing is read for
+        them, and nothing written."""
+        num_rows, width = batch.block_tables.shape
+        lengths_and_tables = np.concatenate((batch.seq_lens, batch.block_tables.ravel()), dtype=np.int32)
+        seq_lens, tables = torch.split(to_device(lengths_and_tables, self._device), [num_rows, num_rows * width])
+        for column, values in zip(self._columns, (batch.input_ids, batch.positions, batch.slot_mapping), strict=True):
+            column[:num_rows].copy_(values)
+        self._seq_lens[:num_rows].copy_(seq_lens)
+        self._block_tables[:num_rows, :width].copy_(tables.view(num_rows, width))
+        if num_rows < size:
+            self._columns[2, num_rows:size].fill_(NO_SLOT)
+            self._seq_lens[num_rows:size].zero_()
+
+
+class GraphDecoder:
+    """Replays the steps in which every sequence decodes one token; the decoder itself computes all others."""
+
+    def __init__(self, decoder: OnDevice, inputs: DecodeInputs, graphs: dict[int, Run]) -> None:
+        """`graphs[size]` computes the logits `[size, vocab]` of the first `size` rows of `inputs`."""
+        self.name = decoder.name
+        self.sizes = sorted(graphs)
+        self._decoder = decoder
+        self._inputs = inputs
+        self._graphs = graphs
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._decoder.weight_bytes
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """Logits `[num_logits, vocab]` of one step, good until the next one; its keys and values are in the cache."""
+        num_rows = len(batch.seq_lens)
+        if not batch.is_decode or num_rows > self.sizes[-1]:
+            return self._decoder.forward(batch)
+        size = self.sizes[bisect_left(self.sizes, num_rows)]
+        self._inputs.fill(batch, size)
+        return self._graphs[size]()[:num_rows]
+
+
+def batch_sizes(most: int) -> list[int]:
+    """Up to 16 rows a step hardly costs more than one; beyond, no more than a third of a size is filled up."""
+    sizes = [1, 2, 4, 8, *(size << power for power in range(3, most.bit_length()) for size in (2, 3))]
+    return sorted({size for size in sizes if size < most} | {most})
+
+
+@torch.inference_mode()
+def record_decoding(
+    decoder: OnDevice,
+    inputs: DecodeInputs,
+    sizes: Sequence[int],
+    record: Recorder,
+    clock: Callable[[], float] = perf_counter,
+) -> GraphDecoder | None:
+    """Record the largest size, whose memory the others use again, then from the smallest on while there is time.
+
+    None if this model cannot be recorded; the reason is in the log.
+    """
+    began = clock()
+    graphs: dict[int, Run] = {}
+    for size in (sizes[-1], *sizes[:-1]):
+        if graphs and clock() - began > MOST_SECONDS:
+            logger.warning("recording CUDA graphs took more than %.0f s: %s are left out", MOST_SECONDS, size)
+            break
+        try:
+            graphs[size] = record(partial(decoder.run, inputs.first(size)))
+        except RuntimeError as error:
+            logger.warning("decode steps are not recorded as CUDA graphs: %s", error)
+            return None
+    return GraphDecoder(decoder, inputs, graphs)

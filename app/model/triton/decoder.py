@@ -1,0 +1,23 @@
+"""A forward pass through transformers' own modules with attention by Triton's kernels."""
+
+from __future__ import annotations
+
+import torch
+
+from app.model.inputs import ForwardBatch
+from app.model.modules import ModuleDecoder
+from app.model.triton.attention import TritonAttention
+from app.model.triton.batch import DeviceBatch
+
+
+class TritonDecoder(ModuleDecoder):
+    """Once a batch is on the device, nothing waits for the host."""
+
+    name = "triton"
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        return self.run(DeviceBatch.of(batch))
+
+    def run(self, batch: DeviceBatch) -> torch.Tensor:
+        """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
+        return self._run(batch, TritonAttention(batch, self._cache))
