@@ -21,6 +21,7 @@ from app.settings import (
     ConnectionSettings,
     EngineSettings,
     ModelSettings,
+    RequestSettings,
     ServerSettings,
     TelemetrySettings,
 )
@@ -48,6 +49,7 @@ class Config(
     EngineSettings,
     TelemetrySettings,
     AccessSettings,
+    RequestSettings,
     ConnectionSettings,
     ServerSettings,
     ModelSettings,

@@ -88,6 +88,17 @@ class ConnectionSettings(BaseModel):
     )
 
 
+class RequestSettings(BaseModel):
+    """Settings of what one request may ask for."""
+
+    heading: ClassVar = "limits of a request"
+
+    max_body_size: Annotated[Count, BeforeValidator(parse_bytes)] = Field(description="largest body, like 16MiB")
+    max_sequences_per_request: Count = Field(description="its prompts times n")
+    max_stop_strings: int = Field(description="strings in `stop`", ge=0)
+    max_logprobs: int = Field(description="alternatives reported beside a token", ge=0)
+
+
 class TelemetrySettings(BaseModel):
     """Settings of what the server tells about itself."""
 
@@ -166,4 +177,12 @@ class EngineSettings(BaseModel):
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
 
 
-GROUPS = (ModelSettings, ServerSettings, ConnectionSettings, AccessSettings, TelemetrySettings, EngineSettings)
+GROUPS = (
+    ModelSettings,
+    ServerSettings,
+    ConnectionSettings,
+    RequestSettings,
+    AccessSettings,
+    TelemetrySettings,
+    EngineSettings,
+)

@@ -23,8 +23,9 @@ from transformers import PreTrainedTokenizerFast
 
 from app.api.access import Access
 from app.api.app import create_app
+from app.api.limits import Limits
 from app.api.server import Server, server_config
-from app.api.service import Limits, Service
+from app.api.service import Service
 from app.api.tracing import Telemetry
 from app.engine.health import EngineHealth, EngineState
 from app.engine.stream import EngineDied, TokenStream

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.service import Limits
+from app.api.limits import Limits
 from app.engine.health import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import EOS, ScriptedEngine, data_of, ids, make_app, small, started
@@ -232,3 +232,15 @@ async def test_one_request_may_not_be_many() -> None:
         answer = await client.post("/v1/completions", json={"prompt": ["a", "b", "c"], "n": 2})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
     assert "6" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "more"),
+    [("n", 3, 4), ("stop", ["a", "b"], ["a", "b", "c"]), ("logprobs", 1, 2), ("prompt_logprobs", 1, 2)],
+)
+async def test_how_much_a_request_may_ask_for_is_the_operators_to_say(field: str, most: object, more: object) -> None:
+    limits = Limits(max_sequences=3, max_stop_strings=2, max_logprobs=1)
+    async with started(make_app(ScriptedEngine(script=ids("x")), limits=limits)) as client:
+        answers = [await client.post("/v1/completions", json={"prompt": "a", field: value}) for value in (most, more)]
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert answers[1].json()["error"]["param"] == field

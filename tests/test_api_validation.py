@@ -9,9 +9,9 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
 
+from app.api.limits import Limits
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.schemas.completion import CompletionRequest
-from app.api.service import Limits
 from tests.scripted_engine import EOS, ScriptedEngine, ids, make_app, started
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"

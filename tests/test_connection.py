@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.api.connection import MOST_HEAD_BYTES, MOST_HEADERS
-from app.api.service import Limits
+from app.api.limits import Limits
 from app.messages import FinishReason
 from tests.raw_client import RawClient, connected, post
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.api.errors import CLIENT_LEFT
-from app.api.service import Limits
+from app.api.limits import Limits
 
 SLOWEST_BYTES_PER_SECOND = 10_000
 """The more of a body has come, the longer it may have taken."""

@@ -29,7 +29,7 @@ router = APIRouter(route_class=JsonRoute)
 async def create_chat_completion(body: ChatCompletionRequest, request: Request, service: ServiceDependency) -> Response:
     """Answer a conversation."""
     tokenizer, ready = service.require(body.model)
-    service.limits.check(1, body.n)
+    service.limits.check(body)
     tools = [tool.for_template() for tool in body.offered_tools]
     chat_format = replace(tokenizer.chat_format, calls_tools=bool(tools) and tokenizer.chat_format.calls_tools)
     if tools and not chat_format.calls_tools:

@@ -25,7 +25,7 @@ router = APIRouter(route_class=JsonRoute)
 async def create_completion(body: CompletionRequest, request: Request, service: ServiceDependency) -> Response:
     """Continue a text, or several."""
     tokenizer, ready = service.require(body.model)
-    service.limits.check(len(body.prompt), body.n)
+    service.limits.check(body, len(body.prompt))
     encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
     prompts = admit(encoded, body, ready, service.seeds, "prompt")
     reserve_tokens(prompts, body)

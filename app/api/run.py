@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.keys import BadKeys, KeyRing
+from app.api.limits import Limits
 from app.api.quota import Quota
 from app.api.server import Server, server_config
-from app.api.service import MAX_SEQUENCES, Limits, Service
+from app.api.service import Service
 from app.api.tracing import TelemetryError, make_telemetry
 from app.config import Config
 from app.engine.client import EngineClient
@@ -75,8 +76,11 @@ def run_server(config: Config) -> str | None:
         metrics=metrics,
         recorder=recorder,
         limits=Limits(
-            max_sequences=min(MAX_SEQUENCES, config.max_num_seqs + config.max_queue),
+            max_body_bytes=config.max_body_size,
             receive_seconds=config.receive_timeout,
+            max_sequences=min(config.max_sequences_per_request, config.max_num_seqs + config.max_queue),
+            max_stop_strings=config.max_stop_strings,
+            max_logprobs=config.max_logprobs,
         ),
         seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
         on_failed=give_up,

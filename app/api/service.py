@@ -12,7 +12,8 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
-from app.api.errors import ApiError, invalid
+from app.api.errors import ApiError
+from app.api.limits import Limits
 from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, SamplingParams
@@ -22,7 +23,6 @@ from app.statistics.recorder import Recorder
 from app.text.tokenizer import Tokenizer
 
 RETRY_SECONDS = 5
-MAX_SEQUENCES = 128
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +48,6 @@ class Engine(Protocol):
         cache_salt: str = "",
         owner: str = "",
     ) -> TokenStream: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may take. `max_sequences` bounds its prompts times its choices.
-
-    `receive_seconds` is how long its body may take to come, beside what its size explains.
-    """
-
-    max_body_bytes: int = 16 * 2**20
-    receive_seconds: float = 30.0
-    max_sequences: int = MAX_SEQUENCES
-
-    def check(self, num_prompts: int, num_choices: int) -> None:
-        """Refuse a request that is more than one request may be."""
-        asked = num_prompts * num_choices
-        if asked > self.max_sequences:
-            message = f"{num_prompts} prompts with n = {num_choices} are {asked} sequences, of at most"
-            raise invalid(f"{message} {self.max_sequences}.", "n" if num_prompts == 1 else "prompt")
 
 
 @dataclass(frozen=True, slots=True)

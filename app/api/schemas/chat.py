@@ -149,5 +149,9 @@ class ChatCompletionRequest(SamplingFields):
         return super().wanted_tokens
 
     @property
+    def wanted_logprobs(self) -> dict[str, int | None]:
+        return super().wanted_logprobs | {"top_logprobs": self.top_logprobs}
+
+    @property
     def num_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None

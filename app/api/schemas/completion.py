@@ -64,6 +64,10 @@ class CompletionRequest(SamplingFields):
         return self
 
     @property
+    def wanted_logprobs(self) -> dict[str, int | None]:
+        return super().wanted_logprobs | {"logprobs": self.logprobs}
+
+    @property
     def num_logprobs(self) -> int | None:
         return self.logprobs
 

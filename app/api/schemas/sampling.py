@@ -10,12 +10,9 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from app.api.schemas.base import RequestModel, refusal
 from app.messages import SamplingParams
 
-MAX_CHOICES = 128
-MAX_STOP_STRINGS = 16
-MAX_LOGPROBS = 20
 GREEDY_BELOW = 1e-4
 
-NumLogprobs = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]
+NumLogprobs = Annotated[int, Field(ge=0)]
 
 
 def _as_list(value: Any) -> Any:
@@ -49,7 +46,7 @@ class SamplingFields(RequestModel):
     default_max_tokens: ClassVar[int | None] = None
 
     model: str | None = None
-    n: int = Field(1, ge=1, le=MAX_CHOICES)
+    n: int = Field(1, ge=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
 
@@ -58,7 +55,7 @@ class SamplingFields(RequestModel):
     stop: Annotated[
         list[Annotated[str, StringConstraints(min_length=1)]],
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
-    ] = Field([], max_length=MAX_STOP_STRINGS)
+    ] = Field([])
     stop_token_ids: list[int] = Field([])
     ignore_eos: bool = False
     include_stop_str_in_output: bool = False
@@ -105,6 +102,11 @@ class SamplingFields(RequestModel):
     @property
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def wanted_logprobs(self) -> dict[str, int | None]:
+        """The fields that ask for alternatives beside a token, and for how many."""
+        return {"prompt_logprobs": self.prompt_logprobs}
 
     @property
     def num_logprobs(self) -> int | None:

@@ -1,0 +1,34 @@
+"""What one request may ask for, whoever asks: as the configuration has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.api.errors import invalid
+from app.api.schemas.sampling import SamplingFields
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`max_sequences` bounds prompts times choices.
+
+    `receive_seconds` is how long a body may take to come, beside what its size explains.
+    """
+
+    max_body_bytes: int = 16 * 2**20
+    receive_seconds: float = 30.0
+    max_sequences: int = 128
+    max_stop_strings: int = 16
+    max_logprobs: int = 20
+
+    def check(self, body: SamplingFields, num_prompts: int = 1) -> None:
+        """Refuse a request that is more than one request may be."""
+        asked = num_prompts * body.n
+        if asked > self.max_sequences:
+            message = f"{num_prompts} prompts with n = {body.n} are {asked} sequences, of at most"
+            raise invalid(f"{message} {self.max_sequences}.", "n" if num_prompts == 1 else "prompt")
+        if len(body.stop) > self.max_stop_strings:
+            raise invalid(f"'stop' has {len(body.stop)} strings, of at most {self.max_stop_strings}.", "stop")
+        for name, count in body.wanted_logprobs.items():
+            if count is not None and count > self.max_logprobs:
+                raise invalid(f"'{name}' is {count}; at most {self.max_logprobs} are reported.", name)
