@@ -37,14 +37,14 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
 COPY --from=kernels /build/app/model/native/prebuilt /package/lib/python3.11/site-packages/app/model/native/prebuilt
 
 
-# What torch brings for those who compile against it or test it is left out.
+# What torch brings for those who compile against it or test it is left out; not every build has all of it.
 FROM build AS dependencies-cpu
 COPY config/requirements/cpu.txt config/requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/millrace/bin/python install --no-deps --require-hashes \
         --extra-index-url https://download.pytorch.org/whl/cpu --requirement config/requirements/cpu.txt \
     && find "$TORCH/bin" -type f ! -name torch_shm_manager -delete \
-    && rm -r "$TORCH/include" "$TORCH/share" "$TORCH/test"
+    && rm -rf "$TORCH/include" "$TORCH/share" "$TORCH/test"
 
 
 FROM build AS dependencies-cuda
@@ -53,7 +53,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/millrace/bin/python install --no-deps --require-hashes \
         --requirement config/requirements/cuda.txt \
     && find "$TORCH/bin" -type f ! -name torch_shm_manager -delete \
-    && rm -r "$TORCH/include" "$TORCH/share" "$TORCH/test"
+    && rm -rf "$TORCH/include" "$TORCH/share" "$TORCH/test"
 
 
 # Nothing is written but to /models, where models from the hub are kept, and /tmp: the rest may be read-only.
@@ -72,7 +72,14 @@ ENTRYPOINT ["millrace"]
 CMD ["serve"]
 
 
+# Triton builds its launchers with a C compiler. They are kept in /tmp, which therefore must not be mounted noexec.
 FROM runtime AS cuda
+USER 0:0
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001:10001
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=dependencies-cuda /opt/millrace /opt/millrace
 COPY --from=package /package /opt/millrace

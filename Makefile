@@ -32,9 +32,9 @@ format: $(VENV)/.test
 # What the container image installs: the versions of config/constraints.txt, with their hashes.
 lock: | $(VENV)/bin/python
 	$(PIP_INSTALL) uv
-	$(LOCK) --constraint config/constraints.txt --torch-backend cpu pyproject.toml --output-file $(IMAGE)/cpu.txt
+	$(LOCK) --constraint config/constraints.txt --torch-backend cpu --extra otel pyproject.toml --output-file $(IMAGE)/cpu.txt
 	grep -v '^triton==' config/constraints.txt > $(VENV)/cuda-constraints.txt # torch's build for CUDA asks for its own
-	$(LOCK) --constraint $(VENV)/cuda-constraints.txt pyproject.toml --output-file $(IMAGE)/cuda.txt
+	$(LOCK) --constraint $(VENV)/cuda-constraints.txt --extra otel pyproject.toml --output-file $(IMAGE)/cuda.txt
 	echo 'hatchling>=1.27' | $(LOCK) - --output-file $(IMAGE)/build.txt
 
 $(VENV)/bin/python:

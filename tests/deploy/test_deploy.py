@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,18 @@ def test_the_dockerfile_is_clean() -> None:
 
 
 def test_compose_reads_its_file() -> None:
-    services = yaml.safe_load(check("docker-compose", "--profile", "gpu", "config"))["services"]
+    services = yaml.safe_load(check("docker-compose", "--profile", "*", "config"))["services"]
     assert set(services) == {"millrace", "millrace-gpu", "prometheus", "grafana"}
     for service in services.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert not service["image"].endswith(":latest") or "build" in service
+
+
+@pytest.mark.parametrize(("profile", "server"), [((), "millrace"), (("--profile", "gpu"), "millrace-gpu")])
+def test_compose_starts_one_server(profile: tuple[str, ...], server: str) -> None:
+    services = set(check("docker-compose", *profile, "config", "--services").split())
+    assert services == {server, "prometheus", "grafana"}
 
 
 def test_prometheus_reads_its_rules() -> None:
@@ -53,7 +60,8 @@ def test_prometheus_reads_its_rules() -> None:
 
 def test_every_alert_fires_when_it_should_and_not_when_it_should_not() -> None:
     check("promtool", "test", "rules", str(PROMETHEUS / "tests.yml"))
-    cases = [case["alert_rule_test"][0] for case in yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]]
+    tests = yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"]]
     tested = {(case["alertname"], bool(case["exp_alerts"])) for case in cases}
     assert tested == {(alert["alert"], fires) for alert in ALERTS for fires in (True, False)}
 
@@ -90,10 +98,13 @@ def test_what_the_image_is_made_of_reaches_the_builder() -> None:
 def test_the_image_installs_the_versions_that_are_tested() -> None:
     tested = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "config" / "constraints.txt").read_text(), re.MULTILINE))
     tested = {re.sub(r"[._]", "-", name).lower(): version for name, version in tested.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needs = project["dependencies"] + project["optional-dependencies"]["otel"]
     del tested["triton"]  # the image takes the one that torch's build for CUDA asks for
     for lock in ("cpu", "cuda"):
         text = (ROOT / "config" / "requirements" / f"{lock}.txt").read_text()
         locked = dict(re.findall(r"^([\w.-]+)==([^\s+]+)", text, re.MULTILINE))
+        assert {re.split("[<>=]", needed)[0] for needed in needs} <= set(locked)
         assert {name: tested[name] for name in locked if name in tested} == {
             name: version for name, version in locked.items() if name in tested
         }
