@@ -100,7 +100,11 @@ def test_no_panel_is_empty_under_load(server: int, prometheus: str) -> None:
 
     loading = threading.Thread(target=load)
     loading.start()
-    panels = {panel["title"]: panel["targets"][0]["expr"] for panel in DASHBOARD["panels"] if "targets" in panel}
+    panels = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", ())
+    }
     deadline = time.monotonic() + 60
     empty = dict(panels)
     try:

@@ -19,6 +19,7 @@ from tests.deploy.image import parse
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "config" / "prometheus"
+KUBERNETES = ROOT / "config" / "kubernetes"
 ALERTS = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())["groups"][0]["rules"]
 RECORDED = yaml.safe_load((PROMETHEUS / "rules" / "recording.yml").read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((ROOT / "config" / "grafana" / "dashboards" / "millrace.json").read_text())
@@ -70,6 +71,34 @@ def test_kubernetes_would_take_the_manifests(tmp_path: Path) -> None:
     manifests = tmp_path / "manifests.yaml"
     manifests.write_text(check("kubectl", "kustomize", "config/kubernetes"))
     check("kubernetes-validate", "--strict", "-k", "1.34", str(manifests))
+
+
+def test_the_autoscaler_is_given_the_mean_queue_of_each_pod(tmp_path: Path) -> None:
+    """The query as the Prometheus adapter fills it in, for two pods of which one has a queue."""
+    [rule] = yaml.safe_load((KUBERNETES / "monitoring" / "adapter.yaml").read_text())["rules"]["custom"]
+    name = rule["seriesQuery"].partition("{")[0]
+    filled = {"Series": name, "LabelMatchers": 'namespace="default",pod=~"a|b"', "GroupBy": "pod"}
+    query = re.sub(r"<<\.(\w+)>>", lambda match: filled[match[1]], rule["metricsQuery"])
+    pods = {"a": ("6 4 8 4 8", 6), "b": ("0x4", 0)}
+    world = {
+        "interval": "15s",
+        "input_series": [
+            {"series": f'{name}{{namespace="default",pod="{pod}"}}', "values": values}
+            for pod, (values, _) in pods.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": query,
+                "eval_time": "60s",
+                "exp_samples": [{"labels": f'{{pod="{pod}"}}', "value": mean} for pod, (_, mean) in pods.items()],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [world]}))
+    check("promtool", "test", "rules", str(tmp_path / "test.yml"))
+    scaling = yaml.safe_load_all((KUBERNETES / "scaling.yaml").read_text())
+    [metric] = next(one["spec"]["metrics"] for one in scaling if one["kind"] == "HorizontalPodAutoscaler")
+    assert metric["pods"]["metric"]["name"] == name
 
 
 def test_nginx_closes_an_idle_connection_before_the_server_does() -> None:
