@@ -32,7 +32,14 @@ DEMO_MODEL = PACKAGE / "demo" / "model"
 
 ENGINE_SETTINGS = (
     *("device", "dtype", "backend", "enforce_eager", "quantization", "threads", "max_model_len"),
-    *("max_num_seqs", "max_num_batched_tokens", "block_size", "kv_cache_memory", "speculative"),
+    *(
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "block_size",
+        "kv_cache_memory",
+        "gpu_memory_utilization",
+        "speculative",
+    ),
 )
 
 # An installed package carries the file inside; a checkout keeps it beside.

@@ -175,6 +175,9 @@ class EngineSettings(BaseModel):
         description="ngram: guess tokens from what followed the same ones before, and check them in one step"
     )
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
+    gpu_memory_utilization: float = Field(
+        description="share of a GPU's memory for weights, steps and KV cache together, if the last is auto", gt=0, le=1
+    )
 
 
 GROUPS = (

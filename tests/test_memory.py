@@ -8,10 +8,9 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from app.model import memory
-from app.model.memory import HOST_SHARE, CacheTooSmall, available_bytes, plan_cache
+from app.model.memory import HOST_SHARE, CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
 from app.settings import parse_bytes
 
 KIB, MIB = 2**10, 2**20
@@ -28,8 +27,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def plan(**changes: object) -> tuple[int, int]:
-    return plan_cache(**{**SETTINGS, **changes})
+def plan(**changes: Any) -> tuple[int, int]:
+    settings = {**SETTINGS, **changes}
+    memory = CacheMemory(*(settings[name] for name in ("available", "given", "shared_with_others")))
+    limits = Limits(settings["max_num_seqs"], 512, settings["model_limit"], settings["max_model_len"])
+    return plan_cache(settings["bytes_per_block"], settings["block_size"], memory, limits)
 
 
 def refusal(**changes: object) -> str:
@@ -143,14 +145,14 @@ def test_no_memory_at_all_is_refused_and_no_length_is_advised() -> None:
 def test_the_host_gives_a_share_of_what_is_available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     total = psutil.virtual_memory().total
-    assert 0 < available_bytes(torch.device("cpu")) <= total * HOST_SHARE
+    assert 0 < available_bytes() <= total * HOST_SHARE
 
 
 def test_a_container_gives_a_share_of_what_its_limit_leaves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text(f"{3 * MIB}\n")
     (tmp_path / "memory.current").write_text(f"{2 * MIB}\n")
-    assert available_bytes(torch.device("cpu")) == int(MIB * HOST_SHARE)
+    assert available_bytes() == int(MIB * HOST_SHARE)
 
 
 def test_a_container_without_a_limit_gives_what_the_machine_has(
@@ -159,11 +161,11 @@ def test_a_container_without_a_limit_gives_what_the_machine_has(
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text(f"{2 * MIB}\n")
-    assert available_bytes(torch.device("cpu")) > MIB
+    assert available_bytes() > MIB
 
 
 def test_a_limit_above_what_the_machine_has_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text(f"{2**60}\n")
     (tmp_path / "memory.current").write_text("0\n")
-    assert available_bytes(torch.device("cpu")) <= psutil.virtual_memory().total * HOST_SHARE
+    assert available_bytes() <= psutil.virtual_memory().total * HOST_SHARE

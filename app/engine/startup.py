@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from time import perf_counter
 
 import torch
 import transformers
@@ -16,15 +15,17 @@ from transformers import PreTrainedModel
 
 from app.config import Config
 from app.engine.core import EngineCore
+from app.engine.phases import Phases
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
-from app.model.memory import CacheTooSmall, available_bytes, plan_cache
+from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
 from app.model.modules import ModuleDecoder
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.library import load_library
+from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs
 from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
@@ -37,56 +38,11 @@ class CannotServe(ValueError):
     """The model or the configuration is at fault, and starting again would not help."""
 
 
-PROGRESS = {
-    "reading the configuration": (0.1, 0.2),
-    "loading the weights": (0.2, 0.6),
-    "making the cache": (0.6, 0.7),
-    "packing the weights": (0.7, 0.95),
-    "recording CUDA graphs": (0.7, 0.95),
-    "warming up": (0.95, 1.0),
-}
-"""How much of a start lies behind when a phase begins and when it ends; importing torch comes before the first."""
-
-LEAST_PROGRESS = 0.01
-"""Of the whole start: smaller steps are not reported."""
-
-
 STEP_COSTS = {"cpu": 2, "mps": 8, "cuda": 64}
 """What a step costs beside its tokens, in tokens computed: the less it is, the sooner drafted tokens are too dear.
 
 On a CPU the figure is for the smallest models; one that is bound by reading its weights could afford more.
 """
-
-
-class Phases:
-    """Names what the start is doing, reports it as it goes on, and times it."""
-
-    def __init__(self, report: Callable[[EngineLoading], None]) -> None:
-        self._report = report
-        self._began = perf_counter()
-        self._current = ""
-        self._told = 0.0
-        self.seconds: dict[str, float] = {}
-
-    def begin(self, phase: str) -> None:
-        self.end()
-        self._current, self._began = phase, perf_counter()
-        self._tell(PROGRESS[phase][0])
-
-    def advance(self, share: float) -> None:
-        """So much of the current phase is done (0 to 1)."""
-        begin, end = PROGRESS[self._current]
-        fraction = begin + share * (end - begin)
-        if fraction - self._told >= LEAST_PROGRESS:
-            self._tell(fraction)
-
-    def _tell(self, fraction: float) -> None:
-        self._told = fraction
-        self._report(EngineLoading(self._current, fraction))
-
-    def end(self) -> None:
-        if self._current:
-            self.seconds[self._current] = round(perf_counter() - self._began, 3)
 
 
 def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:
@@ -110,18 +66,29 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     phases.begin("loading the weights")
     model = load_model(config.model_path, config.revision, facts, dtype, device, phases.advance)
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
+    cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
+    available = available_bytes()
+    if device.type == "cuda":
+        phases.begin("profiling memory")
+        available = profile_memory(config, facts, make_module_decoder(config, model, cache), device)
     phases.begin("making the cache")
-    cache, num_blocks, max_model_len = make_cache(config, facts, dtype, device)
+    max_model_len = grow_cache(cache, config, facts, available, device)
     phases.begin("packing the weights")
-    decoder = make_decoder(config, library, model, cache, max_model_len, phases.advance)
+    decoder: Decoder = (
+        make_module_decoder(config, model, cache)
+        if library is None
+        else NativeDecoder(library, model, cache, max_model_len, phases.advance)
+    )
     del model
     if isinstance(decoder, OnDevice) and not config.enforce_eager:
         phases.begin("recording CUDA graphs")
         decoder = record_graphs(config, decoder, max_model_len, device)
-    scheduler = make_scheduler(config, num_blocks, device)
+    scheduler = make_scheduler(config, cache.num_blocks, device)
     core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device))
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
+    if device.type == "cuda":
+        prove_room(core, limits_of(config, facts))
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()
@@ -130,7 +97,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         max_model_len=max_model_len,
         vocab_size=vocab_size,
         block_size=config.block_size,
-        num_blocks=num_blocks,
+        num_blocks=cache.num_blocks,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         backend=decoder.name,
@@ -138,28 +105,37 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
         num_threads=torch.get_num_threads(),
         num_parameters=num_parameters,
         model_bytes=decoder.weight_bytes,
-        kv_cache_bytes=num_blocks * KVCache.bytes_per_block(facts.layers, config.block_size, dtype),
+        kv_cache_bytes=cache.num_blocks * cache.bytes_per_block,
         phases=phases.seconds,
     )
     logger.info("%s", describe(ready))
     return core, ready
 
 
-def make_decoder(
-    config: Config,
-    library: ctypes.CDLL | None,
-    model: PreTrainedModel,
-    cache: KVCache,
-    max_model_len: int,
-    advance: Callable[[float], None],
-) -> Decoder:
-    if library is not None:
-        return NativeDecoder(library, model, cache, max_model_len, advance)
+def make_module_decoder(config: Config, model: PreTrainedModel, cache: KVCache) -> ModuleDecoder:
     if config.backend == "triton":
         from app.model.triton.decoder import TritonDecoder
 
         return TritonDecoder(model, cache)
     return ModuleDecoder(model, cache)
+
+
+def limits_of(config: Config, facts: ModelFacts) -> Limits:
+    return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
+
+
+def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: torch.device) -> int:
+    """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
+    meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
+    try:
+        needed = measure_needs(decoder, config.block_size, limits_of(config, facts), device, meter, record)
+    except torch.OutOfMemoryError as error:
+        raise CacheTooSmall(
+            "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "
+            f"--max-num-seqs: {error}"
+        ) from error
+    logger.info("steps take up to %.1f MiB of the device's memory", needed / 2**20)
+    return bytes_for_cache(meter.free(), meter.total, needed, config.gpu_memory_utilization)
 
 
 def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device: torch.device) -> Decoder:
@@ -172,19 +148,12 @@ def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device:
     return recorded
 
 
-def make_cache(config: Config, facts: ModelFacts, dtype: torch.dtype, device: torch.device) -> tuple[KVCache, int, int]:
-    """The cache, its number of blocks, and the longest sequence that is served. Raises CacheTooSmall."""
-    num_blocks, max_model_len = plan_cache(
-        KVCache.bytes_per_block(facts.layers, config.block_size, dtype),
-        config.block_size,
-        available_bytes(device),
-        config.kv_cache_memory,
-        config.max_num_seqs,
-        facts.max_model_len,
-        config.max_model_len,
-        shared_with_others=device.type != "cuda",
-    )
-    return KVCache(facts.layers, num_blocks, config.block_size, dtype, device), num_blocks, max_model_len
+def grow_cache(cache: KVCache, config: Config, facts: ModelFacts, available: int, device: torch.device) -> int:
+    """Give the cache its blocks. Returns the longest sequence that is served. Raises CacheTooSmall."""
+    memory = CacheMemory(available, config.kv_cache_memory, shared_with_others=device.type != "cuda")
+    num_blocks, max_model_len = plan_cache(cache.bytes_per_block, config.block_size, memory, limits_of(config, facts))
+    cache.resize(num_blocks)
+    return max_model_len
 
 
 def make_scheduler(config: Config, num_blocks: int, device: torch.device) -> Scheduler:
@@ -239,6 +208,17 @@ def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
     core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
     while core.scheduler.has_work:
         core.step()
+
+
+def prove_room(core: EngineCore, limits: Limits) -> None:
+    """Take the largest step beside everything that has been made, and keep its memory. Raises CannotServe."""
+    try:
+        core.runner.execute(largest_batch(limits, core.scheduler.block_size))
+    except torch.OutOfMemoryError as error:
+        raise CannotServe(
+            "the KV cache leaves too little memory for steps: give it less with --kv-cache-memory or "
+            f"--gpu-memory-utilization: {error}"
+        ) from error
 
 
 def keep_freed_memory() -> None:

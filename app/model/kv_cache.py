@@ -35,20 +35,28 @@ class KVCache:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.num_blocks = num_blocks
         self.block_size = block_size
+        self._layers = layers
+        self._dtype = dtype
+        self._device = device
+        self.resize(num_blocks)
+
+    def resize(self, num_blocks: int) -> None:
+        """Have so many blocks from now on, other ones at other addresses; what was stored is lost."""
+        self.num_blocks = num_blocks
 
         def blocks(layer: LayerShape, head_size: int) -> torch.Tensor:
-            return torch.zeros(num_blocks, block_size, layer.num_kv_heads, head_size, dtype=dtype, device=device)
+            shape = (num_blocks, self.block_size, layer.num_kv_heads, head_size)
+            return torch.zeros(shape, dtype=self._dtype, device=self._device)
 
-        self.keys = [blocks(layer, layer.key_size) for layer in layers]
-        self.values = [blocks(layer, layer.value_size) for layer in layers]
+        self.keys = [blocks(layer, layer.key_size) for layer in self._layers]
+        self.values = [blocks(layer, layer.value_size) for layer in self._layers]
         self._key_slots = [keys.flatten(0, 1) for keys in self.keys]
         self._value_slots = [values.flatten(0, 1) for values in self.values]
 
-    @staticmethod
-    def bytes_per_block(layers: list[LayerShape], block_size: int, dtype: torch.dtype) -> int:
-        return block_size * dtype.itemsize * sum(layer.num_elements for layer in layers)
+    @property
+    def bytes_per_block(self) -> int:
+        return self.block_size * self._dtype.itemsize * sum(layer.num_elements for layer in self._layers)
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
         """Store `[num_tokens, num_kv_heads, head_size]` keys and values in the slots given per token."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import torch
-
-CUDA_SHARE = 0.85
-"""Of what is free on the device after the weights are loaded; the rest is for activations."""
 
 HOST_SHARE = 0.4
 """Of what is available on the host, whose memory belongs to others too."""
@@ -23,10 +20,8 @@ class CacheTooSmall(ValueError):
     """Not one sequence of the wanted length fits; the message names values that would work."""
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory in bytes that the cache may take on this device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * CUDA_SHARE)
+def available_bytes() -> int:
+    """Memory in bytes that the cache may take on the host."""
     return min(int(_available_on_host() * HOST_SHARE), HOST_LIMIT)
 
 
@@ -39,30 +34,49 @@ def _available_on_host() -> int:
     return available
 
 
-def plan_cache(
-    bytes_per_block: int,
-    block_size: int,
-    available: int,
-    given: int | None,
-    max_num_seqs: int,
-    model_limit: int,
-    max_model_len: int | None,
-    shared_with_others: bool,
-) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine may be given to do at once. `max_model_len` is what was asked for, if anything was."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    model_limit: int
+    max_model_len: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence, if the cache holds as many."""
+        return min(self.max_model_len or self.model_limit, self.model_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMemory:
+    """Bytes for the cache: `given` as they are; otherwise what is `available`, but no more than every sequence at full
+    length could fill where the memory is shared with other programs."""
+
+    available: int
+    given: int | None
+    shared_with_others: bool
+
+    def num_blocks(self, bytes_per_block: int, most_in_use: int) -> int:
+        if self.given is not None:
+            return self.given // bytes_per_block
+        num_blocks = max(0, self.available) // bytes_per_block
+        return min(num_blocks, most_in_use) if self.shared_with_others else num_blocks
+
+
+def plan_cache(bytes_per_block: int, block_size: int, memory: CacheMemory, limits: Limits) -> tuple[int, int]:
     """Choose (number of blocks, max_model_len).
 
-    `given` bytes are taken as they are. Otherwise the cache takes what is `available`, but no more than every
-    sequence at full length could fill where the memory is shared with other programs. Without a wanted
-    `max_model_len` it is the model's limit, or what the cache holds if that is less. Raises CacheTooSmall.
+    Without a wanted `max_model_len` it is the model's limit, or what the cache holds if that is less. Raises
+    CacheTooSmall.
     """
-    if max_model_len is not None and max_model_len > model_limit:
-        raise CacheTooSmall(f"--max-model-len {max_model_len} is more than the model's {model_limit} positions")
-    length = max_model_len or model_limit
-    num_blocks = max(0, available if given is None else given) // bytes_per_block
-    if given is None and shared_with_others:
-        num_blocks = min(num_blocks, max_num_seqs * -(-length // block_size))
+    wanted, length = limits.max_model_len, limits.length
+    if wanted is not None and wanted > limits.model_limit:
+        raise CacheTooSmall(f"--max-model-len {wanted} is more than the model's {limits.model_limit} positions")
+    num_blocks = memory.num_blocks(bytes_per_block, limits.max_num_seqs * -(-length // block_size))
     capacity = num_blocks * block_size
-    if capacity < (length if max_model_len else block_size):
+    if capacity < (length if wanted else block_size):
         needed = -(-length // block_size) * bytes_per_block
         raise CacheTooSmall(
             f"the KV cache holds {capacity:,} tokens in {num_blocks * bytes_per_block / 2**20:,.0f} MiB, less than one "

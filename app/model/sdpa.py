@@ -15,6 +15,10 @@ from app.model.kv_cache import KVCache
 GROUP_RATIO = 2
 """Decode rows whose contexts differ by at most this factor are padded to one length and attended in one call."""
 
+MOST_GATHERED = 1 << 16
+"""Tokens gathered for one call at most, unless a single row has more: what is gathered is copied, and the memory for it
+must be known beforehand."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
@@ -169,11 +173,17 @@ def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch
     groups = []
     begin = 0
     for row in range(1, batch.num_decode_rows + 1):
-        if row == batch.num_decode_rows or lengths[row] > GROUP_RATIO * lengths[begin] + block_size:
+        if row == batch.num_decode_rows or not _belongs(lengths[begin], lengths[row], row - begin, block_size):
             groups.append(_decode_group(batch, begin, row, first_visible, block_size, device))
             begin = row
     prefill_rows = range(batch.num_decode_rows, len(batch.seq_lens))
     return groups + [_prefill_group(batch, row, window, block_size, device) for row in prefill_rows]
+
+
+def _belongs(shortest: int, length: int, num_rows: int, block_size: int) -> bool:
+    """Whether a row of this length may be attended together with so many that are shorter."""
+    similar = length <= GROUP_RATIO * shortest + block_size
+    return similar and (num_rows + 1) * (length + block_size) <= MOST_GATHERED
 
 
 def _decode_group(

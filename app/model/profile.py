@@ -1,0 +1,125 @@
+"""What steps take of a device's memory beside weights and cache: the largest one is taken before there is a cache.
+
+The cache then gets what is left, and nothing that is asked for later can run out of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from app.messages import SamplingParams
+from app.model.graphs import DecodeInputs, OnDevice, Recorder, Run, batch_sizes, record_decoding
+from app.model.memory import Limits
+from app.model.runner import Decoder, ModelRunner
+from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
+from app.scheduler.sequence import Sequence
+
+USUAL_CONTEXT = 1024
+"""Tokens of most rows of the largest step; what attention takes for them grows with all contexts together, up to a
+limit (`app.model.sdpa.MOST_GATHERED`), or not at all."""
+
+EVERYTHING = SamplingParams(
+    max_tokens=1,
+    temperature=1e6,  # all tokens equally likely, so that none is left out
+    top_p=0.99,
+    min_p=1e-9,
+    logprobs=20,
+    prompt_logprobs=20,
+)
+"""What takes the most memory of all that may be asked for."""
+
+
+class Meter(Protocol):
+    """Reads a device's memory, in bytes."""
+
+    @property
+    def total(self) -> int: ...
+
+    def free(self) -> int:
+        """What nobody has, once torch has given back what it keeps for later."""
+
+    def growth(self, run: Callable[[], object]) -> int:
+        """The most that torch takes while something runs."""
+
+
+class CudaMeter:
+    """The real thing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    @property
+    def total(self) -> int:
+        return torch.cuda.mem_get_info(self._device)[1]
+
+    def free(self) -> int:
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(self._device)[0]
+
+    def growth(self, run: Callable[[], object]) -> int:
+        self.free()
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_reserved(self._device)
+        run()
+        return torch.cuda.max_memory_reserved(self._device) - before
+
+
+@dataclass(slots=True)
+class MeteredRecorder:
+    """Notes what each recording has taken and keeps."""
+
+    record: Recorder
+    meter: Meter
+    taken: list[int] = field(default_factory=list)
+
+    def __call__(self, run: Run) -> Run:
+        before = self.meter.free()
+        replay = self.record(run)
+        self.taken.append(before - self.meter.free())
+        return replay
+
+    def total_of(self, num_recordings: int) -> int:
+        """So many from the largest on: they share their memory, and each takes no more of its own than the second."""
+        return sum(self.taken) + max(0, num_recordings - len(self.taken)) * (self.taken[-1] if self.taken else 0)
+
+
+def bytes_for_cache(free: int, total: int, needed: int, utilization: float) -> int:
+    """Of what is free beside the weights, less what steps need, and less the share of all memory that is left alone."""
+    return free - needed - int((1 - utilization) * total)
+
+
+def measure_needs(
+    decoder: Decoder, block_size: int, limits: Limits, device: torch.device, meter: Meter, record: Recorder | None
+) -> int:
+    """Bytes that steps of a decoder over a cache of one block take at most, and recordings of all its decode steps."""
+    runner = ModelRunner(decoder, block_size, device)
+    batch = largest_batch(limits, block_size)
+    activations = meter.growth(lambda: runner.execute(batch))
+    if record is None or not isinstance(decoder, OnDevice):
+        return activations
+    sizes = batch_sizes(limits.max_num_seqs)
+    metered = MeteredRecorder(record, meter)
+    record_decoding(decoder, DecodeInputs(sizes[-1], 1, device), sizes[-2:], metered)
+    return activations + metered.total_of(len(sizes))
+
+
+def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
+    """The step that takes the most: every token of the budget, at the end of the longest contexts, all sequences
+    sampled from the whole vocabulary, and everything reported. All blocks are block 0."""
+    rows = []
+    left = limits.max_num_batched_tokens - limits.max_num_seqs
+    for seq_id in reversed(range(limits.max_num_seqs)):
+        usual = USUAL_CONTEXT if seq_id < limits.max_num_seqs - 2 else limits.length
+        end = min(limits.length, usual)
+        num_tokens = 1 + min(left, end - 1)
+        left -= num_tokens - 1
+        sequence = Sequence(seq_id, [0] * end, EVERYTHING)
+        sequence.block_table.extend([0] * -(-end // block_size))
+        rows.append(ScheduledRow(sequence, end - num_tokens, end))
+    rows.sort(key=lambda row: (row.num_tokens > 1, row.end))
+    return ScheduledBatch(rows, sum(row.num_tokens for row in rows), 0, {}, Admission())
