@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 
 class FinishReason(StrEnum):
@@ -14,6 +15,7 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     ABORT = "abort"
     ERROR = "error"
+    QUEUE_TIMEOUT = "queue_timeout"
     ENGINE_DIED = "engine_died"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
@@ -49,7 +51,8 @@ class Generate:
     """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt.
 
     `output_token_ids` is what an engine that died had made of it: it goes on from there. Sequences of different owners
-    share the engine fairly; who an owner is, the engine does not know.
+    share the engine fairly; who an owner is, the engine does not know. A sequence that is not scheduled by `deadline`,
+    a moment of the monotonic clock, which both processes share, ends with QUEUE_TIMEOUT.
     """
 
     seq_id: int
@@ -59,6 +62,7 @@ class Generate:
     cache_salt: str = ""
     output_token_ids: Seq[int] = ()
     owner: str = ""
+    deadline: float = inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,9 @@ class ServerSettings(BaseModel):
     host: str = Field(description="address to listen on")
     port: int = Field(description="port to listen on; 0 picks a free one", ge=0, le=65535)
     max_queue: int = Field(description="waiting sequences beyond which requests get 429", ge=0)
+    queue_timeout: float = Field(
+        description="seconds that a sequence may wait to be scheduled before it ends with 503; inf is no limit", gt=0
+    )
     drain_seconds: float = Field(description="how long SIGTERM lets running streams finish", ge=0)
     step_timeout: float = Field(description="seconds without a step after which /health is 503", gt=0)
     seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from array import array
 from collections import Counter
@@ -33,9 +34,10 @@ def make_scheduler(
     max_num_batched_tokens: int = 64,
     step_cost: int = 0,
     max_gap_seconds: float = inf,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Scheduler:
     pool = BlockPool(num_blocks)
-    return Scheduler(pool, block_size, max_num_seqs, max_num_batched_tokens, step_cost, max_gap_seconds)
+    return Scheduler(pool, block_size, max_num_seqs, max_num_batched_tokens, step_cost, max_gap_seconds, clock)
 
 
 def make_core(scheduler: Scheduler | None = None, runner: Runner | None = None) -> EngineCore:
@@ -57,11 +59,12 @@ def sequence(
     owner: str = "",
     stop_token_ids: Iterable[int] = (),
     prompt_logprobs: int | None = None,
+    deadline: float = inf,
 ) -> Sequence:
     """A sequence; a number for a prompt means that many tokens, all its own."""
     token_ids = prompt_of(seq_id, prompt) if isinstance(prompt, int) else prompt
     params = SamplingParams(max_tokens, stop_token_ids=frozenset(stop_token_ids), prompt_logprobs=prompt_logprobs)
-    return Sequence(seq_id, token_ids, params, priority, cache_salt, owner=owner)
+    return Sequence(seq_id, token_ids, params, priority, cache_salt, owner=owner, deadline=deadline)
 
 
 def next_token(token_ids: Seq[int]) -> int:

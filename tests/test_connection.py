@@ -86,9 +86,9 @@ JSON = {"Content-Type": "application/json"}
         (endless_header, PATIENT, 431, "headers_too_large"),
         (endless_headers, PATIENT, 431, "headers_too_large"),
         (endless_address, PATIENT, 431, "headers_too_large"),
-        (stalled_head, IMPATIENT, 408, "request_timeout"),
-        (a_line_end_and_no_more, IMPATIENT, 408, "request_timeout"),
-        (stalled_body, IMPATIENT, 408, "request_timeout"),
+        (stalled_head, IMPATIENT, 408, "receive_timeout"),
+        (a_line_end_and_no_more, IMPATIENT, 408, "receive_timeout"),
+        (stalled_body, IMPATIENT, 408, "receive_timeout"),
         (no_http, PATIENT, 400, "invalid_http"),
     ],
 )

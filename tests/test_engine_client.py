@@ -262,6 +262,19 @@ async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(l
     assert client.health.state is EngineState.STOPPED
 
 
+async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llama_config: Config) -> None:
+    """So little time that every sequence is late as it comes."""
+    witness = Witness()
+    client = EngineClient(llama_config.model_copy(update={"queue_timeout": 1e-9}), witness, on_failed=pytest.fail)
+    await client.start()
+    await until_ready(client)
+    streams = [client.generate(PROMPT, LONG) for _ in range(3)]
+    assert await asyncio.gather(*map(collect, streams)) == [[], [], []]
+    assert witness.ends == [FinishReason.QUEUE_TIMEOUT] * 3
+    assert client.num_open_streams == 0
+    await client.stop(0)
+
+
 async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config: Config) -> None:
     """Four sequences that fill 5 blocks each, and 12 blocks."""
     ready = engine[0].ready

@@ -163,7 +163,7 @@ class Connection(HttpToolsProtocol):
             self._open[0].keep_alive = False
         elif self._num_fruitless and not self._in_body:
             message = f"The request's head did not come within {self._receive_seconds:g} seconds."
-            self._refuse(ApiError(408, message, code="request_timeout"))
+            self._refuse(ApiError(408, message, code="receive_timeout"))
         else:
             self.transport.close()
 

@@ -13,13 +13,15 @@ from starlette.exceptions import HTTPException
 from app.api.record import current_record
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
+from app.messages import FinishReason
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate
 
 CLIENT_LEFT = 499
-CODES = {408: "request_timeout", 413: "body_too_large", CLIENT_LEFT: "client_gone"}
+CODES = {408: "receive_timeout", 413: "body_too_large", CLIENT_LEFT: "client_gone"}
 """Of what is raised where only the framework's own exceptions pass."""
 
 RESEND_SECONDS = 1
+QUEUE_RETRY_SECONDS = 5
 SHOWN_INPUT_LENGTH = 60
 
 
@@ -84,6 +86,20 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
         case _:
             return ApiError(500, "The server met an unexpected error.", type="server_error", code="internal_error")
+
+
+def ended_with(reason: FinishReason | None) -> ApiError | None:
+    """The error that the end of a sequence is to its reader; None if it is none."""
+    match reason:
+        case FinishReason.ABORT:
+            return ApiError(503, "The server stopped before the end.", type="server_error", code="aborted")
+        case FinishReason.ERROR:
+            return ApiError(500, "The engine could not finish this sequence.", type="server_error", code="engine_error")
+        case FinishReason.QUEUE_TIMEOUT:
+            message = "The server is busy: the request waited as long as it may, and was not scheduled."
+            return _later(503, message, "server_error", reason, QUEUE_RETRY_SECONDS)
+        case _:
+            return None
 
 
 def answer_errors(app: FastAPI) -> None:

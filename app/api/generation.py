@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from app.api.admission import SEED_BITS, Prompt
-from app.api.errors import ApiError
+from app.api.errors import ended_with
 from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
 from app.engine.stream import TokenDelta, TokenStream
@@ -90,10 +90,8 @@ class Choice:
     def advance(self, delta: TokenDelta) -> Piece:
         """The next piece. A stop string ends the sequence here, whatever the engine has made since."""
         reason = delta.finish_reason
-        if reason is FinishReason.ABORT:
-            raise ApiError(503, "The server stopped before the end.", type="server_error", code="aborted")
-        if reason is FinishReason.ERROR:
-            raise ApiError(500, "The engine could not finish this sequence.", type="server_error", code="engine_error")
+        if error := ended_with(reason):
+            raise error
         text, tokens = ("", []) if self._opened else self._open()
         if self.prompt.max_tokens > 0:
             text += self._release(delta, tokens)

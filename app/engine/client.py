@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import replace
+from math import inf
 
 from app.config import Config
 from app.engine.child import EngineProcess
@@ -122,7 +123,8 @@ class EngineClient:
         self._streams[stream.seq_id] = stream
         self._idle.clear()
         self._shares.opened(stream.seq_id, owner)
-        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, owner=owner)
+        deadline = stream.times.arrived + self._config.queue_timeout
+        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline)
         self._recovery.opened(command)
         self._submit(command)
         return stream
@@ -239,6 +241,8 @@ class EngineClient:
         """Give the engine what it lost when it died, as far as it is due, each sequence with the tokens it has."""
         for command in self._recovery.due():
             stream = self._streams[command.seq_id]
+            if stream.times.scheduled is not None:
+                command = replace(command, deadline=inf)
             if stream.output_token_ids:
                 params = replace(command.params, prompt_logprobs=None)
                 command = replace(command, params=params, output_token_ids=tuple(stream.output_token_ids))

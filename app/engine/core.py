@@ -37,6 +37,7 @@ class EngineCore:
                     command.cache_salt,
                     command.output_token_ids,
                     command.owner,
+                    command.deadline,
                 )
             )
 

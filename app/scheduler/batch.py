@@ -81,10 +81,12 @@ class ScheduledRow:
 class Admission:
     """What admitting waiting sequences in one step came to.
 
-    `admitted` maps the id of each sequence scheduled for the first time to its number of cached tokens, `num_queried`
-    of which were looked up. `num_recomputed` and `waiting_for` are as in `StepStats`.
+    `expired` sequences were not scheduled by their deadline. `admitted` maps the id of each sequence scheduled for the
+    first time to its number of cached tokens, `num_queried` of which were looked up. `num_recomputed` and
+    `waiting_for` are as in `StepStats`.
     """
 
+    expired: list[int] = field(default_factory=list)
     admitted: dict[int, int] = field(default_factory=dict)
     num_queried: int = 0
     num_recomputed: int = 0

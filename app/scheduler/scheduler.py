@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
 
@@ -38,6 +39,7 @@ class Scheduler:
         max_num_batched_tokens: int,
         step_cost: int = 0,
         max_gap_seconds: float = inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool = pool
         self.block_size = block_size
@@ -51,6 +53,7 @@ class Scheduler:
         self._sequences: dict[int, Sequence] = {}
         self._num_arrived = 0
         self._preempted: dict[int, int] = {}
+        self._clock = clock
 
     @property
     def has_work(self) -> bool:
@@ -68,11 +71,11 @@ class Scheduler:
         self._sequences[sequence.seq_id] = sequence
         self.waiting.arrive(sequence)
 
-    def abort(self, seq_id: int) -> None:
+    def abort(self, seq_id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         """Drop a sequence and free its blocks at once; one that has already ended is left alone."""
         sequence = self._sequences.get(seq_id)
         if sequence is not None:
-            sequence.finish(FinishReason.ABORT)
+            sequence.finish(reason)
             self._remove(sequence)
 
     def schedule(self) -> ScheduledBatch:
@@ -83,23 +86,24 @@ class Scheduler:
         """
         rows: dict[int, ScheduledRow] = {}
         self._preempted = {}
+        admission = Admission(expired=self.waiting.overdue(self._clock()))
+        for seq_id in admission.expired:
+            self.abort(seq_id, FinishReason.QUEUE_TIMEOUT)
         self._make_room()
         decoding = sorted((s for s in self.running if s.num_owed_tokens == 1), key=lambda s: s.order)
         prompts = sorted((s for s in self.running if s.num_owed_tokens > 1), key=self.waiting.rank)
         budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
         self._advance(decoding, rows, budget)
-        admission = Admission()
         if prompts:
             self._admit(rows, budget, admission, min(self.waiting.served(s.owner) for s in prompts))
             self._advance(prompts, rows, budget)
         self._admit(rows, budget, admission)
         self._speculation.lengthen(rows, budget)
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
-        num_tokens = _num_tokens(ordered)
         num_decode = _num_tokens(row for row in ordered if row.decodes)
         return ScheduledBatch(
             rows=ordered,
-            num_prefill_tokens=num_tokens - num_decode,
+            num_prefill_tokens=_num_tokens(ordered) - num_decode,
             num_decode_tokens=num_decode,
             preempted=self._preempted,
             admission=admission,
@@ -117,7 +121,7 @@ class Scheduler:
         seq_ids: list[int] = []
         token_ids: list[int] = []
         logprobs: dict[int, TokenLogprobs] = {}
-        finished: dict[int, FinishReason] = {}
+        finished = dict.fromkeys(batch.admission.expired, FinishReason.QUEUE_TIMEOUT)
         for row in batch.rows:
             sequence = row.sequence
             num_tokens_before = sequence.num_tokens

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable
 from enum import Enum, auto
+from math import inf
 
 from app.messages import FinishReason, SamplingParams
 from app.scheduler.ngram import Drafter
@@ -20,7 +21,8 @@ class SequenceStatus(Enum):
 class Sequence:
     """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
 
-    `owner` stands for whoever it is computed for; owners share the engine fairly.
+    `owner` stands for whoever it is computed for; owners share the engine fairly. `deadline` is the moment by which it
+    is to be scheduled for the first time.
     `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` holds the prompt and then the output. It and `block_table` are int32 arrays, so that the model side
     reads them through the buffer protocol without a copy.
@@ -31,6 +33,7 @@ class Sequence:
         "block_hashes",
         "block_table",
         "cache_salt",
+        "deadline",
         "drafter",
         "finish_reason",
         "num_cached_tokens",
@@ -56,6 +59,7 @@ class Sequence:
         cache_salt: str = "",
         output_token_ids: Iterable[int] = (),
         owner: str = "",
+        deadline: float = inf,
     ) -> None:
         self.seq_id = seq_id
         self.token_ids = array("i", prompt_token_ids)
@@ -65,6 +69,7 @@ class Sequence:
         self.priority = priority
         self.cache_salt = cache_salt
         self.owner = owner
+        self.deadline = deadline
         self.arrival = 0
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from heapq import merge
+from itertools import takewhile
+from math import inf
 
 from app.scheduler.sequence import Sequence
 
@@ -32,6 +34,7 @@ class WaitingQueue:
         self._queues: dict[str, list[Sequence]] = {}
         self._served: dict[str, float] = {}
         self._last_owner = ""
+        self._impatient: dict[int, Sequence] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
@@ -54,6 +57,15 @@ class WaitingQueue:
             others = map(self.served, self._queues)
             self._served[owner] = max(self.served(owner), min(others, default=self.served(self._last_owner)) - 1)
         self.put(sequence)
+        if sequence.deadline < inf:
+            self._impatient[sequence.seq_id] = sequence
+
+    def overdue(self, now: float) -> list[int]:
+        """The ids of those that have never left the queue and whose deadline has come; deadlines come in order.
+
+        A preempted sequence has left it before, and waits as long as it must.
+        """
+        return [s.seq_id for s in takewhile(lambda s: s.deadline <= now, self._impatient.values())]
 
     def put(self, sequence: Sequence) -> None:
         """Take a sequence to its place in the order, new or preempted."""
@@ -65,6 +77,7 @@ class WaitingQueue:
         if not queue:
             del self._queues[sequence.owner]
         self._last_owner = sequence.owner
+        self._impatient.pop(sequence.seq_id, None)
 
     def first_behind(self, passed: Seq[Sequence]) -> Sequence | None:
         """Who goes next after those that do not fit; None if there is nobody, or one of them can be passed no more.
