@@ -1,6 +1,6 @@
 """Documents to rows of tokens: several documents to a row, none of which can see another."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -62,15 +62,20 @@ def _answers(token_ids: list[int], opening: list[int], given: list[int], end: in
     return labels
 
 
-class Packer:
-    """Batches of documents of like lengths; a document is cut only when it is longer than the longest rows."""
+def encoded(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Sample]:
+    """The documents as samples; now and then a chat as it is where reasoning is switched off."""
+    for at, document in enumerate(documents):
+        yield encode(document, tokenizer, may_reason=at % _WITHOUT_REASONING > 0)
 
-    def __init__(self, documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast, batch_tokens: int) -> None:
-        self._documents = enumerate(documents)
-        self._tokenizer = tokenizer
+
+class Packer:
+    """Batches of samples of like lengths; a sample is cut only when it is longer than the longest rows."""
+
+    def __init__(self, samples: Iterable[Sample], padding: int, batch_tokens: int) -> None:
+        self._samples = iter(samples)
+        self._padding = padding
         self._batch_tokens = batch_tokens
         self._waiting: dict[int, list[Sample]] = {length: [] for length in ROW_LENGTHS}
-        self._padding = tokenizer.get_vocab()[END_OF_TEXT]
 
     def batch(self) -> Batch:
         """The next rows, `batch_tokens` tokens in all."""
@@ -79,14 +84,13 @@ class Packer:
         return Batch(*(torch.tensor(column) for column in columns))
 
     def _gather(self) -> int:
-        """Draw documents until those of one length are enough for a batch; returns that length."""
-        for at, document in self._documents:
-            sample = encode(document, self._tokenizer, may_reason=at % _WITHOUT_REASONING > 0)
+        """Draw samples until those of one length are enough for a batch; returns that length."""
+        for sample in self._samples:
             length = next((length for length in ROW_LENGTHS if len(sample.token_ids) <= length), ROW_LENGTHS[-1])
             self._waiting[length].append(sample)
             if sum(len(sample.token_ids) for sample in self._waiting[length]) >= _CHOICE * self._batch_tokens:
                 return length
-        raise ValueError("the documents ended")
+        raise ValueError("the samples ended")
 
     def _row(self, length: int) -> tuple[list[int], list[int], list[int]]:
         token_ids: list[int] = []
@@ -102,7 +106,7 @@ class Packer:
         return token_ids, positions, labels
 
     def _fitting(self, length: int, room: int) -> Sample:
-        """The longest document that fits; for an empty row the one that waits longest; or else padding."""
+        """The longest sample that fits; for an empty row the one that waits longest; or else padding."""
         if room == length:
             return self._waiting[length].pop(0)
         for waiting in (self._waiting[shorter] for shorter in reversed(ROW_LENGTHS) if shorter <= length):

@@ -9,9 +9,6 @@ from transformers import LlamaForCausalLM
 
 from app.demo.packing import IGNORED, Batch
 
-_EMBEDDING_SHARE = 0.5
-"""Of the learning rate: at the full one, the first steps write over the codes by which tokens are told apart."""
-
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -46,16 +43,14 @@ class Stepper:
     def __init__(self, model: LlamaForCausalLM, *, compiled: bool) -> None:
         self._masters = [torch.nn.Parameter(weight.detach().float().clone()) for weight in model.parameters()]
         self._weights = list(model.bfloat16().parameters())
-        embedding, *others = self._masters
-        groups = [{"params": [embedding], "share": _EMBEDDING_SHARE}, {"params": others, "share": 1.0}]
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        self._optimizer = torch.optim.AdamW(self._masters, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
         # One compiled form for each row length.
         self._loss: Loss = torch.compile(mean_loss(model), dynamic=False) if compiled else mean_loss(model)
 
     def step(self, batch: Batch, learning_rate: float) -> float:
         """Learn from one batch; returns its loss in nats per learned token."""
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate * group["share"]
+            group["lr"] = learning_rate
         rows, columns = torch.nonzero(batch.labels[:, 1:] != IGNORED, as_tuple=True)
         places = rows * batch.labels.shape[1] + columns
         targets = batch.labels[rows, columns + 1]

@@ -16,6 +16,8 @@ MESSAGE_END = "<|im_end|>"
 REASONING_START = "<think>\n"
 NO_REASONING = "<think>\n\n</think>\n\n"
 _SPECIAL = (END_OF_TEXT, MESSAGE_START, MESSAGE_END, "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+FIRST_WORD = len(_SPECIAL)
+"""All ids below are special."""
 _MARKUP = tuple(f"<{end}{name}>" for name in ("think", "tool_call", "tools", "tool_response") for end in ("", "/"))
 """Not special, so that decoding keeps them and the server can find reasoning and tool calls in the text."""
 
@@ -41,7 +43,12 @@ def build_tokenizer(
     """A tokenizer learned from the documents; digits stay single, which makes sums easier to learn."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            # A newline alone, so that a prompt that ends with one is followed by what follows it in the text.
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

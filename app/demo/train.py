@@ -3,6 +3,7 @@
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,11 +17,12 @@ from app.demo.answer import QUESTIONS, answers
 from app.demo.card import card
 from app.demo.checkpoint import Progress, corpus_digest, identity, load_checkpoint, save_checkpoint
 from app.demo.corpus import documents
+from app.demo.echo import echoes, mixed
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
-from app.demo.packing import Batch, Packer
+from app.demo.packing import Batch, Packer, Sample, encoded
 from app.demo.recipe import Recipe
 from app.demo.step import Stepper
-from app.demo.tokenizer import build_tokenizer
+from app.demo.tokenizer import FIRST_WORD, build_tokenizer
 
 
 class Run:
@@ -55,7 +57,7 @@ class Run:
         first = self.progress.step
         last = min(first - first % self.recipe.interval + self.recipe.interval, self.recipe.steps)
         self._note_corpus(first)
-        packer = Packer(documents(self.recipe.text_seed(first)), self.tokenizer, self.recipe.tokens_per_step)
+        packer = Packer(self._samples(first), self.model.config.pad_token_id, self.recipe.tokens_per_step)
         for step in range(first, last):
             began = time.perf_counter()
             batch = Batch(*(tensor.to(self.recipe.device) for tensor in packer.batch()))
@@ -65,6 +67,12 @@ class Run:
             loss, speed = self.progress.recent_loss(50), self.recipe.tokens_per_step / seconds
             bar.set_postfix(loss=f"{loss:.3f}", tokens_per_second=f"{speed:.0f}", refresh=False)
             bar.update()
+
+    def _samples(self, step: int) -> Iterator[Sample]:
+        """What is learned from `step` on, drawn anew."""
+        seed = self.recipe.text_seed(step)
+        copied = echoes(seed, range(FIRST_WORD, VOCAB_SIZE))
+        return copied if step < self.recipe.copying_steps else mixed(encoded(documents(seed), self.tokenizer), copied)
 
     def _note_corpus(self, step: int) -> None:
         digest = corpus_digest()
@@ -113,7 +121,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed, device=options.device)
     if options.smoke:
-        recipe = replace(recipe, steps=10, tokenizer_documents=4000, hidden_size=128, num_layers=2, compiled=False)
+        shape = {"hidden_size": 128, "num_layers": 2, "tokenizer_documents": 4000}
+        recipe = replace(recipe, steps=10, interval=5, copying_steps=5, compiled=False, **shape)
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
     print(f"final loss {train(recipe, options.out, tokenizer).recent_loss(100):.3f}")
     for question, reply in answers(options.out, QUESTIONS):
