@@ -121,8 +121,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed, device=options.device)
     if options.smoke:
-        shape = {"hidden_size": 128, "num_layers": 2, "tokenizer_documents": 4000}
-        recipe = replace(recipe, steps=10, interval=5, copying_steps=5, compiled=False, **shape)
+        recipe = replace(recipe, hidden_size=128, num_layers=2, compiled=False, tokenizer_documents=4000)
+        recipe = replace(recipe, steps=10, interval=5, copying_steps=5)
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
     print(f"final loss {train(recipe, options.out, tokenizer).recent_loss(100):.3f}")
     for question, reply in answers(options.out, QUESTIONS):
