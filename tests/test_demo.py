@@ -17,14 +17,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from app.demo.answer import answers
 from app.demo.card import put_results
 from app.demo.checkpoint import AnotherRun
-from app.demo.corpus import Chat, documents
+from app.demo.corpus import Chat, PlainText, documents
+from app.demo.echo import echoes, mixed
 from app.demo.evaluate import Examination, unigram_perplexity
 from app.demo.exams import EXAMS
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
-from app.demo.packing import IGNORED, Packer, encode
+from app.demo.packing import IGNORED, Packer, encode, encoded
 from app.demo.recipe import Recipe
 from app.demo.step import packed_mask
-from app.demo.tokenizer import CHAT_TEMPLATE, END_OF_TEXT
+from app.demo.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, build_tokenizer
 from app.demo.train import Run, train
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +90,15 @@ def test_markup_of_reasoning_and_tools_is_one_token_each_and_survives_decoding(
     token_ids = tokenizer.encode(markup)
     assert len(token_ids) == 8
     assert tokenizer.decode(token_ids, skip_special_tokens=True) == markup
+
+
+def test_what_ends_with_a_newline_is_how_a_longer_text_begins() -> None:
+    text = 'def double(n):\n    """Return twice n."""\n\n    return 2 * n\n'
+    fresh = build_tokenizer([PlainText("code", text)] * 9, vocab_size=400, model_max_length=64)
+    whole = fresh.encode(text)
+    for end in (at + 1 for at, letter in enumerate(text) if letter == "\n"):
+        start = fresh.encode(text[:end])
+        assert start == whole[: len(start)]
 
 
 # The chat template
@@ -189,7 +199,7 @@ def test_what_the_prompt_opens_is_not_learned(tokenizer: PreTrainedTokenizerFast
 def test_packed_rows_are_full_and_positions_start_again_with_each_document(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    packer = Packer(documents(7), tokenizer, batch_tokens=2048)
+    packer = Packer(encoded(documents(7), tokenizer), tokenizer.pad_token_id, batch_tokens=2048)
     for batch in (packer.batch() for _ in range(5)):
         assert batch.input_ids.shape == batch.position_ids.shape == batch.labels.shape
         assert batch.input_ids.numel() == 2048
@@ -220,6 +230,23 @@ def test_a_fresh_network_already_finds_what_followed_a_token_before(tokenizer: P
     assert (best == once[:, 1:, None]).any(-1).float().mean() > 0.8, "this token itself comes first, then that one"
 
 
+def test_what_is_learned_of_an_echo_follows_what_it_followed_before() -> None:
+    for sample in islice(echoes(3, range(10, 20_000)), 200):
+        pairs = set[tuple[int, int]]()
+        for before, here, label in zip(sample.token_ids, sample.token_ids[1:], sample.labels[1:], strict=False):
+            assert label in (IGNORED, here)
+            assert label == IGNORED or (before, here) in pairs
+            pairs.add((before, here))
+        assert 8 <= len(sample.token_ids) <= CONTEXT_LENGTH * 1.5
+        assert sum(label != IGNORED for label in sample.labels) >= len(sample.labels) // 4
+
+
+def test_text_is_learned_with_an_echo_now_and_then(tokenizer: PreTrainedTokenizerFast) -> None:
+    first_tokens = range(VOCAB_SIZE, VOCAB_SIZE + 9)
+    among = islice(mixed(encoded(documents(4), tokenizer), echoes(4, first_tokens)), 100)
+    assert [sample.token_ids[0] in first_tokens for sample in among].count(True) == 5
+
+
 # The training
 
 
@@ -245,6 +272,13 @@ def test_the_same_recipe_has_the_same_loss_at_every_step_interrupted_or_not(
     assert again.finish().losses == whole.losses
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "again")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_a_few_steps_of_echoes_teach_a_tiny_model_to_copy(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=40, interval=40, copying_steps=40)
+    progress = train(recipe, tmp_path / "model", tokenizer)
+    assert sum(progress.losses[-4:]) / 4 < progress.losses[0] - 1.5
 
 
 def test_a_run_does_not_go_on_with_another_recipe(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
