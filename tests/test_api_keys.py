@@ -16,6 +16,8 @@ from app.api import keys as keys_module
 from app.api.access import Access
 from app.api.errors import ApiError
 from app.api.keys import BadKeys, KeyRing, parse_keys
+from app.api.run import make_access
+from app.config import load_config
 from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
 OPEN = {"/", "/dashboard", "/assets/{path:path}", "/health", "/ready", "/metrics"}
@@ -168,3 +170,23 @@ def test_a_file_without_keys_lets_nobody_in_and_one_that_is_not_there_is_refused
     assert KeyRing(file=tmp_path / "keys").is_needed
     with pytest.raises(BadKeys, match="cannot be read"):
         KeyRing(file=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "::"}, True),
+        ({"host": "192.0.2.7", "metrics_key": "m"}, True),
+        ({"host": "0.0.0.0", "api_keys": "alice:sk-a"}, False),
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "localhost"}, False),
+    ],
+)
+def test_who_serves_others_without_keys_is_told_that_anybody_may_come(
+    settings: dict[str, str], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_access(load_config(settings))
+    expected = f"Anybody who reaches {settings['host']} may use this server: no API keys are set"
+    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", expected)] * is_told
