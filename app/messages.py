@@ -19,6 +19,7 @@ class FinishReason(StrEnum):
     ENGINE_DIED = "engine_died"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
+    REQUEST_TIMEOUT = "request_timeout"
 
 
 @dataclass(frozen=True, slots=True)

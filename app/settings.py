@@ -96,6 +96,9 @@ class RequestSettings(BaseModel):
 
     heading: ClassVar = "limits of a request"
 
+    request_timeout: float = Field(
+        description="seconds that an answer may take in all before it is cut off with 504; inf is no limit", gt=0
+    )
     max_body_size: Annotated[Count, BeforeValidator(parse_bytes)] = Field(description="largest body, like 16MiB")
     max_sequences_per_request: Count = Field(description="its prompts times n")
     max_stop_strings: int = Field(description="strings in `stop`", ge=0)

@@ -249,6 +249,8 @@ async def test_a_stopping_engine_ends_a_stream_with_an_error_and_done() -> None:
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM)
+        engine.write("s")
+        await exchange.event()
         await engine.stop(0)
         error, done = await rest(exchange)
         assert error["error"]["code"] == "aborted"
@@ -260,9 +262,57 @@ async def test_a_sequence_the_engine_gives_up_is_an_error() -> None:
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM)
+        engine.write("s")
+        await exchange.event()
         engine.end(FinishReason.ERROR)
         error, done = await rest(exchange)
         assert (error["error"]["code"], done) == ("engine_error", "[DONE]")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        (FinishReason.ABORT, 503, "aborted"),
+        (FinishReason.ERROR, 500, "engine_error"),
+        (FinishReason.QUEUE_TIMEOUT, 503, "queue_timeout"),
+        (FinishReason.REQUEST_TIMEOUT, 504, "request_timeout"),
+    ],
+)
+@pytest.mark.parametrize("num_choices", [1, 2])
+async def test_a_stream_that_fails_before_its_first_token_has_the_status_of_its_error(
+    reason: FinishReason, status: int, code: str, num_choices: int
+) -> None:
+    body = STREAM | {"n": num_choices}
+    async with started(make_app(ScriptedEngine(script=(), ending=reason))) as client:
+        answer = await client.post(COMPLETIONS, json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+async def test_a_stream_whose_time_is_up_keeps_what_it_has_given() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app):
+        exchange = await begun(app, engine, STREAM)
+        engine.write("s")
+        await exchange.event()
+        engine.write("o!")
+        engine.submissions[0].stream.cut(FinishReason.REQUEST_TIMEOUT)
+        *chunks, error, done = await rest(exchange)
+        assert [chunk["choices"][0]["text"] for chunk in chunks] == ["o", "!"]
+        assert (error["error"]["code"], done) == ("request_timeout", "[DONE]")
+        assert engine.closed == [engine.submissions[0].stream]
+
+
+async def test_a_stream_that_was_kept_alive_before_it_failed_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PING_SECONDS", 0.01)
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app):
+        exchange = await begun(app, engine, STREAM)
+        assert await exchange.event() == ": ping\n\n"
+        engine.die()
+        error, done = await rest(exchange)
+        assert (error["error"]["code"], done) == ("engine_died", "[DONE]")
 
 
 async def test_an_unexpected_error_ends_a_stream_too_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -270,6 +320,8 @@ async def test_an_unexpected_error_ends_a_stream_too_and_is_logged(caplog: pytes
     app = make_app(engine)
     async with started(app):
         exchange = await begun(app, engine, STREAM | {"logprobs": 1})
+        engine.write("s")
+        await exchange.event()
         engine.submissions[0].stream.push(97, TokenLogprobs(97, float("nan")), 0.0)
         with caplog.at_level(logging.ERROR):
             error, done = await rest(exchange)

@@ -121,7 +121,7 @@ async def test_a_refused_request_is_a_line_and_a_count_by_its_reason(lines: list
 
 
 async def test_a_stream_that_breaks_off_says_why(lines: list[dict[str, Any]]) -> None:
-    engine = ScriptedEngine([], ending=FinishReason.ERROR)
+    engine = ScriptedEngine([97], ending=FinishReason.ERROR)
     async with started(make_app(engine)) as client:
         await client.post(COMPLETIONS, json={"prompt": "a", "stream": True})
     [line] = lines

@@ -98,6 +98,10 @@ def ended_with(reason: FinishReason | None) -> ApiError | None:
         case FinishReason.QUEUE_TIMEOUT:
             message = "The server is busy: the request waited as long as it may, and was not scheduled."
             return _later(503, message, "server_error", reason, QUEUE_RETRY_SECONDS)
+        case FinishReason.REQUEST_TIMEOUT:
+            message = "The answer took longer than this server gives a request."
+            # OpenAI's clients repeat what is 5xx by themselves, and this would take as long again.
+            return ApiError(504, message, type="server_error", code=reason, headers={"x-should-retry": "false"})
         case _:
             return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -63,10 +63,13 @@ class EventWriter:
         return "".join(f'{self._head}"choices":[{encode(chunk)}{self._tail}' for chunk in self._reply.chunks(piece))
 
 
-async def events(generation: Generation, reply: Reply, include_usage: bool) -> AsyncGenerator[bytes]:
+async def events(
+    generation: Generation, reply: Reply, include_usage: bool, has_begun: Callable[[], bool]
+) -> AsyncGenerator[bytes]:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
 
-    Events that are there at the same time are given together, to be sent in one go.
+    Events that are there at the same time are given together, to be sent in one go. An error that comes before anything
+    else is raised, for the response to be of its status, unless that `has_begun`.
     """
     writer = EventWriter(reply, include_usage)
     written = ""
@@ -82,6 +85,8 @@ async def events(generation: Generation, reply: Reply, include_usage: bool) -> A
             written += writer.write_usage(generation.usage().as_json())
     except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
         generation.close()
+        if not written and not has_begun():
+            raise
         answer = current_record().error = as_api_error(error)
         if answer.status == 500:
             log.error("A stream broke off", exc_info=error)
@@ -92,28 +97,41 @@ async def events(generation: Generation, reply: Reply, include_usage: bool) -> A
 class GenerationEvents(EventSourceResponse):
     """An event stream that closes its generation however it ends, even if it never sent its first event.
 
+    The response begins with the first event or the first ping, so that what fails at once is an error by its status.
     What has not ended by then was cut off by a client that left.
     `background=` would miss a response that raises or is cancelled, and the iterator's `finally` one that never ran.
     """
 
     def __init__(self, generation: Generation, reply: Reply, include_usage: bool) -> None:
         super().__init__(
-            events(generation, reply, include_usage),
+            events(generation, reply, include_usage, lambda: self._start is None),
             sep="\n",
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
         )
         self._generation = generation
+        self._start: Message | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._send = send
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, self._send_but_start)
         except asyncio.CancelledError:
             self._generation.close()  # it is the server that does not wait any longer
             raise
         finally:
             self._generation.close(scope.get("state", {}).get(LEFT_AS, FinishReason.CLIENT_GONE))
 
-    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+    async def _send_but_start(self, message: Message) -> None:
+        """What is no event: the beginning, which is kept, and the end."""
+        if message["type"] == "http.response.start":
+            self._start = message
+        else:
+            await self._send(message)
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:  # noqa: ARG002
         """Without the cancel scope that sse-starlette opens around each event: there is no timeout to keep."""
-        await send(message)
+        if self._start is not None:
+            start, self._start = self._start, None
+            await self._send(start)
+        await self._send(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
 from app.api.errors import ended_with
@@ -145,6 +146,7 @@ class Generation:
         self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: str
     ) -> None:
         self.streams: list[TokenStream] = []
+        self._end: asyncio.TimerHandle | None = None
         wanted = [(prompt, number) for prompt in prompts for number in range(body.n)]
         try:
             for prompt, number in wanted:
@@ -159,6 +161,11 @@ class Generation:
             self.close()
             raise
         self._first_choices = self.choices[:: body.n]
+
+    def end_by(self, moment: float) -> None:
+        """Cut off what has not ended at this moment of the event loop's clock."""
+        if moment < inf:
+            self._end = asyncio.get_running_loop().call_at(moment, self._cut)
 
     async def pieces(self) -> AsyncGenerator[Piece]:
         """What the choices give, as it comes, until every one has finished."""
@@ -204,8 +211,14 @@ class Generation:
             num_output_tokens=sum(choice.num_tokens for choice in self.choices),
         )
 
+    def _cut(self) -> None:
+        for stream in self.streams:
+            stream.cut(FinishReason.REQUEST_TIMEOUT)
+
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
         """End what has not ended. May be called any number of times."""
+        if self._end is not None:
+            self._end.cancel()
         for stream in self.streams:
             stream.close(reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from app.api.errors import invalid
 from app.api.schemas.sampling import SamplingFields
@@ -12,11 +13,13 @@ from app.api.schemas.sampling import SamplingFields
 class Limits:
     """`max_sequences` bounds prompts times choices.
 
-    `receive_seconds` is how long a body may take to come, beside what its size explains.
+    `receive_seconds` is how long a body may take to come, beside what its size explains; `request_seconds` how long
+    the whole request may take.
     """
 
     max_body_bytes: int = 16 * 2**20
     receive_seconds: float = 30.0
+    request_seconds: float = inf
     max_sequences: int = 128
     max_stop_strings: int = 16
     max_logprobs: int = 20

@@ -19,7 +19,9 @@ from app.messages import FinishReason
 
 async def respond(request: Request, generation: Generation, reply: Reply, body: SamplingFields) -> Response:
     """Send `generation` the way `body` asks for."""
-    current_record().begin(generation, reply, body)
+    record, limits = current_record(), request.app.state.service.limits
+    record.begin(generation, reply, body)
+    generation.end_by(record.arrived + limits.request_seconds)
     if body.stream:
         return GenerationEvents(generation, reply, body.include_usage)
     try:

@@ -78,6 +78,7 @@ def run_server(config: Config) -> str | None:
         limits=Limits(
             max_body_bytes=config.max_body_size,
             receive_seconds=config.receive_timeout,
+            request_seconds=config.request_timeout,
             max_sequences=min(config.max_sequences_per_request, config.max_num_seqs + config.max_queue),
             max_stop_strings=config.max_stop_strings,
             max_logprobs=config.max_logprobs,

@@ -137,8 +137,7 @@ class EngineClient:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         for stream in list(self._streams.values()):
-            stream.finish(FinishReason.ABORT)
-            self._close(stream)
+            stream.cut(FinishReason.ABORT)
 
     async def stop(self, drain_seconds: float) -> None:
         """Drain, then end the process."""

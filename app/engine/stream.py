@@ -11,6 +11,9 @@ from app.messages import FinishReason, TokenLogprobs
 MOST_TOKENS_BEHIND = 64
 """A reader that is no further behind than this still gets one token at a time."""
 
+WHOLE = (None, FinishReason.STOP, FinishReason.LENGTH)
+"""What may come with tokens. Any other end comes by itself, so that nothing is lost by whom it is an error to."""
+
 
 @dataclass(slots=True)
 class TokenDelta:
@@ -96,6 +99,8 @@ class TokenStream:
             logprobs, pending.logprobs = pending.logprobs[:1], pending.logprobs[1:]
             return TokenDelta([pending.token_ids.pop(0)], logprobs)
         self._pending = TokenDelta()
+        if pending.token_ids and pending.finish_reason not in WHOLE:
+            self._pending.finish_reason, pending.finish_reason = pending.finish_reason, None
         self._exhausted = pending.finish_reason is not None
         return pending
 
@@ -119,6 +124,12 @@ class TokenStream:
         self.finish_reason = FinishReason.ENGINE_DIED
         self._error = error
         self._wake()
+
+    def cut(self, reason: FinishReason) -> None:
+        """End the sequence now if it has not ended, and let its reader know why."""
+        if self.finish_reason is None:
+            self.finish(reason)
+            self._on_close(self)
 
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
         """End the sequence now if it has not ended: `STOP` when its reader has all it wants.
