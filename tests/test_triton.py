@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,103 +16,12 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate  # noqa: E402
 from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
-from app.model.inputs import ForwardBatch  # noqa: E402
 from app.model.triton.attention import Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
+from tests.attention_world import World  # noqa: E402
 from tests.models import generate_alone, greedy, make_runner  # noqa: E402
-
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class World:
-    """Rows of (tokens computed now, tokens in all) over shuffled blocks; whatever is not theirs is NaN."""
-
-    rows: tuple[tuple[int, int], ...]
-    num_heads: int = 4
-    num_kv_heads: int = 2
-    key_size: int = 32
-    value_size: int = 32
-    block_size: int = 16
-    dtype: torch.dtype = torch.float32
-    window: int | None = None
-    softcap: float | None = None
-    has_sinks: bool = False
-    scale: float = 0.2
-    seed: int = 0
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def attended(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the kernels give, and what float64 says: `[num_tokens, num_heads, value_size]`."""
-        generator = torch.Generator().manual_seed(self.seed)
-
-        def normal(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
-
-        widths = [-(-length // self.block_size) for _, length in self.rows]
-        num_blocks = sum(widths) + 3
-        shuffled = torch.randperm(num_blocks, generator=generator).tolist()
-        tables = np.zeros((len(self.rows), max(widths)), dtype=np.int64)
-        keys = torch.full((num_blocks, self.block_size, self.num_kv_heads, self.key_size), NAN, dtype=self.dtype)
-        values = torch.full((num_blocks, self.block_size, self.num_kv_heads, self.value_size), NAN, dtype=self.dtype)
-        query = normal(self.num_heads, sum(count for count, _ in self.rows), self.key_size).transpose(0, 1)
-        sinks = normal(self.num_heads) if self.has_sinks else None
-        begin, slots, new, expected = 0, [], [], []
-        for index, (count, length) in enumerate(self.rows):
-            tables[index, : widths[index]] = [shuffled.pop() for _ in range(widths[index])]
-            positions = torch.arange(length)
-            row_slots = torch.from_numpy(tables[index])[positions // self.block_size] * self.block_size
-            row_slots += positions % self.block_size
-            row_keys = normal(length, self.num_kv_heads, self.key_size)
-            row_values = normal(length, self.num_kv_heads, self.value_size)
-            old = length - count
-            keys.flatten(0, 1)[row_slots[:old]] = row_keys[:old]
-            values.flatten(0, 1)[row_slots[:old]] = row_values[:old]
-            slots.append(row_slots[old:])
-            new.append((row_keys[old:], row_values[old:]))
-            expected.append(self._exactly(query[begin : begin + count], row_keys, row_values, sinks))
-            begin += count
-        keys, values = keys.to(DEVICE), values.to(DEVICE)
-        slot_mapping = torch.cat(slots).to(DEVICE)
-        new_keys, new_values = (torch.cat(parts).to(DEVICE) for parts in zip(*new, strict=True))
-        write(new_keys, new_values, keys, values, slot_mapping)
-        batch = DeviceBatch.of(
-            ForwardBatch(
-                input_ids=slot_mapping,
-                positions=slot_mapping,
-                slot_mapping=slot_mapping,
-                logits_indices=slot_mapping,
-                num_decode_rows=sum(count == 1 for count, _ in self.rows),
-                cu_seqlens_q=[0, *np.cumsum([count for count, _ in self.rows]).tolist()],
-                seq_lens=[length for _, length in self.rows],
-                block_tables=tables,
-                is_decode=False,
-            )
-        )
-        options = Options(self.scale, self.softcap, self.window, None if sinks is None else sinks.to(DEVICE))
-        output = attend(query.to(DEVICE), keys, values, batch, options)
-        return output.cpu().double(), torch.cat(expected)
-
-    def _exactly(
-        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, sinks: torch.Tensor | None
-    ) -> torch.Tensor:
-        group = self.num_heads // self.num_kv_heads
-        keys, values = (part.double().repeat_interleave(group, 1).transpose(0, 1) for part in (keys, values))
-        scores = query.double().transpose(0, 1) @ keys.transpose(1, 2) * self.scale
-        if self.softcap is not None:
-            scores = torch.tanh(scores / self.softcap) * self.softcap
-        num_queries, length = scores.shape[1:]
-        position = torch.arange(length - num_queries, length)[:, None]
-        seen = torch.arange(length)[None, :] <= position
-        if self.window is not None:
-            seen &= torch.arange(length)[None, :] > position - self.window
-        scores = scores.masked_fill(~seen, -torch.inf)
-        if sinks is not None:
-            scores = torch.cat((scores, sinks.double()[:, None, None].expand(-1, num_queries, 1)), 2)
-        return (scores.softmax(-1)[..., :length] @ values).transpose(0, 1)
-
 
 DECODING = ((1, 1), (1, 17), (1, 129), (1, 200))
 PREFILLING = ((5, 5), (20, 20), (17, 150), (2, 33))
@@ -144,7 +52,7 @@ MIXED = (*DECODING[1:3], *PREFILLING)
     ids=repr,
 )
 def test_what_is_attended_is_what_float64_says(world: World) -> None:
-    given, expected = world.attended()
+    given, expected = world.attended(DEVICE)
     torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -152,14 +60,14 @@ def test_what_is_attended_is_what_float64_says(world: World) -> None:
 def test_the_number_of_splits_does_not_matter(num_splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.model.triton.attention.decode_splits", lambda *_: num_splits)
     for world in (World(MIXED), World(MIXED, window=40, has_sinks=True)):
-        given, expected = world.attended()
+        given, expected = world.attended(DEVICE)
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
 
 
 # The interpreter computes in numpy, which has no bfloat16.
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16] if DEVICE.type == "cuda" else [torch.float16])
 def test_half_precision_is_within_its_rounding(dtype: torch.dtype) -> None:
-    given, expected = World(MIXED, dtype=dtype, key_size=64, value_size=64).attended()
+    given, expected = World(MIXED, dtype=dtype, key_size=64, value_size=64).attended(DEVICE)
     assert ((given - expected).norm() / expected.norm()).item() < 2e-2
 
 

@@ -8,12 +8,12 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
 from transformers import PreTrainedModel
 
-from app.config import Config
 from app.engine.core import EngineCore
 from app.engine.phases import Phases
 from app.messages import EngineLoading, EngineReady, SamplingParams
@@ -30,6 +30,9 @@ from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
+
+if TYPE_CHECKING:  # what measures the engine makes settings of its own, without what reads them from elsewhere
+    from app.config import Config
 
 logger = logging.getLogger("millrace.engine")
 
@@ -64,7 +67,23 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     facts = inspect_model(config.model_path, config.revision)
     dtype, library = choose_backend(config, facts, device)
     phases.begin("loading the weights")
-    model = load_model(config.model_path, config.revision, facts, dtype, device, phases.advance)
+    return make_engine(
+        config,
+        facts,
+        load_model(config.model_path, config.revision, facts, dtype, device, phases.advance),
+        library,
+        phases,
+    )
+
+
+def make_engine(
+    config: Config, facts: ModelFacts, model: PreTrainedModel, library: ctypes.CDLL | None, phases: Phases
+) -> tuple[EngineCore, EngineReady]:
+    """All that follows on a loaded model, which nobody else should hold any more. Raises CacheTooSmall.
+
+    `library`: the compiled kernels, or None for torch's operators.
+    """
+    device, dtype = model.device, model.dtype
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
     available = available_bytes()

@@ -14,8 +14,9 @@ from statistics import mean
 from time import perf_counter
 
 from tests.bench.engine import add_engine_options, engine_line, engine_options
+from tests.bench.random_model import save_model
 from tests.bench.report import print_circumstances, print_table, spread
-from tests.bench.shapes import SHAPES, save_model
+from tests.bench.shapes import SHAPES
 from tests.bench.streams import Client, Timeline
 from tests.e2e.server import ServerProcess, serving, until
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tests.bench.random_model import save_model
 from tests.bench.report import print_circumstances, print_table, spread
-from tests.bench.shapes import SHAPES, save_model
+from tests.bench.shapes import SHAPES
 from tests.bench.streams import Client
 from tests.e2e.server import serving
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from tests.bench.shapes import SHAPES, save_model
+from tests.bench.random_model import save_model
+from tests.bench.shapes import SHAPES
 
 
 def main(arguments: list[str] | None = None) -> None:

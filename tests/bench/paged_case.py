@@ -48,7 +48,7 @@ class Heads:
 HEADS = {
     name: Heads(shape.num_attention_heads, shape.num_key_value_heads, shape.head_dim)
     for name, shape in SHAPES.items()
-    if name != "tiny"
+    if name in ("0.6B", "25M")
 }
 
 

@@ -20,7 +20,7 @@ from tests.bench import (
     speculation,
 )
 from tests.bench.paged_case import Attend, World
-from tests.bench.shapes import fill_up, make_text
+from tests.bench.random_model import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
 
 TINY = ["--shape", "tiny", "--rounds", "1", "--threads", "1"]
