@@ -9,6 +9,10 @@ from transformers import LlamaForCausalLM
 
 from app.demo.packing import IGNORED, Batch
 
+_COUNT_STEP = 128
+"""Learned tokens are padded to a multiple of this: oneDNN keeps a product of its own for every number of rows, and a
+long run would gather gigabytes of them."""
+
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -22,7 +26,7 @@ def packed_mask(position_ids: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def mean_loss(model: LlamaForCausalLM) -> Loss:
-    """Mean negative log-likelihood of `targets`; the head is computed only at `places`, where there is one."""
+    """Mean negative log-likelihood of `targets` that are not ignored; the head is computed only at their `places`."""
 
     def loss(
         input_ids: torch.Tensor, position_ids: torch.Tensor, places: torch.Tensor, targets: torch.Tensor
@@ -32,7 +36,7 @@ def mean_loss(model: LlamaForCausalLM) -> Loss:
             input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False
         ).last_hidden_state
         logits = functional.linear(hidden.flatten(0, 1)[places], model.lm_head.weight)
-        return functional.cross_entropy(logits.float(), targets)
+        return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
 
     return loss
 
@@ -52,8 +56,9 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         rows, columns = torch.nonzero(batch.labels[:, 1:] != IGNORED, as_tuple=True)
-        places = rows * batch.labels.shape[1] + columns
-        targets = batch.labels[rows, columns + 1]
+        padding = (0, -len(rows) % _COUNT_STEP)
+        places = functional.pad(rows * batch.labels.shape[1] + columns, padding)
+        targets = functional.pad(batch.labels[rows, columns + 1], padding, value=IGNORED)
         for counted in (places, targets):
             torch._dynamo.mark_dynamic(counted, 0)
         loss = self._loss(batch.input_ids, batch.position_ids, places, targets)
