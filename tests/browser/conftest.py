@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.watched import Complaints
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving
@@ -17,15 +18,22 @@ from tests.scripted_engine import ScriptedEngine, listening, make_app, small
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-gpu"]
 MAX_MODEL_LEN = 2**21
+PATIENCE_MS = 60_000
+"""How long something may take to be seen, on a machine that does other things too."""
 
 OpenPage = Callable[..., Awaitable[Page]]
 """`await open_page(url, width=1280, color_scheme="dark")`; more options are those of Playwright's contexts."""
+
+
+Serve = Callable[..., Awaitable[str]]
+"""`await scripted(access=…)` gives the address of a server; the options are those of `make_app`."""
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
@@ -46,9 +54,21 @@ async def engine() -> ScriptedEngine:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def scripted_url(engine: ScriptedEngine) -> AsyncIterator[str]:
-    async with listening(make_app(engine)) as (url, _):
-        yield url
+async def scripted(engine: ScriptedEngine) -> AsyncIterator[Serve]:
+    """Serves `engine`, and gives where. What a test leaves unfinished ends with it."""
+    async with AsyncExitStack() as servers:
+
+        async def serve(**options: Any) -> str:
+            url, _ = await servers.enter_async_context(listening(make_app(engine, **options)))
+            return url
+
+        yield serve
+        await engine.stop(0)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def scripted_url(scripted: Serve) -> str:
+    return await scripted()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ async def send(page: Page, text: str) -> None:
 
 
 async def ended(page: Page, count: int = 1) -> None:
-    await expect(page.locator(".reply[data-state=done]")).to_have_count(count, timeout=30_000)
+    await expect(page.locator(".reply[data-state=done]")).to_have_count(count)
 
 
 async def within(seconds: float, condition: Callable[[], bool]) -> None:

@@ -46,8 +46,8 @@ async def test_a_server_killed_in_mid_chat_and_started_again_is_explained_and_th
         kept = await letters(chat)
     with started("demo", *OPTIONS, "--port", port) as second:
         loading = re.compile(r"Loading the model: \d+ % \(\w")
-        await expect(notice).to_have_text(re.compile(f"kept.*{loading.pattern}"), timeout=30_000)
-        await expect(dashboard.locator("#banner")).to_contain_text("Loading the model", timeout=30_000)
+        await expect(notice).to_have_text(re.compile(f"kept.*{loading.pattern}"))
+        await expect(dashboard.locator("#banner")).to_contain_text("Loading the model")
         await expect(dashboard.locator("#banner progress")).to_be_visible()
         await ended(chat)
         await expect(notice).to_be_hidden()

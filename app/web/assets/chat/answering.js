@@ -1,6 +1,6 @@
 // A reply being made: streamed, interrupted, taken up again when the server is back, and ended by its reader at any time.
 
-import { generate } from "./generation.js";
+import { ConnectionLost, generate } from "./generation.js";
 import { addChunk, forgetWhatCannotGoOn } from "./reply.js";
 
 const MOST_ATTEMPTS = 5;
@@ -85,9 +85,10 @@ export class Answering extends EventTarget {
 }
 
 function noticeOf(error, reply, health) {
-  if (health.state === "ready") return `${error.message} Trying again.`;
+  if (error.retryAfter) return `${error.message} Trying again in ${error.retryAfter} s.`;
+  if (health.state === "ready" && !(error instanceof ConnectionLost)) return `${error.message} Trying again.`;
   const kept = reply.text ? "What has come is kept, and goes on when the server is back." : "It is asked again when it is back.";
-  return `${error.message} ${kept} ${health.sentence}`;
+  return `${error.message} ${kept} ${health.state === "ready" ? "" : health.sentence}`;
 }
 
 function sleep(milliseconds, signal) {

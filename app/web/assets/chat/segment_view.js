@@ -35,7 +35,7 @@ export class SegmentView {
   update(segment, complete, isAll) {
     if (this.kind === "tool") return this.#updateTool(segment, complete);
     if (this.kind === "reasoning") {
-      this.#heading.textContent = complete ? `Reasoning · ${countWords(segment.text)} words` : "Reasoning…";
+      this.#heading.textContent = complete ? `Reasoning · ${words(segment.text)}` : "Reasoning…";
     }
     const json = complete && isAll && this.kind === "text" ? this.#wholeJson(segment.text) : null;
     if (json === null) return this.#markdown.update(segment.text, complete);
@@ -77,6 +77,7 @@ function jsonBlock(text) {
   return el("div", { class: "code" }, bar, el("pre", { tabIndex: 0, dir: "ltr", "aria-label": "JSON" }, code));
 }
 
-function countWords(text) {
-  return (text.match(/\S+/g) ?? []).length.toLocaleString("en");
+function words(text) {
+  const count = (text.match(/\S+/g) ?? []).length;
+  return `${count.toLocaleString("en")} ${count === 1 ? "word" : "words"}`;
 }

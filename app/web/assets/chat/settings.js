@@ -35,6 +35,7 @@ const REST = [
 ];
 
 const CHAT_ONLY = [
+  { kind: "json", list: true, name: "tools", label: "Tools", standard: "none", hint: 'Functions that the model may call: [{"type": "function", "function": {"name": "add"}}]' },
   { kind: "json", name: "chat_template_kwargs", label: "Template variables", standard: "none", hint: 'For the chat template of this model, like {"enable_thinking": false}' },
 ];
 

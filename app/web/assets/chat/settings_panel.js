@@ -83,7 +83,7 @@ function written({ kind }, value) {
 }
 
 /** `value` is undefined where the standard holds; `problem` says why what is written cannot be used. */
-function readField({ kind, min, max }, field) {
+function readField({ kind, min, max, list }, field) {
   const text = field.value;
   if (kind === "range" || kind === "number") {
     if (field.validity.badInput) return { problem: "This is not a number." };
@@ -99,15 +99,15 @@ function readField({ kind, min, max }, field) {
     const numbers = text.split(",").map((part) => Number(part.trim()));
     return numbers.every(Number.isSafeInteger) ? { value: numbers } : { problem: "These must be whole numbers, with commas." };
   }
-  return kind === "json" ? readJson(text) : { value: text };
+  return kind === "json" ? readJson(text, list) : { value: text };
 }
 
-function readJson(text) {
+function readJson(text, list = false) {
   try {
     const value = JSON.parse(text);
-    if (value && typeof value === "object" && !Array.isArray(value)) return { value };
+    if (value && typeof value === "object" && Array.isArray(value) === list) return { value };
   } catch {
     // The problem is the same as that of JSON of another kind.
   }
-  return { problem: 'This must be a JSON object, like {"name": 1}.' };
+  return { problem: list ? "This must be a JSON list, like [{…}]." : 'This must be a JSON object, like {"name": 1}.' };
 }

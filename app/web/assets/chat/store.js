@@ -53,6 +53,8 @@ export class Store {
   #write(change) {
     const transaction = this.#db.transaction(["conversations", "summaries"], "readwrite");
     change(transaction.objectStore("conversations"), transaction.objectStore("summaries"));
+    // Without waiting for what was put: the document may be left at any moment.
+    transaction.commit();
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);
