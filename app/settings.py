@@ -47,6 +47,14 @@ def parse_buckets(value: object) -> object:
     return bounds
 
 
+def parse_origins(value: object) -> object:
+    """Read `https://a.example,https://b.example:8443`, or `*`."""
+    origins = tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+    if origins != ("*",) and not all(re.fullmatch(r"https?://[^/\s]+", origin) for origin in origins):  # type: ignore[attr-defined]
+        raise ValueError("write origins like https://a.example,https://b.example:8443, without a path, or *")
+    return origins
+
+
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[Count | None, BeforeValidator(parse_bytes)]
 
@@ -88,6 +96,17 @@ class ConnectionSettings(BaseModel):
     )
     stall_timeout: float = Field(
         description="seconds that a client may take nothing of its answer before it is cut off", gt=0
+    )
+
+
+class OriginSettings(BaseModel):
+    """Settings of which pages may use the API."""
+
+    heading: ClassVar = "other origins"
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_origins)] = Field(
+        description="origins whose pages may use the API, like https://a.example,https://b.example; * is all [none]",
+        default=(),
     )
 
 
@@ -190,6 +209,7 @@ GROUPS = (
     ModelSettings,
     ServerSettings,
     ConnectionSettings,
+    OriginSettings,
     RequestSettings,
     AccessSettings,
     TelemetrySettings,

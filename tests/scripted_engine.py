@@ -201,6 +201,7 @@ def make_app(
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    cors_origins: Seq[str] = (),
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -219,6 +220,7 @@ def make_app(
         access=access or Access(),
         telemetry=telemetry,
         log_prompts=log_prompts,
+        cors_origins=cors_origins,
         clock=clock,
     )
 

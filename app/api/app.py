@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Sequence as Seq
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from app.api.access import Access, Guard
 from app.api.errors import answer_errors
 from app.api.lag import watch_loop
 from app.api.limiter import Limiter
+from app.api.origins import allow_origins
 from app.api.recording import Recording
 from app.api.service import Service
 from app.api.throttle import Throttle
@@ -26,6 +28,7 @@ def create_app(
     access: Access,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
+    cors_origins: Seq[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs.
@@ -54,6 +57,8 @@ def create_app(
     app.add_middleware(
         Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry, log_prompts=log_prompts
     )
+    if cors_origins:
+        allow_origins(app, cors_origins)  # outermost, so that a page can read what any other of these has to say
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
     return app

@@ -91,7 +91,7 @@ def run_server(config: Config) -> str | None:
         await engine.drain(config.drain_seconds)
         service.broadcast.close()
 
-    app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts)
+    app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts, config.cors_origins)
     reload = access.keys.reload if config.api_keys_file else None
     server = Server(server_config(app, config.host, config.port, config.stall_timeout), drain, reload)
     server.run()

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from app.api.connection import Connection
 from app.api.errors import ApiError
+from app.api.origins import HEADERS
 from app.api.service import Service
 
 KEEP_ALIVE_SECONDS = 75
@@ -39,6 +40,7 @@ def server_config(app: FastAPI, host: str, port: int, stall_seconds: float) -> u
         app,
         host=host,
         port=port,
+        headers=list(HEADERS.items()),
         http=cast("type[Connection]", connection),
         ws="none",
         log_config=None,

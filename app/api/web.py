@@ -24,8 +24,6 @@ HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 """`no-cache` lets a browser keep a file and makes it ask each time, with the ETag, whether that is still the one."""
 
