@@ -1,4 +1,4 @@
-"""Two servers behind nginx, as `config/nginx.conf` has them, are replaced one after the other: no request fails."""
+"""Servers behind nginx, as `config/nginx.conf` has them: two are replaced one after the other, and no request fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ROOT, ServerProcess, started, until
-from tests.e2e.streams import Read, read_streamed, read_whole
+from tests.e2e.streams import Read, events_of, read_streamed, read_whole, text_of
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
@@ -141,3 +141,19 @@ async def test_servers_replaced_one_after_the_other_under_load_fail_no_request(
     print(f"{load.num_answers} answers, {len(load.failures)} failures; by what the servers said: {dict(ways)}")
     assert load.failures == []
     assert ways["503, 200"] > 0
+
+
+async def test_through_nginx_events_come_as_they_are_made_and_a_client_that_leaves_ends_its_sequence(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    [front] = free_ports(1)
+    port = httpx.URL(server.url).port
+    assert port is not None
+    with nginx(tmp_path, front, [port, port]) as url:
+        async with httpx.AsyncClient(timeout=60) as client:
+            body = {"prompt": PROMPT, "temperature": 0, "max_tokens": 8000}
+            async with aclosing(events_of(client, url, body)) as stream:
+                assert text_of(await anext(stream))
+                assert server.health().json()["running"] == 1
+            await asyncio.to_thread(until, server.is_idle, "the sequence has ended")
+            assert (await client.get(f"{url}/metrics")).status_code == 404
