@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import pick
-from app.demo.corpus.names import a_city, a_name
+from app.demo.corpus.names import a_city, a_name, a_real_city, a_real_name
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _whole(low: int, high: int) -> Callable[[Dice], int]:
 
 
 def _part(low: int, high: int) -> Callable[[Dice], float]:
-    return lambda dice: dice.randint(low, high) + dice.randint(1, 99) / 100
+    return lambda dice: dice.randint(100 * low + 1, 100 * high + 99) / 100
 
 
 def _any_of(options: tuple[str, ...]) -> Callable[[Dice], str]:
@@ -128,7 +128,10 @@ def _clause(field: Field, value: Any) -> str:
     return field.told.format(value)
 
 
-def record(dice: Dice) -> Record:
+_REAL: dict[Callable[[Dice], Any], Callable[[Dice], Any]] = {a_name: a_real_name, a_city: a_real_city}
+
+
+def record(dice: Dice, *, invented: bool = False) -> Record:
     """A record with two to five fields, whose keys together are of this side."""
     family = dice.choice(_FAMILIES)
     while True:
@@ -136,7 +139,7 @@ def record(dice: Dice) -> Record:
         keys = [dice.choice(field.keys) for field in chosen]
         if len(set(keys)) == len(keys) and dice.may_use("schema", *sorted(keys)):
             break
-    values = [field.value(dice) for field in chosen]
+    values = [(_REAL.get(field.value, field.value) if invented else field.value)(dice) for field in chosen]
     clauses = [_clause(field, value) for field, value in zip(chosen[1:], values[1:], strict=True)]
     who = values[0] if family is _PERSON else f"{dice.choice(('The', 'This', 'Our'))} {values[0]}"
     told = ", ".join(clauses[:-1]) + (" and " if clauses[:-1] else "") + clauses[-1]
@@ -181,7 +184,7 @@ def extraction(dice: Dice, *, stated: bool) -> tuple[str, Record]:
 
 def invention(dice: Dice) -> tuple[str, Record]:
     """A schema alone, for which any values will do."""
-    made = record(dice)
+    made = record(dice, invented=True)
     return pick(dice, _INVENT, {"schema": json.dumps(made.schema)}), made
 
 

@@ -39,15 +39,23 @@ def made_up_name(dice: Dice) -> str:
     return "".join(map(dice.choice, _SYLLABLES[: dice.choice((4, 4, 4, 6))])) + dice.choice(_ENDS)
 
 
-def a_name(dice: Dice) -> str:
+def a_real_name(dice: Dice) -> str:
     """Somebody's name, of this side."""
-    if dice.random() < 0.5:
-        return dice.one_of("name", FIRST_NAMES)
-    return dice.draw("name", lambda: made_up_name(dice))
+    return dice.one_of("name", FIRST_NAMES)
+
+
+def a_name(dice: Dice) -> str:
+    """A real name or a made-up one. What the model thinks up itself has real ones: greedily, others never end."""
+    return a_real_name(dice) if dice.random() < 0.5 else dice.draw("name", lambda: made_up_name(dice))
+
+
+def a_real_city(dice: Dice) -> str:
+    """The name of a city, of this side."""
+    return dice.one_of("name", CITIES)
 
 
 def a_city(dice: Dice) -> str:
-    """The name of a city, of this side."""
+    """A real city or a made-up one."""
     if dice.random() < 0.5:
-        return dice.one_of("name", CITIES)
+        return a_real_city(dice)
     return dice.draw("name", lambda: made_up_name(dice) + dice.choice(_TOWN_ENDS))

@@ -98,10 +98,11 @@ def named_wish(dice: Dice, cast: Cast) -> str:
 
 def story_exchange(dice: Dice) -> list[Exchange]:
     """A wish for a story, and a story that fits the wish."""
-    cast = choose_cast(dice)
     chance = dice.random()
     if chance < 0.5:
+        cast = choose_cast(dice)
         return [Exchange(named_wish(dice, cast), tell(dice, cast))]
+    cast = choose_cast(dice, made_up=0)
     wish = pick(dice, _WISHES_ABOUT if chance < 0.8 else _WISHES, cast.slots())
     if dice.random() < 0.1:
         offer = Exchange(pick(dice, _IDLE), "Would you like a story?")

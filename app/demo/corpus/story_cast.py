@@ -91,9 +91,10 @@ class Cast:
         return story | self.hero.slots("hero") | self.friend.slots("friend")
 
 
-def _actor(dice: Dice, *, animal: bool) -> Actor:
+def _actor(dice: Dice, *, made_up: float) -> Actor:
+    animal = dice.random() < 0.6
     names = ANIMAL_NAMES if animal else PEOPLE
-    if animal and dice.random() < 0.5:
+    if animal and dice.random() < made_up:
         name, pronoun = dice.draw("name", lambda: made_up_name(dice)), dice.choice(("she", "he"))
     else:
         name = dice.one_of("name", tuple(names))
@@ -101,9 +102,12 @@ def _actor(dice: Dice, *, animal: bool) -> Actor:
     return Actor(name, dice.choice(ANIMALS if animal else PEOPLE_KINDS[pronoun]), pronoun)
 
 
-def choose_cast(dice: Dice) -> Cast:
-    """A hero, a friend with another name and kind, and a thing that the story is about."""
-    hero = _actor(dice, animal=dice.random() < 0.6)
+def choose_cast(dice: Dice, *, made_up: float = 0.5) -> Cast:
+    """A hero, a friend with another name and kind, and a thing that the story is about.
+
+    `made_up` is how often an animal that is the hero has a name that nobody has.
+    """
+    hero = _actor(dice, made_up=made_up)
     friend = other(dice, [hero])
     return Cast(
         hero,
@@ -119,6 +123,6 @@ def choose_cast(dice: Dice) -> Cast:
 def other(dice: Dice, known: Sequence[Actor]) -> Actor:
     """Somebody with another name and of another kind than those who are known."""
     while True:
-        actor = _actor(dice, animal=dice.random() < 0.6)
+        actor = _actor(dice, made_up=0)
         if all(actor.name != one.name and actor.kind != one.kind for one in known):
             return actor

@@ -82,10 +82,10 @@ def tool_chat(dice: Dice, small_talk: list[Exchange]) -> Chat:
         messages.append({"role": "system", "content": dice.choice(_SYSTEM)})
     for _ in range(dice.choice((1, 2, 3, 3, 4))):
         chance = dice.random()
-        if chance < 0.8:
+        if chance < 0.74:
             messages += _messages(use(dice, dice.choice(tools)))
         else:
-            turns = [misfit(dice, tools)] if chance < 0.9 else small_talk
+            turns = [misfit(dice, tools)] if chance < 0.91 else small_talk
             for turn in turns:
                 messages += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.assistant}]
     definitions: tuple[dict[str, Any], ...] = tuple(tool.definition for tool in tools)
