@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.config import Config
+from app.model.native import compiler, library
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,15 @@ def llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama_config(llama_dir: Path) -> Config:
     return Config(model=str(llama_dir), device="cpu", port=0, max_num_seqs=4, max_queue=4, log_level="error")  # type: ignore[call-arg]
+
+
+@pytest.fixture(params=[True, False], ids=["AMX", "no AMX"])
+def _with_and_without_amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The compiled kernels on this processor, and as they would be on one without AMX."""
+    usable = compiler.processor_flags()
+    if request.param and not usable >= compiler.AMX:
+        pytest.skip("this processor, or its system, has no AMX")
+    monkeypatch.setattr(compiler, "processor_flags", lambda: usable if request.param else usable - compiler.AMX)
+    library.load_library.cache_clear()
+    yield
+    library.load_library.cache_clear()

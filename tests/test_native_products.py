@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,17 +34,6 @@ in_every_precision = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=[True, False], ids=["AMX", "no AMX"])
-def _amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    usable = compiler.processor_flags()
-    if request.param and not usable >= compiler.AMX:
-        pytest.skip("this processor, or its system, has no AMX")
-    monkeypatch.setattr(compiler, "processor_flags", lambda: usable if request.param else usable - compiler.AMX)
-    library.load_library.cache_clear()
-    yield
-    library.load_library.cache_clear()
-
-
 def make_model(dtype: torch.dtype) -> tf.LlamaForCausalLM:
     """Inputs of several blocks and tiles, and not of whole ones."""
     torch.manual_seed(0)
@@ -55,7 +43,7 @@ def make_model(dtype: torch.dtype) -> tf.LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=32,
         vocab_size=100,
         attention_bias=True,
     )
@@ -94,7 +82,7 @@ def rows_of(batch: ForwardBatch, first: int, end: int) -> ForwardBatch:
 
 
 @in_every_precision
-@pytest.mark.usefixtures("_amx")
+@pytest.mark.usefixtures("_with_and_without_amx")
 def test_each_of_any_number_of_rows_is_bit_for_bit_what_it_is_alone(dtype: torch.dtype, quantization: str) -> None:
     decoder = make_decoder(make_model(dtype), quantization)
     batch = make_batch()
@@ -105,7 +93,7 @@ def test_each_of_any_number_of_rows_is_bit_for_bit_what_it_is_alone(dtype: torch
 
 
 @in_every_precision
-@pytest.mark.usefixtures("_amx")
+@pytest.mark.usefixtures("_with_and_without_amx")
 def test_a_weight_that_is_not_a_number_is_seen_in_what_it_is_multiplied_into(
     dtype: torch.dtype, quantization: str
 ) -> None:

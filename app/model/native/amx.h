@@ -43,13 +43,13 @@ INLINE void shape_product(Thread *thread, const Format format, int rows) {
     shape_tiles(thread, first, rows - first, words);
 }
 
-/* A tile's worth of inputs: the sums in registers 0 to 3 grow by the rows at `a` times the panel's words at `w`. */
-#define MULTIPLY_TILES(instruction, two, a, stride, w)                 \
+/* A tile's worth of inputs: the sums in registers 0 to 3 grow by the rows at `a` times the words at `w0` and `w1`. */
+#define MULTIPLY_TILES(instruction, two, a, stride, w0, w1, w_stride)  \
     do {                                                               \
-        _tile_loadd(6, w, PANEL * 4);                                  \
+        _tile_loadd(6, w0, w_stride);                                  \
         _tile_loadd(4, a, stride);                                     \
         instruction(0, 4, 6);                                          \
-        _tile_loadd(7, (w) + TILE_BYTES, PANEL * 4);                   \
+        _tile_loadd(7, w1, w_stride);                                  \
         instruction(1, 4, 7);                                          \
         if (two) {                                                     \
             _tile_loadd(5, (a) + TILE_ROWS * (stride), stride);        \
@@ -67,22 +67,22 @@ INLINE void clear_tiles(const int two) {
     }
 }
 
-/* To [rows][32] numbers of 32 bits. */
-INLINE void store_tiles(const int two, char *to) {
-    _tile_stored(0, to, PANEL * 4);
-    _tile_stored(1, to + TILE_BYTES, PANEL * 4);
+/* To rows of 32 numbers of 32 bits. */
+INLINE void store_tiles(const int two, char *to, int64_t stride) {
+    _tile_stored(0, to, stride);
+    _tile_stored(1, to + TILE_BYTES, stride);
     if (two) {
-        _tile_stored(2, to + TILE_ROWS * PANEL * 4, PANEL * 4);
-        _tile_stored(3, to + TILE_ROWS * PANEL * 4 + TILE_BYTES, PANEL * 4);
+        _tile_stored(2, to + TILE_ROWS * stride, stride);
+        _tile_stored(3, to + TILE_ROWS * stride + TILE_BYTES, stride);
     }
 }
 
 INLINE void plain_tiles(const int two, Operand a, const Matrix *m, const char *w, Sums sums) {
     finish_stores();
     clear_tiles(two);
-    for (int64_t k = 0; k < m->inputs / PER_LANE; k += TILE_ROWS)
-        MULTIPLY_TILES(_tile_dpbf16ps, two, a.rows + k * 4, a.stride, w + k * PANEL * 4);
-    store_tiles(two, (char *)sums);
+    for (int64_t k = 0; k < m->inputs / PER_LANE; k += TILE_ROWS, w += TILE_ROWS * PANEL * 4)
+        MULTIPLY_TILES(_tile_dpbf16ps, two, a.rows + k * 4, a.stride, w, w + TILE_BYTES, PANEL * 4);
+    store_tiles(two, (char *)sums, PANEL * 4);
 }
 
 /* Weights of four bits as they would lie in memory in eight. */
@@ -112,8 +112,8 @@ INLINE void quantized_blocks(const Format format, const int two, const int count
     for (int b = 0; b < count; b++) {
         const char *bytes = format == INT4 ? (const char *)unpacked[b] : w + b * block_bytes(format) + PANEL * 2;
         clear_tiles(two);
-        MULTIPLY_TILES(_tile_dpbssd, two, a.rows + (begin + b) * size, a.stride, bytes);
-        store_tiles(two, (char *)products[b]);
+        MULTIPLY_TILES(_tile_dpbssd, two, a.rows + (begin + b) * size, a.stride, bytes, bytes + TILE_BYTES, PANEL * 4);
+        store_tiles(two, (char *)products[b], PANEL * 4);
     }
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < count; b++) {
@@ -145,7 +145,7 @@ INLINE void release_tiles(Thread *thread) {
     if (thread->tile_shape) _tile_release();
 }
 #else
-#define AMX_ROWS 12
+#define AMX_ROWS 32
 INLINE int on_tiles(Format format, int rows) { return 0; }
 INLINE void shape_product(Thread *thread, const Format format, int rows) {}
 INLINE void multiply_on_tiles(const Format format, int rows, Operand a, const Matrix *m, const char *w, Sums sums) {}

@@ -7,6 +7,7 @@
  * are the same product.
  */
 #define TILE_QUERIES 8
+#define MOST_QUERIES 32 /* by AMX */
 
 typedef struct {
     element *keys, *values;
@@ -17,9 +18,9 @@ typedef struct {
 } Span;
 
 typedef struct {
-    const char *query[TILE_QUERIES];
-    float *out[TILE_QUERIES];
-    int64_t position[TILE_QUERIES];
+    const char *query[MOST_QUERIES];
+    float *out[MOST_QUERIES];
+    int64_t position[MOST_QUERIES];
 } Queries;
 
 /* Where the keys, and the values, of a unit begin. */

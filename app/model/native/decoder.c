@@ -14,6 +14,7 @@
 #include "amx.h"
 #include "products.h"
 #include "attention.h"
+#include "attention_amx.h"
 
 typedef struct {
     Matrix qkv, output, gate_up, down;
@@ -41,7 +42,7 @@ typedef struct {
     const int64_t *logits_indices;                /* [num_logits] */
     float *residual, *normed, *qkv, *attended, *activated; /* [num_tokens][their width] */
     char *operand;                                /* the rows of the next product: [num_tokens][widest row] */
-    float *scores;                                /* [num_threads][TILE_QUERIES][scores_stride] */
+    float *scores;                                /* [num_threads][MOST_QUERIES][scores_stride] */
     int64_t scores_stride;
     int32_t *tiles;                               /* room for 2 * num_tokens */
     float *logits;                                /* [num_logits][head.columns] */
@@ -96,18 +97,18 @@ static void place(const Model *model, const Layer *layer, const Step *step, int 
 }
 
 /* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
-static void attend_tile(const Thread *thread, const Model *model, const Layer *layer, const Step *step, int tile_index,
+static void attend_tile(Thread *thread, const Model *model, const Layer *layer, const Step *step, int tile_index,
                         int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
-    const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
-    const int left = (int)step->cu_seqlens[row + 1] - begin;
+    const int left = (int)step->cu_seqlens[row + 1] - begin, most = tokens_at_once(size, group);
     const int num_queries = (left < most ? left : most) * group;
-    float *scores = step->scores + thread->index * TILE_QUERIES * step->scores_stride;
-    for (int done = 0; done < num_queries; done += TILE_QUERIES) {
-        const int count = num_queries - done < TILE_QUERIES ? num_queries - done : TILE_QUERIES;
+    float *scores = step->scores + thread->index * MOST_QUERIES * step->scores_stride;
+    const int at_once = queries_at_once(size);
+    for (int done = 0; done < num_queries; done += at_once) {
+        const int count = num_queries - done < at_once ? num_queries - done : at_once;
         Queries queries;
-        for (int q = 0; q < TILE_QUERIES; q++) {
+        for (int q = 0; q < at_once; q++) {
             const int from = done + (q < count ? q : count - 1); /* the rest repeats the last one */
             const int token = begin + from / group, head = kv_head * group + from % group;
             queries.query[q] = (const char *)(step->qkv + (int64_t)token * layer->qkv.columns + head * size);
@@ -129,13 +130,13 @@ static void attend_tile(const Thread *thread, const Model *model, const Layer *l
             .head_size = size,
             .window = layer->window,
         };
-        attend_any(count, &span, &queries, scores, step->scores_stride);
+        if (attends_on_tiles(size)) attend_on_tiles(thread, count, &span, &queries, scores, step->scores_stride);
+        else attend_any(count, &span, &queries, scores, step->scores_stride);
     }
 }
 
 static int make_tiles(const Model *model, const Step *step) {
-    const int group = model->num_heads / model->num_kv_heads;
-    const int most = group < TILE_QUERIES ? TILE_QUERIES / group : 1;
+    const int most = tokens_at_once(model->head_size, model->num_heads / model->num_kv_heads);
     int count = 0;
     for (int row = 0; row < step->num_rows; row++)
         for (int begin = (int)step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {

@@ -24,7 +24,7 @@ from app.model.native import structs
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 LANES = 16
 PANEL = 32
-TILE_QUERIES = 8
+MOST_QUERIES = 32
 
 
 def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
@@ -91,7 +91,7 @@ class NativeDecoder:
         """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         num_tokens, num_logits = len(batch.input_ids), len(batch.logits_indices)
         cu_seqlens = np.array(batch.cu_seqlens_q, dtype=np.int64)
-        scores_stride = -(-self._max_model_len // LANES) * LANES
+        scores_stride = _scores_stride(max(batch.seq_lens))
         logits = torch.empty(num_logits, self._model.head.columns)
         step = structs.Step(
             num_tokens=num_tokens,
@@ -105,7 +105,7 @@ class NativeDecoder:
             tables=batch.block_tables.ctypes.data,
             logits_indices=batch.logits_indices.data_ptr(),
             operand=self._buffer("operand", num_tokens * self._operand_row_bytes, torch.uint8),
-            scores=self._buffer("scores", self._model.num_threads * TILE_QUERIES * scores_stride, torch.float32),
+            scores=self._buffer("scores", self._model.num_threads * MOST_QUERIES * scores_stride, torch.float32),
             scores_stride=scores_stride,
             tiles=self._buffer("tiles", 2 * num_tokens, torch.int32),
             logits=logits.data_ptr(),
@@ -200,6 +200,11 @@ class NativeDecoder:
         kept = tensor.detach().contiguous()
         self._weights.append(kept)
         return kept.data_ptr()
+
+
+def _scores_stride(num_keys: int) -> int:
+    """Room for a row of scores, and 16 more; an odd number of cache lines, so that rows do not fall on each other."""
+    return (-(-num_keys // LANES) + 1 | 1) * LANES
 
 
 def _window(attention: Any) -> int:
