@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from app.api.server import KEEP_ALIVE_SECONDS
+from app.messages import FinishReason
 from app.metrics import Metrics
 from tests.deploy.image import parse
 
@@ -112,6 +113,12 @@ def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
     asked = " ".join([*panels, *(rule["expr"] for rule in (*ALERTS, *RECORDED))])
     names = set(re.findall(r"(?<!job:)\bmillrace_\w+", asked))
     assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in names} <= exposed
+
+
+def test_what_is_no_error_in_the_objectives_is_an_end_that_there_is() -> None:
+    asked = "".join(rule["expr"] for rule in RECORDED)
+    well_ended = set(re.findall(r'finished_reason!~"([^"]+)"', asked))
+    assert [set(names.split("|")) < set(FinishReason) for names in well_ended] == [True]
 
 
 def test_what_the_image_is_made_of_reaches_the_builder() -> None:
