@@ -1,14 +1,17 @@
-"""How attention is cut into tiles: what was found fast, kept as data."""
+"""How attention is cut into tiles: what was found fast is data, in `tuned.json`."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 Kind = Literal["decode", "prefill"]
+TUNED = json.loads(Path(__file__).with_name("tuned.json").read_text())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,11 @@ class Tiling(Shape):
 
 
 SHAPES: dict[Kind, dict[int, Shape]] = {
-    "decode": {64: Shape(16, 128, 4, 3), 128: Shape(16, 64, 4, 3), 256: Shape(16, 32, 4, 2)},
-    "prefill": {64: Shape(128, 64, 4, 3), 128: Shape(128, 64, 8, 3), 256: Shape(64, 32, 8, 2)},
+    kind: {int(size): Shape(*shape) for size, shape in TUNED[kind].items()} for kind in ("decode", "prefill")
 }
-"""By the largest head size that they are for. Not measured on a GPU yet: `python -m tests.bench.gpu --tune` is."""
+"""By the largest head size that they are for."""
 
-PROGRAMS_PER_CORE = 4
+PROGRAMS_PER_CORE: int = TUNED["programs_per_core"]
 """Programs that a multiprocessor should have to hide the latency of memory."""
 
 MOST_SPLITS = 64

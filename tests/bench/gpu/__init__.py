@@ -1,0 +1,7 @@
+"""What the kernels and the engine do on one GPU: right first, then how close to the hardware.
+
+python -m tests.bench.gpu [--sections NAMES] [--minutes 9.5] [--out DIR] [--smoke]
+
+Needs torch, transformers and triton, and nothing of the web. Each section runs in a process of its own, for a bounded
+time; what one has measured is kept whatever becomes of the others.
+"""

@@ -1,0 +1,93 @@
+"""The kernels against float64, and the engine's tokens against `transformers.generate`."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any
+
+import torch
+
+from app.messages import Generate, SamplingParams
+from tests.bench.gpu.engine import Engine, random_model
+from tests.bench.gpu.figures import Figure, Tell
+from tests.bench.gpu.scale import Scale
+
+TOLERANCE = 2e-2
+DECODING = ((1, 1), (1, 17), (1, 333), (1, 1500))
+PREFILLING = ((5, 5), (200, 200), (170, 1500), (2, 33))
+FEATURES: dict[str, dict[str, Any]] = {
+    "decoding": {"rows": DECODING},
+    "prefilling": {"rows": PREFILLING},
+    "both": {},
+    "one head": {"num_heads": 1, "num_kv_heads": 1},
+    "groups of 8": {"num_heads": 16, "num_kv_heads": 2},
+    "groups of 7": {"num_heads": 7, "num_kv_heads": 1},
+    "groups of 40": {"num_heads": 40, "num_kv_heads": 1, "rows": DECODING},
+    "head size 32": {"key_size": 32, "value_size": 32},
+    "head size 80": {"key_size": 80, "value_size": 80},
+    "head size 128": {"key_size": 128, "value_size": 128},
+    "head size 256": {"key_size": 256, "value_size": 256},
+    "keys of 192, values of 128": {"key_size": 192, "value_size": 128},
+    "blocks of 32": {"block_size": 32},
+    "blocks of 48": {"block_size": 48},
+    "blocks of 256": {"block_size": 256},
+    "window": {"window": 100},
+    "window of 1": {"window": 1},
+    "soft-capping": {"softcap": 5.0, "scale": 1.0},
+    "sinks": {"has_sinks": True},
+    "all of these": {"has_sinks": True, "window": 133, "softcap": 2.0, "num_heads": 6},
+}
+USUAL: dict[str, Any] = {"rows": DECODING + PREFILLING, "key_size": 64, "value_size": 64}
+SMALL = ((1, 1), (1, 40), (5, 21))
+
+
+def kernels(scale: Scale, tell: Tell) -> None:
+    """Relative errors by feature; rows and blocks are shuffled, and whatever is nobody's is NaN."""
+    scale.needs_triton()
+    from tests.attention_world import World
+
+    dtypes = (torch.float32,) if scale.smoke else (torch.bfloat16, torch.float16, torch.float32)
+    names = list(FEATURES)[18:] if scale.smoke else list(FEATURES)
+    for dtype in dtypes:
+        errors = {}
+        for name in names:
+            world = World(**USUAL | FEATURES[name] | {"dtype": dtype} | ({"rows": SMALL} if scale.smoke else {}))
+            given, expected = world.attended(scale.device)
+            errors[name] = ((given - expected).norm() / expected.norm()).item()
+        worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else torch.inf)
+        limit = 1e-5 if dtype is torch.float32 else TOLERANCE
+        what = f"error of {len(errors)} kinds of attention, {str(dtype).removeprefix('torch.')}"
+        tell(Figure("kernels", what, (errors[worst],), "", at_most=limit, note=f"worst: {worst}"))
+
+
+def tokens(scale: Scale, tell: Tell) -> None:
+    """Where greedy tokens first differ from those of transformers' eager attention, beside where its sdpa's do."""
+    shape = scale.shape("0.6B")
+    num_prompts, num_tokens = scale.of(16, 2), scale.of(128, 4)
+    prompts = torch.randint(shape.vocab_size, (num_prompts, 32), generator=torch.Generator().manual_seed(1))
+    generated = {}
+    for name in ("eager", "sdpa"):
+        model = random_model(scale, shape, name)
+        ended = model.generate(
+            prompts.to(scale.device), max_new_tokens=num_tokens, min_new_tokens=num_tokens, do_sample=False
+        )
+        generated[name] = ended[:, prompts.shape[1] :].tolist()
+        del model
+    engine = Engine.of(scale, shape, max_num_seqs=num_prompts)
+    for seq_id, prompt in enumerate(prompts.tolist()):
+        engine.core.apply(Generate(seq_id, prompt, SamplingParams(num_tokens, temperature=0.0)))
+    ours: list[list[int]] = [[] for _ in range(num_prompts)]
+    while engine.core.scheduler.has_work:
+        step = engine.core.step()
+        for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
+            ours[seq_id].append(token_id)
+    theirs = _agreed(generated["sdpa"], generated["eager"])
+    what = "tokens before they differ from eager attention's"
+    tell(Figure("tokens", f"transformers' sdpa: {what}", (theirs,), f"of {num_tokens}"))
+    tell(Figure("tokens", f"engine: {what}", (_agreed(ours, generated["eager"]),), f"of {num_tokens}", at_least=theirs))
+
+
+def _agreed(left: list[list[int]], right: list[list[int]]) -> float:
+    """Mean number of tokens that two sets of outputs have in common from the beginning."""
+    pairs = [zip(*outputs, strict=True) for outputs in zip(left, right, strict=True)]
+    return sum(len([*takewhile(lambda pair: pair[0] == pair[1], pair)]) for pair in pairs) / len(pairs)

@@ -1,0 +1,36 @@
+"""Decode steps through the engine: bytes read per second beside a copy's (the roofline: Williams et al. 2009)."""
+
+from __future__ import annotations
+
+from app.model.cost import cost_of, stored_plainly
+from tests.bench.gpu.engine import Engine, give_memory_back, step_times
+from tests.bench.gpu.figures import Figure, Tell
+from tests.bench.gpu.scale import Scale, peaks
+from tests.bench.shapes import SHAPES
+
+AIMS: dict[str, dict[tuple[int, int], tuple[float | None, float | None]]] = {
+    "0.6B": {(1, 1024): (None, 0.7), (64, 1024): (None, None), (256, 256): (None, 2.0)},
+    "8B": {(1, 1024): (0.8, None), (64, 1024): (0.75, None), (256, 1024): (None, None)},
+}
+"""By shape, then by batch and context: the least share of the copy bandwidth, and the most milliseconds."""
+
+
+def measure(scale: Scale, tell: Tell) -> None:
+    most = peaks(scale)
+    for name, aims in scale.few(AIMS.items()):
+        shape = scale.shape(name)
+        engine = Engine.of(scale, shape, max_num_seqs=scale.of(256, 4), max_num_batched_tokens=scale.of(8192, 16))
+        config = shape.architecture(**{field: getattr(shape, field) for field in SHAPES["tiny"].__slots__})
+        cost = cost_of(config, stored_plainly(scale.dtype))
+        for (batch, context), (share, milliseconds) in scale.few(aims.items()):
+            num_seqs, num_tokens = scale.of(batch, 2), scale.of(context, 12)
+            num_steps = scale.of(32, 2)
+            with engine.decoding(num_seqs, num_tokens, num_steps * scale.runs) as core:
+                times = step_times(core, num_steps, scale.runs)
+            read = cost.weight_bytes(num_seqs) + cost.cache_elements([num_tokens] * num_seqs) * scale.dtype.itemsize
+            shares = tuple(read / time / most.bytes_per_second for time in times)
+            what = f"{name}, {batch} x {context:,}"
+            tell(Figure("decode", f"{what}: bandwidth", shares, "of copy", at_least=share))
+            tell(Figure("decode", f"{what}: TPOT", tuple(1e3 * t for t in times), "ms", at_most=milliseconds))
+        del engine
+        give_memory_back(scale)

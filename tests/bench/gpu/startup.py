@@ -1,0 +1,59 @@
+"""A start from files to ready, in a process of its own, by phase."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from transformers.utils import logging
+
+from tests.bench.gpu.engine import random_model
+from tests.bench.gpu.figures import Figure, Tell
+from tests.bench.gpu.scale import Scale
+
+logging.disable_progress_bar()
+
+MOST_SECONDS = 15.0
+
+
+def measure(scale: Scale, tell: Tell) -> None:
+    """The first start compiles kernels, unless that was done before; the others find them on disk."""
+    with tempfile.TemporaryDirectory() as directory:
+        model = random_model(scale, scale.shape("0.6B"))
+        model.save_pretrained(directory)
+        del model
+        starts = [start(scale, Path(directory)) for _ in range(scale.of(6, 1))]
+    tell(Figure("start-up", "first start, to ready", (sum(starts[0].values()),), "s"))
+    later = starts[1:] or starts
+    totals = tuple(sum(phases.values()) for phases in later)
+    tell(Figure("start-up", "to ready", totals, "s", at_most=MOST_SECONDS))
+    for phase in later[0]:
+        tell(Figure("start-up", phase, tuple(phases[phase] for phases in later), "s"))
+
+
+def start(scale: Scale, directory: Path) -> dict[str, float]:
+    """Seconds by phase. Small, it is in this process, where torch is imported already."""
+    if scale.smoke:
+        return phases_of(directory, scale)
+    script = f"from tests.bench.gpu.startup import tell_phases; tell_phases({str(directory)!r})"
+    began = perf_counter()
+    ended = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    taken = perf_counter() - began
+    phases: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
+    return {"python and importing torch": taken - sum(phases.values()), **phases}
+
+
+def tell_phases(directory: str) -> None:
+    print(json.dumps(phases_of(Path(directory), Scale(False, Path(directory)))), flush=True)
+
+
+def phases_of(directory: Path, scale: Scale) -> dict[str, float]:
+    from app.engine.startup import start_engine
+    from tests.bench.gpu.engine import settings
+
+    config = settings(scale, model_path=str(directory), max_num_seqs=256 if not scale.smoke else 4)
+    return start_engine(config, lambda _: None)[1].phases
