@@ -21,10 +21,10 @@ from app.settings import (
     ConnectionSettings,
     EngineSettings,
     ModelSettings,
-    OriginSettings,
     RequestSettings,
     ServerSettings,
     TelemetrySettings,
+    TlsSettings,
 )
 
 ENV_PREFIX = "MILLRACE_"
@@ -58,7 +58,7 @@ class Config(
     TelemetrySettings,
     AccessSettings,
     RequestSettings,
-    OriginSettings,
+    TlsSettings,
     ConnectionSettings,
     ServerSettings,
     ModelSettings,
@@ -87,8 +87,11 @@ class Config(
                 f"max_num_batched_tokens ({self.max_num_batched_tokens}) is less than max_num_seqs "
                 f"({self.max_num_seqs}): every running sequence needs a token of the budget in each step"
             )
-        if self.chat_template is not None and not self.chat_template.is_file():
-            raise ValueError(f"chat_template: there is no file {self.chat_template}")
+        for name in ("chat_template", "tls_certificate", "tls_key"):
+            if (file := getattr(self, name)) is not None and not file.is_file():
+                raise ValueError(f"{name}: there is no file {file}")
+        if self.tls_certificate is None and (self.tls_key or self.tls_key_password):
+            raise ValueError("tls_key needs tls_certificate")
         return self
 
     @property

@@ -99,10 +99,18 @@ class ConnectionSettings(BaseModel):
     )
 
 
-class OriginSettings(BaseModel):
-    """Settings of which pages may use the API."""
+class TlsSettings(BaseModel):
+    """Settings of the server's certificate, and of which pages of others may use the API."""
 
-    heading: ClassVar = "other origins"
+    heading: ClassVar = "TLS and other origins"
+
+    tls_certificate: Path | None = Field(
+        description="file with the certificate's chain in PEM; with it the server speaks HTTPS [none]", default=None
+    )
+    tls_key: Path | None = Field(
+        description="file with the certificate's private key, if that is not in the same one", default=None
+    )
+    tls_key_password: SecretStr | None = Field(description="password of that key, if it has one", default=None)
 
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_origins)] = Field(
         description="origins whose pages may use the API, like https://a.example,https://b.example; * is all [none]",
@@ -209,7 +217,7 @@ GROUPS = (
     ModelSettings,
     ServerSettings,
     ConnectionSettings,
-    OriginSettings,
+    TlsSettings,
     RequestSettings,
     AccessSettings,
     TelemetrySettings,

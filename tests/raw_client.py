@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -55,14 +56,14 @@ class RawClient:
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[RawClient]:
+async def connected(address: str, trust: ssl.SSLContext | None = None) -> AsyncIterator[RawClient]:
     url = urlsplit(address)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=trust)
     try:
         yield RawClient(reader, writer)
     finally:
         writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await writer.wait_closed()
 
 

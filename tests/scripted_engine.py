@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from app.api.access import Access
 from app.api.app import create_app
+from app.api.certificate import Certificate
 from app.api.limits import Limits
 from app.api.server import Server, server_config
 from app.api.service import Service
@@ -246,6 +247,7 @@ async def listening(
     reload: Callable[[], None] | None = None,
     *,
     stall_seconds: float = 30.0,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
 
@@ -253,7 +255,7 @@ async def listening(
         await drain()
         app.state.service.broadcast.close()
 
-    server = SignallingServer(server_config(app, "127.0.0.1", 0, stall_seconds), drain_and_close, reload)
+    server = SignallingServer(server_config(app, "127.0.0.1", 0, stall_seconds, certificate), drain_and_close, reload)
     serving = asyncio.create_task(server.serve())
     await server.up.wait()
     await app.state.service.loading
@@ -280,7 +282,7 @@ class SignallingServer(Server):
     @property
     def address(self) -> str:
         host, port = self.servers[0].sockets[0].getsockname()
-        return f"http://{host}:{port}"
+        return f"{'https' if self.config.ssl else 'http'}://{host}:{port}"
 
 
 def data_of(stream: str) -> list[Any]:

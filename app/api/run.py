@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from app.api.access import Access
 from app.api.app import create_app
+from app.api.certificate import BadCertificate, Certificate
 from app.api.keys import BadKeys, KeyRing
 from app.api.limits import Limits
 from app.api.quota import Quota
@@ -51,12 +53,32 @@ def _ring_of_one(name: str, secret: SecretStr | None) -> KeyRing:
     return KeyRing(f"{name}:{_plain(secret)}" if secret else "")
 
 
+def make_certificate(config: Config) -> Certificate | None:
+    """That of the configuration, if it has one. Raises BadCertificate."""
+    if config.tls_certificate is None:
+        return None
+    return Certificate(config.tls_certificate, config.tls_key, _plain(config.tls_key_password))
+
+
+def make_reload(config: Config, access: Access, certificate: Certificate | None) -> Callable[[], None] | None:
+    """What SIGHUP reads again; None, and it ends the server, if there are no files to read."""
+    reloads = [access.keys.reload] if config.api_keys_file else []
+    reloads += [certificate.reload] if certificate is not None else []
+
+    def reload() -> None:
+        for each in reloads:
+            each()
+
+    return reload if reloads else None
+
+
 def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
     try:
         access = make_access(config)
+        certificate = make_certificate(config)
         telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
-    except (BadKeys, TelemetryError) as error:
+    except (BadKeys, BadCertificate, TelemetryError) as error:
         return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
@@ -92,7 +114,7 @@ def run_server(config: Config) -> str | None:
         service.broadcast.close()
 
     app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts, config.cors_origins)
-    reload = access.keys.reload if config.api_keys_file else None
-    server = Server(server_config(app, config.host, config.port, config.stall_timeout), drain, reload)
+    told = server_config(app, config.host, config.port, config.stall_timeout, certificate)
+    server = Server(told, drain, make_reload(config, access, certificate))
     server.run()
     return failures[0] if failures else None

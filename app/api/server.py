@@ -13,6 +13,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
+from app.api.certificate import Certificate
 from app.api.connection import Connection
 from app.api.errors import ApiError
 from app.api.origins import HEADERS
@@ -25,7 +26,9 @@ SHUTDOWN_MARGIN = 5
 """Seconds that streams have to carry their last events after the engine has drained."""
 
 
-def server_config(app: FastAPI, host: str, port: int, stall_seconds: float) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, host: str, port: int, stall_seconds: float, certificate: Certificate | None = None
+) -> uvicorn.Config:
     """How uvicorn is to serve `app`: over our own connections, and with no log but ours."""
     service: Service = app.state.service
 
@@ -40,6 +43,7 @@ def server_config(app: FastAPI, host: str, port: int, stall_seconds: float) -> u
         app,
         host=host,
         port=port,
+        ssl_context_factory=(lambda *_: certificate.context) if certificate is not None else None,
         headers=list(HEADERS.items()),
         http=cast("type[Connection]", connection),
         ws="none",
