@@ -10,18 +10,26 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.test_chat import ended, send
+from tests.browser.test_dashboard import generate
 from tests.e2e.server import ServerProcess
 
-pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+LOOKS = [("light", 1280), ("dark", 390)]
+OTHER_LOOKS = [pytest.param("light", 390, marks=pytest.mark.slow), pytest.param("dark", 1280, marks=pytest.mark.slow)]
 
 
-async def serious(page: Page) -> list[dict[str, Any]]:
-    violations = (await Axe().run(page)).response["violations"]
-    return [violation for violation in violations if violation["impact"] in ("serious", "critical")]
+async def serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What is wrong, and the elements where it is."""
+    violations: list[dict[str, Any]] = (await Axe().run(page)).response["violations"]
+    return [
+        (violation["id"], [node["html"] for node in violation["nodes"]])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), LOOKS + OTHER_LOOKS)
 async def test_the_chat_has_no_serious_violation(
     open_page: OpenPage, demo_server: ServerProcess, theme: str, width: int
 ) -> None:
@@ -34,4 +42,15 @@ async def test_the_chat_has_no_serious_violation(
     await page.get_by_role("link", name="Completion").click()
     await expect(page.locator("#completion-text")).to_be_visible()
     found += await serious(page)
-    assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
+    assert found == []
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS + OTHER_LOOKS)
+async def test_the_dashboard_has_no_serious_violation(
+    open_page: OpenPage, demo_server: ServerProcess, theme: str, width: int
+) -> None:
+    page = await open_page(f"{demo_server.url}/dashboard", width=width, color_scheme=theme)
+    await generate(demo_server, 2)
+    await expect(page.locator("#requests tbody td.number").first).to_be_visible()
+    await page.locator("#charts summary").first.click()
+    assert await serious(page) == []

@@ -47,7 +47,7 @@ async def test_an_answer_grows_over_several_frames_and_says_what_it_cost(
     await ended(page)
     assert len(set(await page.evaluate("lengths"))) > 3
     await expect(page.locator("#turns .figures")).to_contain_text(
-        re.compile(r"TTFT.*tokens/s.*output.*prompt.*cached.*(stop|length) end")
+        re.compile(r"TTFT.*tokens/s.*output.*prompt.*cached.*finish: (stop|length)")
     )
 
 
@@ -62,7 +62,7 @@ async def test_stopping_ends_the_work_on_the_server_within_a_second(
     before = time.monotonic()
     await within(1, demo_server.is_idle)
     print(f"idle {time.monotonic() - before:.3f} s after Stop")
-    await expect(page.locator("#turns .figures")).to_contain_text("stopped by you end")
+    await expect(page.locator("#turns .figures")).to_contain_text("stopped by you")
 
 
 async def test_a_conversation_outlives_a_reload_and_is_found_renamed_and_deleted(

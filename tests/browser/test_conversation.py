@@ -80,7 +80,7 @@ async def test_what_was_stopped_or_cut_off_is_gone_on_with(
     await expect(page.locator(".reply-body")).to_have_text("1, 2")
     await page.keyboard.press("Escape")
     await engine.until(lambda: engine.closed == [engine.submissions[0].stream])
-    await expect(page.locator("#turns .figures")).to_contain_text("stopped by you end")
+    await expect(page.locator("#turns .figures")).to_contain_text("stopped by you")
     await page.get_by_role("button", name="Continue").click()
     assert await answer(engine, 1, ", 3", FinishReason.LENGTH) == "user:count|assistant:1, 2"
     await ended(page)

@@ -59,7 +59,7 @@ async def test_a_call_of_a_tool_is_a_card(open_page: OpenPage, thinking_url: str
     await expect(card.get_by_role("heading")).to_have_text("add")
     await expect(card.locator("pre")).to_have_text('{\n  "a": 1,\n  "b": "é"\n}', use_inner_text=True)
     await expect(page.locator(".reasoning summary")).to_have_text("Reasoning · 1 word")
-    await expect(page.locator("#turns .figures")).to_contain_text("tool_calls end")
+    await expect(page.locator("#turns .figures")).to_contain_text("finish: tool_calls")
 
 
 async def test_a_call_that_broke_off_is_made_anew(

@@ -86,10 +86,11 @@ export class Completion {
     const reply = this.#reply;
     this.#showState();
     if (!reply) return true;
-    const asTokens = byId("completion-tokens").checked && reply.tokens;
-    if (!this.#view) {
-      this.#view = asTokens ? new TokenView() : new TextView();
-      byId("completion-output").append(this.#view.element);
+    const asTokens = byId("completion-tokens").checked && reply.tokens !== null;
+    const View = asTokens ? TokenView : TextView;
+    if (!(this.#view instanceof View)) {
+      this.#view = new View();
+      byId("completion-output").replaceChildren(this.#view.element);
     }
     return this.#view.update(asTokens ? reply.tokens : reply.text);
   }

@@ -83,7 +83,7 @@ function tokensOf(logprobs) {
   ]);
 }
 
-/** The line under an answer: [label, value, explanation] each. */
+/** The line under an answer: [label, value, explanation] each; what says everything by itself has no label. */
 export function figuresOf({ usage, seconds, finishReason, numPieces, state }) {
   const figures = [];
   const numTokens = (usage?.output ?? 0) + numPieces;
@@ -97,8 +97,9 @@ export function figuresOf({ usage, seconds, finishReason, numPieces, state }) {
     figures.push(["prompt", usage.prompt.toLocaleString("en"), "Tokens of the prompt, with the conversation so far"]);
     figures.push(["cached", usage.cached.toLocaleString("en"), "Prompt tokens that did not have to be computed again"]);
   }
-  const finish = { stopped: "stopped by you", interrupted: "interrupted", failed: "failed" }[state] ?? finishReason;
-  if (finish) figures.push(["end", finish, FINISHES[finish] ?? "How it ended"]);
+  const broken = { stopped: "stopped by you", interrupted: "interrupted", failed: "failed" }[state];
+  if (broken) figures.push(["", broken, "How it ended"]);
+  else if (finishReason) figures.push(["", `finish: ${finishReason}`, FINISHES[finishReason] ?? "How it ended"]);
   return figures;
 }
 

@@ -4,7 +4,8 @@ const WIDE = 30;
 
 /** A linear scale from 0 to a round value not below `most`; `place` gives a share of the axis. */
 export function linear(most, wanted = 4) {
-  const step = roundStep((most || 1) / wanted);
+  if (!most) return { place: () => 0, ticks: [0] };
+  const step = roundStep(most / wanted);
   const end = step * Math.max(1, Math.ceil(most / step - 1e-9));
   const ticks = Array.from({ length: Math.round(end / step) + 1 }, (_, index) => Number((index * step).toPrecision(6)));
   return { place: (value) => value / end, ticks };
