@@ -67,7 +67,7 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=15m --start-interval=2s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('MILLRACE_PORT', 8000)}/ready\")"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as u; tls = 'MILLRACE_TLS_CERTIFICATE' in os.environ; u.urlopen(f\"http{'s' * tls}://127.0.0.1:{os.environ.get('MILLRACE_PORT', 8000)}/ready\", context=ssl._create_unverified_context())"]
 ENTRYPOINT ["millrace"]
 CMD ["serve"]
 
