@@ -138,6 +138,10 @@ def make_runner(
         from app.model.triton.decoder import TritonDecoder
 
         decoder = TritonDecoder(model, cache)
+    elif backend == "fused":
+        from app.model.triton.fused import FusedDecoder
+
+        decoder = FusedDecoder(model, cache, model.config.max_position_embeddings)
     if native:
         library = load_library(dtype, quantization)
         assert library is not None, "no compiler"

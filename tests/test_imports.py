@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "app"
 LEAVES = ("app.messages", "app.logs")
+MAKERS = ("app.engine.startup", "app.engine.decoders")
 HEAVY = ("torch", "transformers", "tokenizers")
 
 
@@ -139,13 +140,13 @@ def test_the_block_pool_knows_nobody() -> None:
 
 
 def test_torch_is_known_to_the_model_and_its_makers_only() -> None:
-    known = outside(who_imports("torch"), "app.model", "app.engine.startup", "app.demo")
+    known = outside(who_imports("torch"), "app.model", *MAKERS, "app.demo")
     assert known == {"app.bench.ceilings"}, "beside these, what measures the machine with torch"
 
 
 def test_transformers_is_known_to_the_model_the_tokenizer_and_their_makers_only() -> None:
     users = who_imports("transformers")
-    assert outside(users, "app.model", "app.engine.startup", "app.demo", "app.text.tokenizer") == set()
+    assert outside(users, "app.model", *MAKERS, "app.demo", "app.text.tokenizer") == set()
 
 
 def test_the_model_knows_of_the_scheduler_only_the_types() -> None:
@@ -161,7 +162,7 @@ def test_the_engine_knows_neither_http_nor_text_nor_prometheus() -> None:
 
 def test_only_the_start_of_the_engine_and_what_measures_it_know_the_model() -> None:
     measuring = ("app.bench.ceilings", "app.bench.engine")
-    assert outside(who_imports("app.model"), "app.model", "app.engine.startup", "app.demo", *measuring) == set()
+    assert outside(who_imports("app.model"), "app.model", *MAKERS, "app.demo", *measuring) == set()
 
 
 def test_the_benchmark_over_http_knows_nothing_of_the_engine() -> None:

@@ -95,13 +95,21 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
 @pytest.mark.parametrize(
-    ("architecture", "records"),
-    [("Qwen3", False), ("Qwen3", True), ("Mistral", True), ("Gemma-2", True), ("gpt-oss", False)],
+    ("architecture", "backend", "records"),
+    [
+        ("Qwen3", "triton", True),
+        ("Gemma-2", "triton", True),
+        ("gpt-oss", "triton", False),
+        ("Llama", "fused", False),
+        ("Mistral", "fused", True),
+        ("Qwen2", "fused", True),
+        ("Qwen3", "fused", True),
+    ],
 )
-def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str, records: bool) -> None:
+def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str, backend: str, records: bool) -> None:
     """With `records`, three rows are filled up to four."""
     prompts = [(5, 6, 7), (9, 8, 7, 6, 5, 4), tuple(range(1, 40))]
-    runner = make_runner(architecture, num_blocks=40, block_size=16, backend="triton")
+    runner = make_runner(architecture, num_blocks=40, block_size=16, backend=backend)
     if records:
         decoder = record_decoding(runner.decoder, DecodeInputs(4, 16, DEVICE), [1, 2, 4], lambda run: run)
         assert decoder is not None

@@ -19,7 +19,7 @@ specifications), and of spilled registers that a thread may have: none on Hopper
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", LIMITS)
-def test_attention_compiles_for_the_chip_and_fits_it(capability: int) -> None:
+def test_every_kernel_compiles_for_the_chip_and_fits_it(capability: int) -> None:
     shared_memory, spilled = LIMITS[capability]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     ended = subprocess.run(
@@ -31,9 +31,11 @@ def test_attention_compiles_for_the_chip_and_fits_it(capability: int) -> None:
         check=True,
     )
     kernels = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert {kernel["kind"] for kernel in kernels} == {"decode", "prefill"}
+    small = {"add_norm", "rotate_and_store", "silu_multiply"}
+    assert {kernel["kind"] for kernel in kernels} == {"decode", "prefill"} | small
     for kernel in kernels:
         assert kernel["shared"] <= shared_memory, kernel
         assert kernel["spilled"] <= spilled, kernel
-        assert kernel["multiplies_in_tiles"], kernel
-        assert kernel["copies_ahead"], kernel
+        if kernel["kind"] not in small:
+            assert kernel["multiplies_in_tiles"], kernel
+            assert kernel["copies_ahead"], kernel

@@ -15,17 +15,15 @@ import transformers
 from transformers import PreTrainedModel
 
 from app.engine.core import EngineCore
+from app.engine.decoders import grow_cache, limits_of, prove_room, run_by_torch
 from app.engine.phases import Phases
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
-from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
-from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
-from app.model.modules import ModuleDecoder
+from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.library import load_library
-from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs
 from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
@@ -86,22 +84,15 @@ def make_engine(
     device, dtype = model.device, model.dtype
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
-    available = available_bytes()
-    if device.type == "cuda":
-        phases.begin("profiling memory")
-        available = profile_memory(config, facts, make_module_decoder(config, model, cache), device)
-    phases.begin("making the cache")
-    max_model_len = grow_cache(cache, config, facts, available, device)
-    phases.begin("packing the weights")
-    decoder: Decoder = (
-        make_module_decoder(config, model, cache)
-        if library is None
-        else NativeDecoder(library, model, cache, max_model_len, phases.advance)
-    )
+    decoder: Decoder
+    if library is None:
+        decoder, max_model_len = run_by_torch(config, facts, model, cache, phases)
+    else:
+        phases.begin("making the cache")
+        max_model_len = grow_cache(cache, config, facts, available_bytes(), device)
+        phases.begin("packing the weights")
+        decoder = NativeDecoder(library, model, cache, max_model_len, phases.advance)
     del model
-    if isinstance(decoder, OnDevice) and not config.enforce_eager:
-        phases.begin("recording CUDA graphs")
-        decoder = record_graphs(config, decoder, max_model_len, device)
     scheduler = make_scheduler(config, cache.num_blocks, device)
     core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device))
     phases.begin("warming up")
@@ -129,50 +120,6 @@ def make_engine(
     )
     logger.info("%s", describe(ready))
     return core, ready
-
-
-def make_module_decoder(config: Config, model: PreTrainedModel, cache: KVCache) -> ModuleDecoder:
-    if config.backend == "triton":
-        from app.model.triton.decoder import TritonDecoder
-
-        return TritonDecoder(model, cache)
-    return ModuleDecoder(model, cache)
-
-
-def limits_of(config: Config, facts: ModelFacts) -> Limits:
-    return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
-
-
-def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: torch.device) -> int:
-    """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
-    meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
-    try:
-        needed = measure_needs(decoder, config.block_size, limits_of(config, facts), device, meter, record)
-    except torch.OutOfMemoryError as error:
-        raise CacheTooSmall(
-            "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "
-            f"--max-num-seqs: {error}"
-        ) from error
-    logger.info("steps take up to %.1f MiB of the device's memory", needed / 2**20)
-    return bytes_for_cache(meter.free(), meter.total, needed, config.gpu_memory_utilization)
-
-
-def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device: torch.device) -> Decoder:
-    """The decoder with its decode steps recorded, or as it was if it cannot be recorded."""
-    inputs = DecodeInputs(config.max_num_seqs, -(-max_model_len // config.block_size), device)
-    recorded = record_decoding(decoder, inputs, batch_sizes(config.max_num_seqs), CudaRecorder(device))
-    if recorded is None:
-        return decoder
-    logger.info("decode steps are recorded for %s sequences", ", ".join(map(str, recorded.sizes)))
-    return recorded
-
-
-def grow_cache(cache: KVCache, config: Config, facts: ModelFacts, available: int, device: torch.device) -> int:
-    """Give the cache its blocks. Returns the longest sequence that is served. Raises CacheTooSmall."""
-    memory = CacheMemory(available, config.kv_cache_memory, shared_with_others=device.type != "cuda")
-    num_blocks, max_model_len = plan_cache(cache.bytes_per_block, config.block_size, memory, limits_of(config, facts))
-    cache.resize(num_blocks)
-    return max_model_len
 
 
 def make_scheduler(config: Config, num_blocks: int, device: torch.device) -> Scheduler:
@@ -227,17 +174,6 @@ def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
     core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
     while core.scheduler.has_work:
         core.step()
-
-
-def prove_room(core: EngineCore, limits: Limits) -> None:
-    """Take the largest step beside everything that has been made, and keep its memory. Raises CannotServe."""
-    try:
-        core.runner.execute(largest_batch(limits, core.scheduler.block_size))
-    except torch.OutOfMemoryError as error:
-        raise CannotServe(
-            "the KV cache leaves too little memory for steps: give it less with --kv-cache-memory or "
-            f"--gpu-memory-utilization: {error}"
-        ) from error
 
 
 def keep_freed_memory() -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import LlamaConfig, MistralConfig, PretrainedConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from transformers import PretrainedConfig, PreTrainedModel
 
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
+from app.model.llama_like import is_llama_like, window_of
 from app.model.native import structs
 
-ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 LANES = 16
 PANEL = 32
 MOST_QUERIES = 32
@@ -35,13 +35,7 @@ def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int,
         and all(layer.key_size == layer.value_size and layer.key_size % LANES == 0 for layer in layers)
         and block_size % LANES == 0
     )
-    return (
-        device.type == "cpu"
-        and type(config) in ARCHITECTURES
-        and sizes_fit
-        and config.hidden_act == "silu"
-        and not getattr(config, "mlp_bias", False)
-    )
+    return device.type == "cpu" and is_llama_like(config) and sizes_fit
 
 
 class NativeDecoder:
@@ -173,7 +167,7 @@ class NativeDecoder:
             key_norm=self._keep_norm(getattr(attention, "k_norm", None)),
             keys=self._cache.keys[index].data_ptr(),
             values=self._cache.values[index].data_ptr(),
-            window=_window(attention),
+            window=window_of(attention) or 0,
         )
 
     def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None, is_head: bool = False) -> structs.Matrix:
@@ -205,10 +199,3 @@ class NativeDecoder:
 def _scores_stride(num_keys: int) -> int:
     """Room for a row of scores, and 16 more; an odd number of cache lines, so that rows do not fall on each other."""
     return (-(-num_keys // LANES) + 1 | 1) * LANES
-
-
-def _window(attention: Any) -> int:
-    """The layer's sliding window in tokens, 0 for none: where each architecture's attention takes it from."""
-    if isinstance(attention.config, MistralConfig):
-        return attention.config.sliding_window or 0
-    return getattr(attention, "sliding_window", None) or 0
