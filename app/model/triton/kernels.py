@@ -19,6 +19,28 @@ VARYING = ["window", "table_stride", "num_tokens", "num_splits"]
 VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "block_tables", "slot_mapping"]
 
 
+@triton.jit
+def scores_of(q, k, scale, softcap, HAS_SOFTCAP: tl.constexpr, PRECISION: tl.constexpr):
+    """Of queries `[TILE_M, KEY_PADDED]` and keys `[KEY_PADDED, TILE_N]`, in units of log2."""
+    scores = tl.dot(q, k, input_precision=PRECISION) * (scale * LOG2_E)
+    if HAS_SOFTCAP:
+        limit = softcap * LOG2_E
+        scores = limit * (2 * tl.sigmoid(2 * scores / limit) - 1)  # tanh
+    return scores
+
+
+@triton.jit
+def weigh(scores, v, weighted, total, largest, PRECISION: tl.constexpr):
+    """Add a tile's values to the weighted sum; its weights, to their total, relative to the largest score so far."""
+    larger = tl.maximum(largest, tl.max(scores, 1))
+    # A query that has seen no key yet must not subtract one infinity from another.
+    reference = tl.where(larger == float("-inf"), 0.0, larger)
+    shrink = tl.exp2(largest - reference)
+    weights = tl.exp2(scores - reference[:, None])
+    weighted = weighted * shrink[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
+    return weighted, total * shrink + tl.sum(weights, 1), larger
+
+
 @triton.jit(do_not_specialize=VARYING, do_not_specialize_on_alignment=VARYING_POINTERS)
 def attend_kernel(
     query,  # [num_tokens, num_heads, KEY_SIZE], any strides
@@ -85,42 +107,51 @@ def attend_kernel(
     begin += split * tiles_per_split * TILE_N
     end = tl.minimum(end, begin + tiles_per_split * TILE_N)
 
+    # Whole tiles before the first query are seen by all, and need no masks; what a window cuts off does.
+    unmasked_end = begin
+    if not HAS_WINDOW:
+        unmasked_end += tl.maximum(0, tl.minimum(end, first_position + 1) - begin) // TILE_N * TILE_N
     largest = tl.full([TILE_M], float("-inf"), dtype=tl.float32)
     total = tl.zeros([TILE_M], dtype=tl.float32)
     weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
     num_kv_heads: tl.constexpr = NUM_HEADS // GROUP
-    for start in range(begin, end, TILE_N):
+    table = block_tables + row.to(tl.int64) * table_stride
+    for start in range(begin, unmasked_end, TILE_N):
+        seen = start + tl.arange(0, TILE_N)
+        slots = (tl.load(table + seen // BLOCK_SIZE).to(tl.int64) * BLOCK_SIZE + seen % BLOCK_SIZE) * num_kv_heads
+        slots += kv_head
+        k = tl.load(
+            keys + slots[None, :] * KEY_SIZE + key_dims[:, None], mask=(key_dims < KEY_SIZE)[:, None], other=0.0
+        )
+        v = tl.load(
+            values + slots[:, None] * VALUE_SIZE + value_dims[None, :],
+            mask=(value_dims < VALUE_SIZE)[None, :],
+            other=0.0,
+        )
+        scores = scores_of(q, k, scale, softcap, HAS_SOFTCAP, PRECISION)
+        weighted, total, largest = weigh(scores, v, weighted, total, largest, PRECISION)
+    for start in range(unmasked_end, end, TILE_N):
         seen = start + tl.arange(0, TILE_N)
         # What lies behind the end may hold anything, and 0 times NaN is NaN: it is not read at all.
         is_key = seen < end
-        blocks = tl.load(block_tables + row.to(tl.int64) * table_stride + seen // BLOCK_SIZE, mask=is_key, other=0)
+        blocks = tl.load(table + seen // BLOCK_SIZE, mask=is_key, other=0)
         slots = (blocks.to(tl.int64) * BLOCK_SIZE + seen % BLOCK_SIZE) * num_kv_heads + kv_head
         k = tl.load(
             keys + slots[None, :] * KEY_SIZE + key_dims[:, None],
             mask=is_key[None, :] & (key_dims < KEY_SIZE)[:, None],
             other=0.0,
         )
-        scores = tl.dot(q, k, input_precision=PRECISION) * (scale * LOG2_E)
-        if HAS_SOFTCAP:
-            limit = softcap * LOG2_E
-            scores = limit * (2 * tl.sigmoid(2 * scores / limit) - 1)  # tanh
-        sees = is_key[None, :] & (seen[None, :] <= positions[:, None])
-        if HAS_WINDOW:
-            sees &= seen[None, :] > positions[:, None] - window
-        scores = tl.where(sees, scores, float("-inf"))
-        larger = tl.maximum(largest, tl.max(scores, 1))
-        # A query that has seen no key yet must not subtract one infinity from another.
-        reference = tl.where(larger == float("-inf"), 0.0, larger)
-        shrink = tl.exp2(largest - reference)
-        weights = tl.exp2(scores - reference[:, None])
         v = tl.load(
             values + slots[:, None] * VALUE_SIZE + value_dims[None, :],
             mask=is_key[:, None] & (value_dims < VALUE_SIZE)[None, :],
             other=0.0,
         )
-        weighted = weighted * shrink[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
-        total = total * shrink + tl.sum(weights, 1)
-        largest = larger
+        scores = scores_of(q, k, scale, softcap, HAS_SOFTCAP, PRECISION)
+        sees = is_key[None, :] & (seen[None, :] <= positions[:, None])
+        if HAS_WINDOW:
+            sees &= seen[None, :] > positions[:, None] - window
+        scores = tl.where(sees, scores, float("-inf"))
+        weighted, total, largest = weigh(scores, v, weighted, total, largest, PRECISION)
 
     places = tokens * NUM_HEADS + heads
     if IS_SHARE:
