@@ -58,7 +58,8 @@ def test_what_is_attended_is_what_float64_says(world: World) -> None:
 
 @pytest.mark.parametrize("num_splits", [1, 2, 8, 64])
 def test_the_number_of_splits_does_not_matter(num_splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.model.triton.attention.decode_splits", lambda *_: num_splits)
+    for name in ("decode_splits", "prefill_splits"):
+        monkeypatch.setattr(f"app.model.triton.attention.{name}", lambda *_: num_splits)
     for world in (World(MIXED), World(MIXED, window=40, has_sinks=True)):
         given, expected = world.attended(DEVICE)
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)

@@ -46,14 +46,15 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, run: Run) -> Run:
         """Raises RuntimeError where something is run that cannot be recorded, like waiting for the device."""
-        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(aside):
+        current = torch.cuda.current_stream(self._device)
+        self._aside.wait_stream(current)
+        with torch.cuda.stream(self._aside):
             run()  # compiles kernels and makes workspaces, which must not happen while recording
-        torch.cuda.current_stream(self._device).wait_stream(aside)
+        current.wait_stream(self._aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             output = run()

@@ -11,7 +11,7 @@ import triton
 from app.model.kv_cache import KVCache
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.kernels import attend_kernel, merge_kernel, write_kernel
-from app.model.triton.tiling import Tiling, decode_splits, tiling_of
+from app.model.triton.tiling import Tiling, decode_splits, prefill_splits, tiling_of
 
 SMALLEST_TILE = 16
 """What the matrix units take at least."""
@@ -117,13 +117,14 @@ class Shares:
             like.new_empty((*shape, 2), dtype=torch.float32),
         )
 
-    def merge_into(self, output: torch.Tensor, sinks: torch.Tensor | None) -> None:
+    def merge_into(self, output: torch.Tensor, tokens: range, sinks: torch.Tensor | None) -> None:
         num_splits, num_tokens, num_heads, value_size = self.outputs.shape
-        merge_kernel[(num_tokens, num_heads)](
+        merge_kernel[(len(tokens), num_heads)](
             self.outputs,
             self.statistics,
             output,
             sinks,
+            tokens.start,
             num_tokens,
             num_splits,
             NUM_HEADS=num_heads,
@@ -150,28 +151,36 @@ class _LayerAttention:
         return self.query.shape[1] // self.keys.shape[2]
 
     def decode(self, output: torch.Tensor) -> None:
-        """The rows of one token, their keys in as many shares as fill the chip."""
+        """The rows of one token."""
         tiling = tiling_of("decode", self._group, self.query.shape[2])
         tiles = self.batch.decode_tiles()
         num_splits = decode_splits(len(tiles) * self.keys.shape[2], self.query.device)
-        if num_splits == 1:
-            self._launch(tiling, tiles, output)
-        else:
-            shares = Shares.empty(num_splits, len(tiles), output)
-            self._launch(tiling, tiles, shares)
-            shares.merge_into(output, self.options.sinks)
+        self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows), output)
 
     def prefill(self, output: torch.Tensor) -> None:
         """The rows of several tokens."""
         tiling = tiling_of("prefill", self._group, self.query.shape[2])
-        self._launch(tiling, self.batch.prefill_tiles(tiling.tile_q), output)
+        tiles = self.batch.prefill_tiles(tiling.tile_q)
+        num_splits = prefill_splits(len(tiles) * self.keys.shape[2], self.query.device)
+        self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
+
+    def _attend(
+        self, tiling: Tiling, tiles: torch.Tensor, num_splits: int, tokens: range, output: torch.Tensor
+    ) -> None:
+        """Some tokens' rows, their keys in as many shares as fill the chip."""
+        if num_splits == 1:
+            self._launch(tiling, tiles, output)
+        else:
+            shares = Shares.empty(num_splits, tokens.stop, output)
+            self._launch(tiling, tiles, shares)
+            shares.merge_into(output, tokens, self.options.sinks)
 
     def _launch(self, tiling: Tiling, tiles: torch.Tensor, into: torch.Tensor | Shares) -> None:
         query, keys, batch, options = self.query, self.keys, self.batch, self.options
         num_heads, key_size = query.shape[1:]
         num_kv_heads, value_size = keys.shape[2], self.values.shape[3]
         shares = into if isinstance(into, Shares) else None
-        num_splits = 1 if shares is None else len(shares.outputs)
+        num_splits, num_tokens = (1, 0) if shares is None else shares.outputs.shape[:2]
         attend_kernel[(len(tiles), num_kv_heads, num_splits)](
             query,
             keys,
@@ -187,7 +196,7 @@ class _LayerAttention:
             options.softcap or 0.0,
             options.window or 0,
             batch.block_tables.stride(0),
-            batch.num_decode_rows,
+            num_tokens,
             num_splits,
             query.stride(0),
             query.stride(1),

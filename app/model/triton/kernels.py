@@ -15,7 +15,7 @@ LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
 # Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
 # change from step to step, that would hold up a request by seconds, now and then, long after the start.
-VARYING = ["window", "table_stride", "num_tokens", "num_splits"]
+VARYING = ["window", "table_stride", "first_token", "num_tokens", "num_splits"]
 VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "block_tables", "slot_mapping"]
 
 
@@ -179,6 +179,7 @@ def merge_kernel(
     statistics,  # float32 [num_splits, num_tokens, num_heads, 2]
     output,  # [num_tokens, num_heads, VALUE_SIZE]
     sinks,  # [num_heads]
+    first_token,
     num_tokens,
     num_splits,
     NUM_HEADS: tl.constexpr,
@@ -189,7 +190,7 @@ def merge_kernel(
 ):
     """Put the shares of one token's head together."""
     head = tl.program_id(1)
-    place = tl.program_id(0).to(tl.int64) * NUM_HEADS + head
+    place = (first_token + tl.program_id(0)).to(tl.int64) * NUM_HEADS + head
     splits = tl.arange(0, SPLITS_PADDED)
     is_split = splits < num_splits
     places = splits.to(tl.int64) * num_tokens * NUM_HEADS + place

@@ -60,6 +60,12 @@ def decode_splits(num_programs: int, device: torch.device) -> int:
     return min(MOST_SPLITS, 1 << (wanted - 1).bit_length())
 
 
+def prefill_splits(num_programs: int, device: torch.device) -> int:
+    """The same for pieces of prompts, and for guessed tokens: a few long rows must not leave most of the chip idle."""
+    idle_share = _num_cores(device) // num_programs
+    return min(MOST_SPLITS, 1 << max(0, idle_share.bit_length() - 1))
+
+
 @cache
 def _num_cores(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
