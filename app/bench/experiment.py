@@ -95,7 +95,8 @@ def _find(run: Run, workload: str) -> None:
     """What single and prefix are about, beside the latencies that all have."""
     ok = [outcome for outcome in run.outcomes if outcome.ok]
     if workload == "single":
-        if tpot := Spread.of(outcome.tpot for outcome in ok):
+        tpot = Spread.of(outcome.tpot for outcome in ok)
+        if tpot and tpot.p50 > 0:  # all tokens of a reply may come at once
             run.findings["decode, tokens/s"] = 1 / tpot.p50
         rates = [
             (outcome.num_prompt_tokens or outcome.planned.num_prompt_tokens) / outcome.ttft

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ from tests.bench import (
     attention,
     continuous_batching,
     fairness,
+    http_share,
     interference,
+    make_gguf,
     make_model,
+    peers,
     quantization,
     speculation,
 )
 from tests.bench.paged_case import Attend, World
+from tests.bench.peer_servers import millrace
 from tests.bench.random_model import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
 
@@ -64,6 +69,39 @@ def test_speculation_prints_its_table(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     for expected in ("seed:", "copying, 1 at once", "copying, 3 at once", "random, 3 at once", "ratio", "guessed"):
         assert expected in printed
+
+
+@pytest.mark.slow
+def test_two_servers_are_compared_and_what_they_missed_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_model.main(["tiny", str(tmp_path / "25M"), "--dtype", "bfloat16"])
+    options = peers.parse(["--models", str(tmp_path), "--few", "--repeat", "1", "--threads", "1"])
+    ours = partial(millrace, tmp_path / "25M", "none", peers.STREAMS, 1)
+    peers.measure(peers.Case("ours, ours", "25M", "int8", ours, dict.fromkeys(peers.FIGURES, 1e9)), options)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    for row, figure in zip(rows, peers.FIGURES.values(), strict=True):
+        assert row.startswith(figure.name)
+        assert row.endswith(("missed", "not measured")) != figure.smaller_is_better, row
+
+
+@pytest.mark.slow
+def test_the_share_that_http_leaves_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model.main(["tiny", str(tmp_path), "--dtype", "bfloat16"])
+    http_share.main([str(tmp_path), "--few", "--repeat", "1", "--threads", "1"])
+    assert "2 streams, output tokens/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "in_gguf"),
+    [
+        ("model.embed_tokens.weight", "token_embd.weight"),
+        ("model.layers.11.self_attn.q_norm.weight", "blk.11.attn_q_norm.weight"),
+        ("model.layers.0.mlp.down_proj.weight", "blk.0.ffn_down.weight"),
+    ],
+)
+def test_weights_have_the_names_that_llama_cpp_looks_for(name: str, in_gguf: str) -> None:
+    assert make_gguf.tensor_name(name) == in_gguf
 
 
 def test_a_model_is_made_with_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
