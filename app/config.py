@@ -40,6 +40,7 @@ ENGINE_SETTINGS = (
         "kv_cache_memory",
         "gpu_memory_utilization",
         "speculative",
+        "overlap",
     ),
 )
 
@@ -87,6 +88,8 @@ class Config(
                 f"max_num_batched_tokens ({self.max_num_batched_tokens}) is less than max_num_seqs "
                 f"({self.max_num_seqs}): every running sequence needs a token of the budget in each step"
             )
+        if self.overlap == "on" and self.speculative != "off":
+            raise ValueError("overlap on: guessing needs to know the last tokens; use speculative off, or overlap auto")
         for name in ("chat_template", "tls_certificate", "tls_key"):
             if (file := getattr(self, name)) is not None and not file.is_file():
                 raise ValueError(f"{name}: there is no file {file}")

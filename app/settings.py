@@ -207,6 +207,9 @@ class EngineSettings(BaseModel):
     speculative: Literal["off", "ngram"] = Field(
         description="ngram: guess tokens from what followed the same ones before, and check them in one step"
     )
+    overlap: Literal["auto", "on", "off"] = Field(
+        description="on: launch a step before the last one's tokens are known; auto: on CUDA, unless tokens are guessed"
+    )
     kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
     gpu_memory_utilization: float = Field(
         description="share of a GPU's memory for weights, steps and KV cache together, if the last is auto", gt=0, le=1

@@ -11,10 +11,11 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 from app.engine.core import EngineCore, Runner
 from app.messages import FinishReason, SamplingParams, StepOutput, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch, ScheduledRow
+from app.scheduler.batch import NO_TOKEN, ModelOutput, Sampled, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence, SequenceStatus
@@ -88,14 +89,34 @@ def tokens_alone(
     return output
 
 
+class Carried:
+    """What the last step sampled: the tokens that the next one may have to know before the host does."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+
+    def tokens(self, sampled: Sampled) -> list[int]:
+        """All tokens before the one to sample."""
+        unknown = [self._last[sampled.sequence.seq_id]] if sampled.ends_unknown else []
+        tokens = [*sampled.token_ids, *unknown]
+        assert len(tokens) == sampled.num_tokens
+        return tokens
+
+    def output(self, sampled: Seq[Sampled], token_ids: list[int], **others: Any) -> ModelOutput:
+        self._last = {s.sequence.seq_id: token_id for s, token_id in zip(sampled, token_ids, strict=True)}
+        return ModelOutput(token_ids, **others)
+
+
 @dataclass
 class ScriptedRunner:
     """A model without a cache: the next token follows from the tokens so far."""
 
     language: Language = next_token
+    carried: Carried = field(default_factory=Carried)
 
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
-        return ModelOutput([self.language(s.token_ids) for row in batch.rows for s in row.sampled])
+        sampled = [s for row in batch.rows for s in row.sampled]
+        return self.carried.output(sampled, [self.language(self.carried.tokens(s)) for s in sampled])
 
 
 @dataclass
@@ -110,6 +131,7 @@ class FakeCacheRunner:
     block_size: int
     language: Language = next_token
     slots: list[int | None] = field(init=False)
+    carried: Carried = field(init=False, default_factory=Carried)
     _contents_of_hash: dict[bytes, list[int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,8 +146,10 @@ class FakeCacheRunner:
             read = [self.slots[self._slot(row.sequence, position)] for position in range(row.end)]
             assert read == content[: row.end], f"{row.sequence} reads what is not its own, or was never written"
         sampled = [s for row in batch.rows for s in row.sampled]
-        return ModelOutput(
-            [NO_TOKEN if s.token_ids[-1] == BROKEN_TOKEN else self.language(s.token_ids) for s in sampled],
+        heard = [self.carried.tokens(s) for s in sampled]
+        return self.carried.output(
+            sampled,
+            [NO_TOKEN if tokens[-1] in (BROKEN_TOKEN, NO_TOKEN) else self.language(tokens) for tokens in heard],
             prompt_logprobs={row.sequence.seq_id: reports for row in batch.rows if (reports := _reports(row))},
         )
 
@@ -141,6 +165,8 @@ class FakeCacheRunner:
     def _contents(self, row: ScheduledRow) -> list[int]:
         contents: list[int] = []
         supposed = [*row.sequence.token_ids, *row.draft]
+        if row.ends_unknown:
+            supposed = self.carried.tokens(row.sampled[0])
         digest = zlib.crc32(row.sequence.cache_salt.encode())
         for token_id in supposed:
             digest = hash((digest, token_id))
@@ -195,7 +221,7 @@ def run_to_end(core: EngineCore, max_steps: int = 300) -> dict[int, list[int]]:
     """Step until nothing is left to do; the tokens that each sequence got on the way."""
     steps: list[StepOutput] = []
     for _ in range(max_steps):
-        if not core.scheduler.has_work:
+        if not core.has_work:
             assert core.scheduler.pool.num_free == core.scheduler.pool.num_blocks
             return tokens_of(steps)
         steps.append(core.step())
@@ -237,7 +263,9 @@ def check_blocks(scheduler: Scheduler) -> None:
         assert not waiting.block_table
         assert waiting.num_computed_tokens == 0
     assert all(one.order < other.order for one, other in pairwise(scheduler.waiting))
-    assert sorted(ids([*scheduler.running, *scheduler.waiting])) == sorted(scheduler._sequences)
+    retired = [s for s in scheduler._sequences.values() if s.status is SequenceStatus.FINISHED]
+    assert all(s.num_unknown_tokens and s.num_tokens == s.max_num_tokens and not s.block_table for s in retired)
+    assert sorted(ids([*scheduler.running, *scheduler.waiting, *retired])) == sorted(scheduler._sequences)
 
 
 def _check_running(running: Sequence, scheduler: Scheduler, counts: Counter[int]) -> None:

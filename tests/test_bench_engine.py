@@ -62,7 +62,7 @@ def test_decode_steps_are_those_in_which_every_sequence_decodes(
     assert [context + 4 for context in first] == list(last)
     assert min(first) > prompt_tokens
     assert max(last) <= load.longest(budget)
-    assert not core.scheduler.has_work
+    assert not core.has_work
     check_blocks(core.scheduler)
 
 
@@ -70,7 +70,7 @@ def test_a_prefill_is_measured_chunk_by_chunk_to_its_first_token() -> None:
     core = make_core(make_scheduler(max_num_batched_tokens=16))
     steps = Engine(core, 50, seed=1, temperature=0.0).prefill(40)
     assert [step.stats.num_prefill_tokens for step in steps] == [16, 16, 8]
-    assert not core.scheduler.has_work
+    assert not core.has_work
 
 
 def test_prompts_follow_from_the_seed_and_have_no_prefix_in_common() -> None:

@@ -162,6 +162,11 @@ def test_every_fault_gets_a_line() -> None:
     assert sorted(line.split(":")[0] for line in lines) == ["block_size", "dtype", "port"]
 
 
+def test_guessing_and_overlap_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="overlap on: guessing"):
+        load_config({"overlap": "on", "speculative": "ngram"})
+
+
 def test_a_budget_smaller_than_the_number_of_sequences_is_refused_and_both_are_named() -> None:
     message = complaint(max_num_batched_tokens=8, max_num_seqs=9)
     assert "max_num_batched_tokens (8)" in message

@@ -37,7 +37,7 @@ def outputs(scale: Scale, **settings: object) -> dict[int, list[int]]:
             Generate(seq_id, [t % 8192 for t in prompt_of(seq_id, 5 + 7 * seq_id)], greedy(10 + 3 * seq_id))
         )
     tokens: dict[int, list[int]] = {}
-    while engine.core.scheduler.has_work:
+    while engine.core.has_work:
         step = engine.core.step()
         for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
             tokens.setdefault(seq_id, []).append(token_id)

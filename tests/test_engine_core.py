@@ -55,7 +55,7 @@ def test_a_sequence_runs_from_its_command_to_its_end() -> None:
     steps = [core.step() for _ in range(3)]
     assert [token_id for step in steps for token_id in step.token_ids] == tokens_alone([7, 8], 3)
     assert [step.finished for step in steps] == [{}, {}, {0: FinishReason.LENGTH}]
-    assert not core.scheduler.has_work
+    assert not core.has_work
 
 
 def test_sequences_that_come_at_different_times_get_what_they_would_have_had_alone() -> None:

@@ -53,7 +53,7 @@ def run(core: EngineCore, prompts: list[tuple[int, ...]], params: SamplingParams
     for index, prompt in enumerate(prompts):
         core.apply(Generate(index, prompt, params or greedy(MAX_TOKENS)))
     outputs: list[list[int]] = [[] for _ in prompts]
-    while core.scheduler.has_work:
+    while core.has_work:
         step = core.step()
         for index, token_id in zip(step.seq_ids, step.token_ids, strict=True):
             outputs[index].append(token_id)
@@ -81,7 +81,7 @@ def test_chunked_and_preempted_equals_undisturbed(architecture: str, native: boo
         core.apply(Generate(index, prompt, greedy(MAX_TOKENS)))
     outputs: list[list[int]] = [[] for _ in prompts]
     num_preempted = 0
-    while core.scheduler.has_work:
+    while core.has_work:
         step = core.step()
         num_preempted += step.stats.num_preempted
         for index, token_id in zip(step.seq_ids, step.token_ids, strict=True):

@@ -151,7 +151,7 @@ def test_filling_up_touches_no_block() -> None:
     core = core_of(decoder)
     for seq_id in range(6):
         core.apply(Generate(seq_id, [seq_id, 1, 2], greedy(3 if seq_id > 2 else 9)))
-    while len(core.scheduler.running) != 3 or core.scheduler.running[0].num_output_tokens < 4:
+    while len(core.scheduler.running) != 3 or core.scheduler.running[0].num_tokens < 3 + 4:
         core.step()
     model.slots.fill_(torch.nan)
     written = {s.block_table[s.num_computed_tokens // BLOCK_SIZE] for s in core.scheduler.running}

@@ -30,7 +30,7 @@ def test_survivors_of_a_random_run_get_the_tokens_they_would_have_had_alone(seed
     prompts: dict[int, tuple[int, ...]] = {}
     outputs: dict[int, list[int]] = {}
     finished: set[int] = set()
-    while len(prompts) < 40 or core.scheduler.has_work:
+    while len(prompts) < 40 or core.has_work:
         if len(prompts) < 40 and rng.random() < 0.5:
             seq_id = len(prompts)
             tail = tuple(rng.randrange(1, VOCAB_SIZE) for _ in range(rng.randrange(1, 12)))

@@ -12,14 +12,14 @@ import torch
 from app.messages import SamplingParams
 from app.model.logprobs import gather_logprobs
 from app.model.sampler import NUCLEUS_CANDIDATES, sample, uniforms
-from app.scheduler.batch import NO_TOKEN
+from app.scheduler.batch import NO_TOKEN, Sampled
 from app.scheduler.sequence import Sequence
 
 
-def sequence(prompt: list[int] | None = None, outputs: tuple[int, ...] = (), **params: Any) -> Sequence:
+def sequence(prompt: list[int] | None = None, outputs: tuple[int, ...] = (), **params: Any) -> Sampled:
     made = Sequence(1, prompt or [0], SamplingParams(max_tokens=100, **params))
     made.token_ids.extend(outputs)
-    return made
+    return Sampled(made, made.num_tokens, ends_unknown=False)
 
 
 def draw(logits: list[float], num_draws: int = 2000, **params: Any) -> Counter[int]:
@@ -129,7 +129,8 @@ def test_rows_without_finite_numbers_give_no_token_and_leave_the_others_alone() 
 
 def test_logprobs_are_the_models_own_with_alternatives_best_first() -> None:
     logits = torch.tensor([logs(0.1, 0.6, 0.3), logs(0.2, 0.3, 0.5)])
-    first, second = gather_logprobs(logits, torch.tensor([0, 2]), [2, 0])
+    logprobs = gather_logprobs(logits, torch.tensor([0, 2]), [2, 0])
+    first, second = logprobs.read(logprobs.rows)
     assert (first.token_id, second.token_id) == (0, 2)
     assert first.logprob == pytest.approx(math.log(0.1))
     assert [token_id for token_id, _ in first.top] == [1, 2]

@@ -497,7 +497,7 @@ def test_a_sequence_without_a_token_ends_with_an_error_and_its_neighbours_go_on(
     assert (step.seq_ids, step.token_ids) == ([1], [8])
     assert step.finished == {0: FinishReason.ERROR}
     assert broken.finish_reason is FinishReason.ERROR
-    assert broken.num_output_tokens == 0
+    assert broken.num_tokens == broken.num_prompt_tokens
     assert ids(scheduler.running) == [1]
 
 

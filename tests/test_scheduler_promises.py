@@ -35,7 +35,8 @@ STEMS = [tuple(range(start, start + 30)) for start in (0, 100, 200)]
 
 @dataclass(frozen=True)
 class World:
-    """`budgets` are the steps' token budgets, over and over again. With a step cost, tokens are guessed."""
+    """`budgets` are the steps' token budgets, over and over again. With a step cost, tokens are guessed. With overlap,
+    a step is scheduled before the last one's tokens are known."""
 
     num_blocks: int
     block_size: int
@@ -43,6 +44,7 @@ class World:
     budgets: tuple[int, ...]
     step_cost: int = 0
     language: Language = next_token
+    overlap: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,15 @@ class Play:
             world.num_blocks, world.block_size, world.max_num_seqs, world.budgets[0], world.step_cost
         )
         self.runner = FakeCacheRunner(world.num_blocks, world.block_size, world.language)
-        self.core = EngineCore(scheduler, self.runner)
+        self.core = EngineCore(scheduler, self.runner, world.overlap)
 
     def run(self) -> None:
         last_change = max((a.step + (a.leaves_after or 0) for a in self.arrivals), default=0)
         bound = last_change + 2 * sum(a.num_tokens for a in self.arrivals) + 1
-        while self.num_steps <= last_change or self.core.scheduler.has_work:
+        while self.num_steps <= last_change or self.core.has_work:
             assert self.num_steps <= bound, f"still at work: {self.core.scheduler.running}"
             self._commands()
-            if self.core.scheduler.has_work:
+            if self.core.has_work:
                 self._step()
             self.num_steps += 1
         self._check_end()
@@ -132,7 +134,8 @@ class Play:
         step = self.core.step()
         check_blocks(scheduler)
         self.runner.check_findable(scheduler.pool)
-        assert 0 < step.stats.num_prefill_tokens + step.stats.num_decode_tokens <= budget, "nobody got anywhere"
+        most = max(self.world.budgets) if self.world.overlap else budget
+        assert 0 < step.stats.num_prefill_tokens + step.stats.num_decode_tokens <= most, "nobody got anywhere"
         assert first is None or first.status is not SequenceStatus.WAITING, "the first in order was preempted"
         assert len(scheduler.running) <= self.world.max_num_seqs
         assert (step.stats.num_running, step.stats.num_waiting, step.stats.num_free_blocks) == (
@@ -144,7 +147,9 @@ class Play:
 
     def _collect(self, step: StepOutput) -> None:
         alive = set(range(len(self.arrivals))) - self.gone - set(self.finished)
-        assert alive.issuperset([*step.seq_ids, *step.finished, *step.prompt_logprobs, *step.admitted])
+        assert alive.issuperset([*step.seq_ids, *step.finished])
+        told = alive | self.gone if self.world.overlap else alive
+        assert told.issuperset([*step.prompt_logprobs, *step.admitted])
         assert not step.admitted.keys() & self.admitted.keys()
         self.admitted |= step.admitted
         self.finished |= step.finished
@@ -174,7 +179,9 @@ class Play:
         assert self.totals["hits"] == sum(self.admitted.values())
 
 
-def random_world(rng: random.Random, language: Language = next_token, step_cost: int = 0) -> World:
+def random_world(
+    rng: random.Random, language: Language = next_token, step_cost: int = 0, overlap: bool = False
+) -> World:
     max_num_seqs = rng.randint(1, 12)
     return World(
         num_blocks=rng.randint(6, 24),
@@ -183,6 +190,7 @@ def random_world(rng: random.Random, language: Language = next_token, step_cost:
         budgets=tuple(max_num_seqs + rng.randint(0, 20) for _ in range(rng.randint(1, 5))),
         step_cost=step_cost,
         language=language,
+        overlap=overlap,
     )
 
 
@@ -222,6 +230,14 @@ def test_every_promise_holds_while_tokens_are_guessed(seed: int) -> None:
     Play(world, [random_arrival(rng) for _ in range(30)]).run()
 
 
+@pytest.mark.parametrize("seed", range(80))
+def test_every_promise_holds_while_steps_overlap(seed: int) -> None:
+    rng = random.Random(seed)
+    owners = [str(number) for number in range(rng.randint(1, 3))]
+    world = random_world(rng, overlap=True, step_cost=8 if seed % 8 == 7 else 0)
+    Play(world, [replace(random_arrival(rng), owner=rng.choice(owners)) for _ in range(30)]).run()
+
+
 def test_guessing_is_often_right_and_often_wrong_in_the_random_worlds() -> None:
     totals: Counter[str] = Counter()
     for seed in range(12):
@@ -234,12 +250,13 @@ def test_guessing_is_often_right_and_often_wrong_in_the_random_worlds() -> None:
     assert totals["preempted"] > 20
 
 
-def test_the_random_worlds_are_rough_ones() -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_random_worlds_are_rough_ones(overlap: bool) -> None:
     """Without preemptions, cache hits, cancels, refusals, stops and errors the runs above would mean little."""
     totals: Counter[str] = Counter()
     for seed in range(12):
         rng = random.Random(seed)
-        play = Play(random_world(rng), [random_arrival(rng) for _ in range(30)])
+        play = Play(random_world(rng, overlap=overlap), [random_arrival(rng) for _ in range(30)])
         play.run()
         totals += play.totals
         totals.update(play.finished.values())
@@ -260,6 +277,7 @@ worlds = st.builds(
     block_size=st.integers(1, 4),
     step_cost=st.sampled_from([0, 1, 8]),
     language=st.sampled_from([next_token, repeating]),
+    overlap=st.booleans(),
 )
 arrivals = st.builds(
     Arrival,

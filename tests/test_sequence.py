@@ -6,7 +6,7 @@ import pytest
 
 from app.messages import FinishReason
 from app.scheduler.batch import ScheduledRow
-from app.scheduler.sequence import SequenceStatus
+from app.scheduler.sequence import Sequence
 from tests.builders import sequence
 
 BLOCK_SIZE = 4
@@ -21,7 +21,7 @@ def test_counts_follow_from_the_tokens() -> None:
     s.num_computed_tokens = 3
     s.append(4)
     assert list(s.token_ids) == [7, 8, 9, 4]
-    assert (s.num_prompt_tokens, s.num_output_tokens, s.num_tokens) == (3, 1, 4)
+    assert (s.num_prompt_tokens, s.num_tokens) == (3, 4)
     assert s.num_owed_tokens == 1
     assert s.max_num_tokens == 8
 
@@ -32,7 +32,6 @@ def test_a_sequence_ends_with_the_last_token_it_may_have() -> None:
     assert s.finish_reason is None
     s.append(2)
     assert s.finish_reason is FinishReason.LENGTH
-    assert s.status is SequenceStatus.FINISHED
 
 
 def test_a_stop_token_ends_a_sequence_and_is_kept() -> None:
@@ -107,26 +106,31 @@ def test_priority_goes_before_arrival() -> None:
     assert late_but_urgent.order < early.order
 
 
+def row_of(s: Sequence, start: int, end: int) -> ScheduledRow:
+    s.num_computed_tokens = start
+    return ScheduledRow.next_of(s, end - start)
+
+
 def test_a_row_samples_only_when_it_reaches_the_last_token() -> None:
     s = sequence(0, 8)
-    assert ScheduledRow(s, 0, 7).num_samples == 0
-    assert ScheduledRow(s, 4, 8).num_samples == 1
+    assert row_of(s, 0, 7).num_samples == 0
+    assert row_of(s, 4, 8).num_samples == 1
 
 
 def test_a_row_reports_each_prompt_token_but_the_first_from_the_position_before_it() -> None:
     s = sequence(0, 8, prompt_logprobs=1)
-    assert ScheduledRow(s, 0, 8).prompt_logprob_positions == range(7)
-    assert list(ScheduledRow(s, 0, 3).prompt_logprob_positions) == [0, 1, 2]
-    assert list(ScheduledRow(s, 6, 8).prompt_logprob_positions) == [6]
-    assert not ScheduledRow(s, 7, 8).prompt_logprob_positions
+    assert row_of(s, 0, 8).prompt_logprob_positions == range(7)
+    assert list(row_of(s, 0, 3).prompt_logprob_positions) == [0, 1, 2]
+    assert list(row_of(s, 6, 8).prompt_logprob_positions) == [6]
+    assert not row_of(s, 7, 8).prompt_logprob_positions
 
 
 def test_prompt_tokens_already_reported_are_not_reported_again() -> None:
     s = sequence(0, 8, prompt_logprobs=1)
     s.num_prompt_logprobs = 5
-    assert list(ScheduledRow(s, 0, 8).prompt_logprob_positions) == [5, 6]
-    assert not ScheduledRow(s, 0, 4).prompt_logprob_positions
+    assert list(row_of(s, 0, 8).prompt_logprob_positions) == [5, 6]
+    assert not row_of(s, 0, 4).prompt_logprob_positions
 
 
 def test_a_sequence_that_wants_no_prompt_logprobs_reports_none() -> None:
-    assert not ScheduledRow(sequence(0, 8), 0, 8).prompt_logprob_positions
+    assert not row_of(sequence(0, 8), 0, 8).prompt_logprob_positions

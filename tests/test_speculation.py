@@ -51,7 +51,7 @@ def looping(num_sequences: int = 1, max_tokens: int = 30, **world: int) -> Sched
 def decoding(num_sequences: int = 1, max_tokens: int = 30, **world: int) -> Scheduler:
     """The same after their prompts."""
     scheduler = looping(num_sequences, max_tokens, **world)
-    while any(s.num_output_tokens == 0 for s in (*scheduler.waiting, *scheduler.running)):
+    while any(s.num_tokens == s.num_prompt_tokens for s in (*scheduler.waiting, *scheduler.running)):
         take_step(scheduler, parrot)
     return scheduler
 

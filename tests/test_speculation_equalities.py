@@ -94,7 +94,7 @@ def play(core: EngineCore, commands: list[Generate], known: Result | None = None
             whole = [*command.prompt_token_ids, *known.tokens[command.seq_id]]
             sequence.drafter = Clairvoyant(whole, command.seq_id)  # type: ignore[assignment]
     result = Result()
-    while core.scheduler.has_work:
+    while core.has_work:
         if leaves is not None and result.num_steps == 4:
             core.apply(Abort((leaves,)))
         step = core.step()

@@ -119,7 +119,7 @@ def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str,
     for index, prompt in enumerate(prompts):
         core.apply(Generate(index, prompt, greedy(4)))
     outputs: list[list[int]] = [[] for _ in prompts]
-    while core.scheduler.has_work:
+    while core.has_work:
         step = core.step()
         for index, token_id in zip(step.seq_ids, step.token_ids, strict=True):
             outputs[index].append(token_id)

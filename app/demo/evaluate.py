@@ -80,7 +80,7 @@ class Examination:
         for seq_id, prompt in enumerate(prompts):
             self._core.apply(Generate(seq_id, prompt, params))
         written: list[list[int]] = [[] for _ in prompts]
-        while self._core.scheduler.has_work:
+        while self._core.has_work:
             step = self._core.step()
             for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
                 written[seq_id].append(token_id)
@@ -92,7 +92,7 @@ class Examination:
         for seq_id, sample in enumerate(samples):
             self._core.apply(Generate(seq_id, sample.token_ids, params))
         reports: list[list[float]] = [[] for _ in samples]
-        while self._core.scheduler.has_work:
+        while self._core.has_work:
             for seq_id, found in self._core.step().prompt_logprobs.items():
                 reports[seq_id] += [report.logprob for report in found]
         logprobs = [

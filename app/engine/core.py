@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -12,16 +13,47 @@ from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
 
 
+class Execution(Protocol):
+    """A batch that is being computed."""
+
+    def wait(self) -> ModelOutput: ...
+
+
 class Runner(Protocol):
-    def execute(self, batch: ScheduledBatch) -> ModelOutput: ...
+    """Begins to execute a batch. Batches are computed one after the other, in the order in which they were begun."""
+
+    def execute(self, batch: ScheduledBatch) -> Execution: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A step that is on its way, and when it was begun, scheduled and launched."""
+
+    batch: ScheduledBatch
+    execution: Execution
+    began: float
+    scheduled: float
+    launched: float
 
 
 class EngineCore:
-    """A scheduler and something that executes what it schedules."""
+    """A scheduler and something that executes what it schedules.
 
-    def __init__(self, scheduler: Scheduler, runner: Runner) -> None:
+    With `overlap`, a step is scheduled and launched before the last one's tokens are known, so that the device never
+    waits for the host. Sequences get the same tokens either way. Who guesses tokens must know those before: then steps
+    do not overlap.
+    """
+
+    def __init__(self, scheduler: Scheduler, runner: Runner, overlap: bool = False) -> None:
         self.scheduler = scheduler
         self.runner = runner
+        self._num_ahead = int(overlap and not scheduler.guesses)
+        self._on_the_way: deque[Launched] = deque()
+        self._last_executed = 0.0
+
+    @property
+    def has_work(self) -> bool:
+        return self.scheduler.has_work or bool(self._on_the_way)
 
     def apply(self, command: Command) -> None:
         if isinstance(command, Abort):
@@ -42,20 +74,37 @@ class EngineCore:
             )
 
     def step(self) -> StepOutput:
-        """Schedule, execute, update. A step with nothing to do reports the state of things."""
+        """Schedule, execute, update; the first two are ahead of the third by a step if steps overlap.
+
+        A step with nothing to do reports the state of things.
+        """
+        while len(self._on_the_way) <= self._num_ahead:
+            launched = self._launch()
+            if self._on_the_way and launched.batch.is_empty:
+                break
+            self._on_the_way.append(launched)
+        return self._update(self._on_the_way.popleft())
+
+    def _launch(self) -> Launched:
         began = perf_counter()
         batch = self.scheduler.schedule()
         scheduled = perf_counter()
-        output = self.runner.execute(batch) if batch.rows else ModelOutput([])
+        execution = self.runner.execute(batch) if batch.rows else ModelOutput([])
+        return Launched(batch, execution, began, scheduled, perf_counter())
+
+    def _update(self, step: Launched) -> StepOutput:
+        waiting = perf_counter()
+        output = step.execution.wait()
         executed = perf_counter()
-        self.scheduler.observe(batch, executed - scheduled)
-        step = self.scheduler.update(batch, output)
+        self.scheduler.observe(step.batch, executed - max(step.scheduled, self._last_executed))
+        self._last_executed = executed
+        result = self.scheduler.update(step.batch, output)
         return replace(
-            step,
+            result,
             stats=replace(
-                step.stats,
-                schedule_seconds=scheduled - began,
-                execute_seconds=executed - scheduled,
+                result.stats,
+                schedule_seconds=step.scheduled - step.began,
+                execute_seconds=step.launched - step.scheduled + executed - waiting,
                 update_seconds=perf_counter() - executed,
                 forward_seconds=output.forward_seconds,
                 input_seconds=output.input_seconds,

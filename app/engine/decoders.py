@@ -81,7 +81,7 @@ def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device:
 def prove_room(core: EngineCore, limits: Limits) -> None:
     """Take the largest step beside everything that has been made, and keep its memory. Raises CacheTooSmall."""
     try:
-        core.runner.execute(largest_batch(limits, core.scheduler.block_size))
+        core.runner.execute(largest_batch(limits, core.scheduler.block_size)).wait()
     except torch.OutOfMemoryError as error:
         raise CacheTooSmall(
             "the KV cache leaves too little memory for steps: give it less with --kv-cache-memory or "

@@ -63,7 +63,7 @@ def let_idle_threads_sleep() -> None:
 def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:
     """Step while there is work, sleep while there is none. Every batch of commands is answered by a step's report."""
     while True:
-        for command in inbox.drain(wait=not core.scheduler.has_work):
+        for command in inbox.drain(wait=not core.has_work):
             core.apply(command)
         send(core.step())
 

@@ -94,7 +94,8 @@ def make_engine(
         decoder = NativeDecoder(library, model, cache, max_model_len, phases.advance)
     del model
     scheduler = make_scheduler(config, cache.num_blocks, device)
-    core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device))
+    overlap = config.overlap == "on" or (config.overlap == "auto" and device.type == "cuda")
+    core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device), overlap)
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
     if device.type == "cuda":
@@ -172,7 +173,7 @@ def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
     length = max(1, min(core.scheduler.block_size - 2, max_model_len - 1))
     prompt = [token_id % vocab_size for token_id in range(length)]
     core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
-    while core.scheduler.has_work:
+    while core.has_work:
         core.step()
 
 

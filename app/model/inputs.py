@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 import torch
 
-from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
+from app.model.transfer import to_device
+from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class ForwardBatch:
 
     `input_ids`, `positions`, `slot_mapping`: `[num_tokens]`. Row i covers tokens `cu_seqlens_q[i]` to
     `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, int64 and padded
-    with zeros.
+    with zeros. A token that is unknown to the host stands as 0 in `input_ids` (see `app.model.carried`).
     `logits_indices`: the tokens whose logits are wanted, those to sample from first, prompt logprobs after.
     `is_decode`: every row is one token, and they are what is wanted, in their order.
     """
@@ -33,9 +35,9 @@ class ForwardBatch:
     is_decode: bool
 
 
-def token_array(sequence: Sampled) -> np.ndarray:
-    """The sequence's token ids, int32, without a copy; do not keep it past the step, for it pins the array's size."""
-    return np.frombuffer(sequence.token_ids, dtype=np.int32)
+def as_numpy(token_ids: array[int]) -> np.ndarray:
+    """A sequence's int32 token ids without a copy; do not keep it past the step, for it pins the array's size."""
+    return np.frombuffer(token_ids, dtype=np.int32)
 
 
 def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.device) -> ForwardBatch:
@@ -52,12 +54,12 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
         tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
         columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
     logits_indices = _logits_indices(rows, cu_seqlens_q)
-    input_ids, positions, slot_mapping = torch.from_numpy(columns).to(device, non_blocking=True)
+    input_ids, positions, slot_mapping = to_device(columns, device)
     return ForwardBatch(
         input_ids=input_ids,
         positions=positions,
         slot_mapping=slot_mapping,
-        logits_indices=torch.tensor(logits_indices, dtype=torch.int64, device=device),
+        logits_indices=to_device(np.array(logits_indices, dtype=np.int64), device),
         num_decode_rows=num_decode_rows,
         cu_seqlens_q=cu_seqlens_q,
         seq_lens=[row.end for row in rows],
@@ -69,14 +71,16 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
 def _decode_column(row: ScheduledRow, block_size: int) -> tuple[int, int, int]:
     """Token, position and slot of a row of one token; plain integers, which for one are faster than arrays."""
     block, offset = divmod(row.start, block_size)
-    return row.sequence.token_ids[row.start], row.start, row.sequence.block_table[block] * block_size + offset
+    token_id = 0 if row.ends_unknown else row.sequence.token_ids[row.start]
+    return token_id, row.start, row.sequence.block_table[block] * block_size + offset
 
 
 def _prefill_columns(row: ScheduledRow, block_table: np.ndarray, block_size: int) -> np.ndarray:
     positions = np.arange(row.start, row.end)
     slots = block_table[positions // block_size] * block_size + positions % block_size
-    known, guessed = token_array(row.sequence)[row.start : row.end], np.array(row.draft, dtype=np.int32)
-    return np.stack((np.concatenate((known, guessed)), positions, slots))
+    known = as_numpy(row.sequence.token_ids)[row.start : row.end]
+    behind = np.array([0] if row.ends_unknown else row.draft, dtype=np.int32)
+    return np.stack((np.concatenate((known, behind)), positions, slots))
 
 
 def _logits_indices(rows: list[ScheduledRow], cu_seqlens_q: list[int]) -> list[int]:

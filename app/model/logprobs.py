@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from app.messages import TokenLogprobs
 
 
-def gather_logprobs(logits: torch.Tensor, token_ids: torch.Tensor, num_top: list[int]) -> list[TokenLogprobs]:
-    """Report on one token per row of `[num_rows, vocab]` logits, with `num_top[i]` alternatives in row i.
+@dataclass(frozen=True, slots=True)
+class LogprobRows:
+    """What there is to report on a token each, with `num_top[i]` alternatives for the i-th.
 
-    Everything travels to the host in one float32 copy, which holds token ids exactly up to 2**24.
+    `rows`: float32, `[num_tokens, 2 + 2 * width]`, the token and its logprob, then alternatives' ids and their
+    logprobs, so that everything travels to the host at once; float32 holds token ids exactly up to 2**24.
     """
-    width = min(max(num_top), logits.shape[-1])
+
+    rows: torch.Tensor
+    num_top: list[int]
+
+    def read(self, rows: torch.Tensor) -> list[TokenLogprobs]:
+        """The reports, from a copy of the rows on the host."""
+        width = (rows.shape[1] - 2) // 2
+        reports = []
+        for (token_id, logprob, *top), count in zip(rows.tolist(), self.num_top, strict=True):
+            ids, values = top[:width], top[width:]
+            alternatives = tuple((int(i), value) for i, value in zip(ids[:count], values[:count], strict=True))
+            reports.append(TokenLogprobs(int(token_id), logprob, alternatives))
+        return reports
+
+
+def gather_logprobs(logits: torch.Tensor, token_ids: torch.Tensor, num_top: list[int]) -> LogprobRows:
+    """Report on one token per row of `[num_rows, vocab]` logits, with `num_top[i]` alternatives in row i."""
     log_probabilities = logits.log_softmax(-1)
     chosen = log_probabilities.gather(1, token_ids[:, None])
-    top_values, top_ids = log_probabilities.topk(width)
-    rows = torch.cat((token_ids[:, None].to(chosen.dtype), chosen, top_ids.to(chosen.dtype), top_values), dim=1)
-    reports = []
-    for (token_id, logprob, *top), count in zip(rows.tolist(), num_top, strict=True):
-        ids, values = top[:width], top[width:]
-        alternatives = tuple((int(i), value) for i, value in zip(ids[:count], values[:count], strict=True))
-        reports.append(TokenLogprobs(int(token_id), logprob, alternatives))
-    return reports
+    top_values, top_ids = log_probabilities.topk(min(max(num_top), logits.shape[-1]))
+    ids = (token_ids[:, None].to(chosen.dtype), top_ids.to(chosen.dtype))
+    return LogprobRows(torch.cat((ids[0], chosen, ids[1], top_values), dim=1), num_top)

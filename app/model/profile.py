@@ -99,7 +99,7 @@ def measure_needs(
     """Bytes that steps of a decoder over a cache of one block take at most, and recordings of all its decode steps."""
     runner = ModelRunner(decoder, block_size, device)
     batch = largest_batch(limits, block_size)
-    activations = meter.growth(lambda: runner.execute(batch))
+    activations = meter.growth(lambda: runner.execute(batch).wait())
     if record is None or not isinstance(decoder, OnDevice):
         return activations
     sizes = batch_sizes(limits.max_num_seqs)
@@ -120,6 +120,7 @@ def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
         left -= num_tokens - 1
         sequence = Sequence(seq_id, [0] * end, EVERYTHING)
         sequence.block_table.extend([0] * -(-end // block_size))
-        rows.append(ScheduledRow(sequence, end - num_tokens, end))
+        sequence.num_computed_tokens = end - num_tokens
+        rows.append(ScheduledRow.next_of(sequence, num_tokens))
     rows.sort(key=lambda row: (row.num_tokens > 1, row.end))
     return ScheduledBatch(rows, sum(row.num_tokens for row in rows), 0, {}, Admission())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from app.messages import TokenLogprobs
-from app.model.inputs import ForwardBatch, build_forward_batch, token_array
-from app.model.logprobs import gather_logprobs
+from app.model.carried import Carried
+from app.model.execution import DeviceExecution
+from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
+from app.model.logprobs import LogprobRows, gather_logprobs
 from app.model.sampler import sample
-from app.scheduler.batch import ModelOutput, ScheduledBatch
+from app.model.transfer import to_device
+from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
 
 class Decoder(Protocol):
@@ -30,47 +31,52 @@ class Decoder(Protocol):
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
 
 
-@dataclass(frozen=True, slots=True)
 class ModelRunner:
-    """The one place where a step touches the device."""
+    """The one place where a step touches the device. Nothing in `execute` waits for it."""
 
-    decoder: Decoder
-    block_size: int
-    device: torch.device
+    def __init__(self, decoder: Decoder, block_size: int, device: torch.device) -> None:
+        self.decoder = decoder
+        self.block_size = block_size
+        self.device = device
+        self._carried = Carried()
 
     @torch.inference_mode()
-    def execute(self, batch: ScheduledBatch) -> ModelOutput:
+    def execute(self, batch: ScheduledBatch) -> DeviceExecution:
         """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
         began = perf_counter()
         forward_batch = build_forward_batch(batch, self.block_size, self.device)
+        unknown = self._carried.find_unknown(batch, forward_batch)
+        if unknown is not None:
+            unknown.fill(forward_batch.input_ids)
         built = perf_counter()
         logits = self.decoder.forward(forward_batch)
         forwarded = perf_counter()
-        sequences = [sequence for row in batch.rows for sequence in row.sampled]
-        prompt_logprobs = _prompt_logprobs(batch, logits[len(sequences) :])
+        sequences = [sampled for row in batch.rows for sampled in row.sampled]
+        prompt_logprobs = _prompt_logprobs(batch.rows, logits[len(sequences) :])
         to_sample = logits[: len(sequences)].float()
-        reported = [i for i, sequence in enumerate(sequences) if sequence.params.logprobs is not None]
-        model_logits = to_sample[reported] if reported else None
-        token_ids = sample(to_sample, sequences)
-        logprobs: dict[int, TokenLogprobs] = {}
-        if model_logits is not None:
-            num_top = [sequences[i].params.logprobs or 0 for i in reported]
-            chosen = token_ids[reported].clamp(min=0)
-            logprobs = dict(zip(reported, gather_logprobs(model_logits, chosen, num_top), strict=True))
-        return ModelOutput(token_ids.tolist(), logprobs, prompt_logprobs, forwarded - built, built - began)
+        reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
+        if not reported:
+            token_ids, logprobs = sample(to_sample, sequences, unknown), None
+        else:
+            at = to_device(np.array(reported), self.device)
+            model_logits = to_sample.index_select(0, at)
+            token_ids = sample(to_sample, sequences, unknown)
+            num_top = [sequences[index].params.logprobs or 0 for index in reported]
+            logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)
+        self._carried.keep(sequences, token_ids)
+        return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
 
 
-def _prompt_logprobs(batch: ScheduledBatch, logits: torch.Tensor) -> dict[int, list[TokenLogprobs]]:
+def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor) -> dict[int, LogprobRows]:
     """Reports on the prompt tokens that this step's `[num_positions, vocab]` logits predict, by sequence id."""
     reports = {}
     begin = 0
-    for row in batch.rows:
+    for row in rows:
         positions = row.prompt_logprob_positions
         if positions:
-            predicted = token_array(row.sequence)[positions.start + 1 : positions.stop + 1].astype(np.int64)
+            predicted = as_numpy(row.sequence.token_ids)[positions.start + 1 : positions.stop + 1].astype(np.int64)
             row_logits = logits[begin : begin + len(positions)].float()
             num_top = [row.sequence.params.prompt_logprobs or 0] * len(positions)
-            token_ids = torch.from_numpy(predicted).to(logits.device)
-            reports[row.sequence.seq_id] = gather_logprobs(row_logits, token_ids, num_top)
+            reports[row.sequence.seq_id] = gather_logprobs(row_logits, to_device(predicted, logits.device), num_top)
             begin += len(positions)
     return reports

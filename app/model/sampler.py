@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.model.inputs import token_array
+from app.model.carried import Unknown
+from app.model.penalties import penalise
 from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUCLEUS_CANDIDATES = 256
@@ -18,12 +19,12 @@ NUCLEUS_CANDIDATES = 256
 sorting a vocabulary of 150,000 for every row would take longer than a small model's step."""
 
 
-def sample(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None = None) -> torch.Tensor:
     """Choose the next token of each sequence from its row of float32 `[num_sequences, vocab]` logits, which change.
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
-    _apply_penalties(logits, sequences)
+    penalise(logits, sequences, unknown)
     _apply_bias(logits, sequences)
     token_ids = _most_likely(logits)
     finite = logits.gather(1, token_ids[:, None])[:, 0].isfinite()
@@ -106,34 +107,6 @@ def _invert(probabilities: torch.Tensor, sequences: list[Sampled]) -> torch.Tens
     return torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)[:, 0].clamp(
         max=probabilities.shape[-1] - 1
     )
-
-
-def _apply_penalties(logits: torch.Tensor, sequences: list[Sampled]) -> None:
-    """Repetition (prompt and output; Keskar et al. 2019), then frequency and presence (output; OpenAI's API)."""
-    repeated = [(i, s) for i, s in enumerate(sequences) if s.params.repetition_penalty != 1]
-    if repeated:
-        rows, token_ids, _counts = _count_tokens(logits, [(i, token_array(s)) for i, s in repeated])
-        penalties = _column(logits, [s.params.repetition_penalty for s in sequences])[rows, 0]
-        values = logits[rows, token_ids]
-        logits[rows, token_ids] = torch.where(values > 0, values / penalties, values * penalties)
-    counted = [(i, s) for i, s in enumerate(sequences) if s.params.frequency_penalty or s.params.presence_penalty]
-    if counted:
-        outputs = [(i, token_array(s)[s.num_prompt_tokens :]) for i, s in counted]
-        rows, token_ids, counts = _count_tokens(logits, outputs)
-        frequency = _column(logits, [s.params.frequency_penalty for s in sequences])[rows, 0]
-        presence = _column(logits, [s.params.presence_penalty for s in sequences])[rows, 0]
-        logits[rows, token_ids] -= frequency * counts + presence
-
-
-def _count_tokens(
-    logits: torch.Tensor, histories: list[tuple[int, np.ndarray]]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Distinct (row, token) pairs of the given token histories, and how often each occurs."""
-    vocab_size = logits.shape[-1]
-    keys = np.concatenate([row * vocab_size + history.astype(np.int64) for row, history in histories])
-    distinct, counts = np.unique(keys, return_counts=True)
-    rows, token_ids = np.divmod(distinct, vocab_size)
-    return _to(logits, rows), _to(logits, token_ids), _to(logits, counts)
 
 
 def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:

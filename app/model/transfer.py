@@ -1,4 +1,4 @@
-"""From the host to the device without waiting for it."""
+"""Between the host and the device, so that neither waits for the other."""
 
 from __future__ import annotations
 
@@ -20,3 +20,24 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     pinned = torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype, pin_memory=True)
     np.copyto(pinned.numpy(), array)
     return pinned.to(device, non_blocking=True)
+
+
+class ToHost:
+    """Copies of tensors on their way to the host, begun when this is made."""
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
+        self._event: torch.cuda.Event | None = None
+        if tensors[0].is_cuda:
+            self._tensors = [torch.empty_like(t, device="cpu", pin_memory=True) for t in tensors]
+            for on_host, on_device in zip(self._tensors, tensors, strict=True):
+                on_host.copy_(on_device, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+        else:
+            self._tensors = tensors
+
+    def wait(self) -> list[torch.Tensor]:
+        """The tensors, on the host as soon as they have arrived."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._tensors

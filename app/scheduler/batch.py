@@ -11,40 +11,68 @@ from app.scheduler.sequence import Sequence
 NO_TOKEN = -1
 
 
-class Continuation:
-    """A sequence as it will be if the given tokens, which are only drafted, prove right: what sampling must know."""
+class Sampled:
+    """A sequence as it stands where a step samples its next token: behind `num_tokens` tokens.
 
-    __slots__ = ("_drafted", "_sequence", "num_output_tokens", "num_prompt_tokens", "num_tokens", "params")
+    `token_ids` are those of them that the host knows, and guesses taken for right. Where `ends_unknown`, the last one
+    is missing: the step before samples it.
+    """
 
-    def __init__(self, sequence: Sequence, drafted: tuple[int, ...]) -> None:
-        self._sequence = sequence
+    __slots__ = ("_drafted", "ends_unknown", "num_tokens", "sequence")
+
+    def __init__(self, sequence: Sequence, num_tokens: int, ends_unknown: bool, drafted: tuple[int, ...] = ()) -> None:
+        self.sequence = sequence
+        self.num_tokens = num_tokens
+        self.ends_unknown = ends_unknown
         self._drafted = drafted
-        self.params: SamplingParams = sequence.params
-        self.num_prompt_tokens = sequence.num_prompt_tokens
-        self.num_tokens = sequence.num_tokens + len(drafted)
-        self.num_output_tokens = sequence.num_output_tokens + len(drafted)
+
+    @property
+    def params(self) -> SamplingParams:
+        return self.sequence.params
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return self.sequence.num_prompt_tokens
+
+    @property
+    def num_output_tokens(self) -> int:
+        return self.num_tokens - self.sequence.num_prompt_tokens
 
     @property
     def token_ids(self) -> array[int]:
-        return self._sequence.token_ids + array("i", self._drafted)
-
-
-Sampled = Sequence | Continuation
-"""What a next token is sampled for."""
+        known = self.sequence.token_ids
+        return known + array("i", self._drafted) if self._drafted else known
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledRow:
-    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token.
+    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token (`samples`).
 
     The last of these tokens may be a `draft`, guesses behind the end of the sequence: then sample after its last token
-    and after each guess.
+    and after each guess. Or the last one is unknown to the host as yet (`ends_unknown`), since the step before samples
+    it. `prompt_logprob_positions` are those whose logits are wanted because they predict a prompt token not yet
+    reported. All of it holds for the moment of scheduling; the sequence moves on.
     """
 
     sequence: Sequence
     start: int
     end: int
+    samples: bool
+    ends_unknown: bool
+    prompt_logprob_positions: range
     draft: tuple[int, ...] = ()
+
+    @classmethod
+    def next_of(cls, sequence: Sequence, num_tokens: int) -> ScheduledRow:
+        """The next tokens that a sequence is owed, `num_tokens` of them if there are as many."""
+        start = sequence.num_computed_tokens
+        end = start + min(sequence.num_owed_tokens, num_tokens)
+        samples = end == sequence.num_tokens
+        positions = range(0)
+        if sequence.params.prompt_logprobs is not None:
+            first = max(start, sequence.num_prompt_logprobs)
+            positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
+        return cls(sequence, start, end, samples, samples and sequence.num_unknown_tokens > 0, positions)
 
     @property
     def num_tokens(self) -> int:
@@ -52,8 +80,7 @@ class ScheduledRow:
 
     @property
     def num_samples(self) -> int:
-        num_beyond = self.end - len(self.sequence.token_ids)
-        return num_beyond + 1 if num_beyond >= 0 else 0
+        return len(self.draft) + 1 if self.samples else 0
 
     @property
     def decodes(self) -> bool:
@@ -63,18 +90,18 @@ class ScheduledRow:
     @property
     def sampled(self) -> list[Sampled]:
         """In order of positions."""
-        if self.draft:
-            return [self.sequence, *(Continuation(self.sequence, self.draft[: i + 1]) for i in range(len(self.draft)))]
-        return [self.sequence] if self.num_samples else []
+        end = self.end - len(self.draft)
+        return [
+            Sampled(self.sequence, end + count, self.ends_unknown, self.draft[:count])
+            for count in range(self.num_samples)
+        ]
 
-    @property
-    def prompt_logprob_positions(self) -> range:
-        """Positions in this row whose logits are wanted because they predict a prompt token not yet reported."""
+    def advance(self) -> None:
+        """Let the sequence stand where this row leaves it, up to what was sampled."""
         sequence = self.sequence
-        if sequence.params.prompt_logprobs is None:
-            return range(0)
-        first = max(self.start, sequence.num_prompt_logprobs)
-        return range(first, max(first, min(self.end, sequence.num_prompt_tokens - 1)))
+        sequence.num_computed_tokens = self.end - len(self.draft)
+        sequence.num_unknown_tokens += self.samples
+        sequence.num_prompt_logprobs += len(self.prompt_logprob_positions)
 
 
 @dataclass(slots=True)
@@ -115,13 +142,19 @@ class ScheduledBatch:
     preempted: dict[int, int]
     admission: Admission
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compute, and nothing to tell."""
+        return not (self.rows or self.preempted or self.admission.expired)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
     """`token_ids[i]` and `logprobs[i]` belong to the i-th token that rows sample; prompt logprobs to sequences by id.
     `forward_seconds` is the host's time in the model itself, `input_seconds` that of preparing its inputs.
 
-    `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled.
+    `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled. It is also an execution
+    that has ended: what was computed at once needs no waiting for.
     """
 
     token_ids: list[int]
@@ -129,3 +162,6 @@ class ModelOutput:
     prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
     forward_seconds: float = 0.0
     input_seconds: float = 0.0
+
+    def wait(self) -> ModelOutput:
+        return self

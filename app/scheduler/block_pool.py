@@ -57,9 +57,8 @@ class BlockPool:
         """Hand out free blocks, forgetting what they held. Raises KeyError if fewer than `count` are free."""
         block_ids = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block_id in block_ids:
-            self.num_cached -= self._hashes[block_id] is not None
+            self._forget(block_id)
             self.ref_counts[block_id] = 1
-        self.withdraw(block_ids)
         return block_ids
 
     def release(self, block_table: Sequence[int]) -> None:
@@ -81,10 +80,18 @@ class BlockPool:
             self._hashes[block_id] = block_hash
             self._by_hash[block_hash] = block_id
 
-    def withdraw(self, block_ids: Iterable[int]) -> None:
-        """Make referenced blocks unfindable."""
-        for block_id in block_ids:
-            block_hash = self._hashes[block_id]
-            if block_hash is not None:
-                self._hashes[block_id] = None
-                del self._by_hash[block_hash]
+    def withdraw(self, block_hashes: Iterable[bytes]) -> None:
+        """Make the free blocks with these hashes unfindable, and the first to be handed out."""
+        for block_hash in block_hashes:
+            block_id = self._by_hash.get(block_hash)
+            if block_id is not None and self.ref_counts[block_id] == 0:
+                self._forget(block_id)
+                self._free.move_to_end(block_id, last=False)
+
+    def _forget(self, block_id: int) -> None:
+        """What a free block holds is of no use any more."""
+        block_hash = self._hashes[block_id]
+        if block_hash is not None:
+            self._hashes[block_id] = None
+            self.num_cached -= 1
+            del self._by_hash[block_hash]

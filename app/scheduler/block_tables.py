@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 
-from app.messages import FinishReason
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.sequence import Sequence
 
@@ -46,17 +45,20 @@ class BlockTables:
         sequence.block_table.extend(self._pool.allocate(num_blocks))
 
     def publish(self, sequence: Sequence, start: int, end: int) -> None:
-        """Make the blocks findable that tokens `start` to `end` fill to the brim; drafted ones must be accepted."""
+        """Make the blocks findable that tokens `start` to `end` fill to the brim, as far as their ids are known."""
         first, last = start // self._block_size, end // self._block_size
         if first < last:
             hashes = sequence.hash_full_blocks(self._block_size)
-            for index in range(first, last):
+            for index in range(first, min(last, len(hashes))):
                 self._pool.publish(sequence.block_table[index], hashes[index])
 
+    def withdraw(self, sequence: Sequence) -> None:
+        """What led to no finite numbers must not be found by the next one that asks; blocks that others still hold are
+        judged by how those end."""
+        self._pool.withdraw(sequence.block_hashes)
+
     def release(self, sequence: Sequence) -> None:
-        """Give a sequence's blocks back. What led to no finite numbers must not be found by the next one that asks;
-        blocks that others still hold are judged by how those end."""
-        if sequence.finish_reason is FinishReason.ERROR:
-            self._pool.withdraw(b for b in sequence.block_table if self._pool.ref_counts[b] == 1)
+        """Give a sequence's blocks back, even if steps that are on their way still use them: steps run one after the
+        other, so that whoever has the blocks next writes to them later."""
         self._pool.release(sequence.block_table)
         sequence.block_table = array("i")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
 
-from app.messages import FinishReason, StepOutput, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, Admission, ModelOutput, ScheduledBatch, ScheduledRow
+from app.messages import FinishReason, StepOutput
+from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.block_tables import BlockTables
+from app.scheduler.columns import Columns
 from app.scheduler.pace import Pace
 from app.scheduler.preemption import last_in_turn, who_makes_room
 from app.scheduler.sequence import Sequence, SequenceStatus
@@ -26,6 +27,10 @@ class Scheduler:
     prefix caching and recomputation after preemption are one rule (iteration-level scheduling: Orca, Yu et al. 2022;
     chunking: Sarathi-Serve, Agrawal et al. 2024). Every schedule terminates, because `add` refuses a sequence that
     could not run alone.
+
+    `schedule` already counts what its batch will do, so that the next one may be asked for before `update` tells what
+    was sampled. Then the id of a sequence's last token is unknown, and a sequence may turn out to have ended that a
+    later batch still has a row for: what that row gives is dropped.
 
     Owners share what there is (`WaitingQueue`): whose prompt is computed next, who is admitted next, and who gives way
     follows from what each has been served. With one owner it is priority and arrival.
@@ -56,6 +61,10 @@ class Scheduler:
         self._clock = clock
 
     @property
+    def guesses(self) -> bool:
+        return self._speculation.is_on
+
+    @property
     def has_work(self) -> bool:
         return bool(self._sequences)
 
@@ -75,7 +84,7 @@ class Scheduler:
         """Drop a sequence and free its blocks at once; one that has already ended is left alone."""
         sequence = self._sequences.get(seq_id)
         if sequence is not None:
-            sequence.finish(reason)
+            sequence.finish_reason = reason
             self._remove(sequence)
 
     def schedule(self) -> ScheduledBatch:
@@ -89,6 +98,7 @@ class Scheduler:
         admission = Admission(expired=self.waiting.overdue(self._clock()))
         for seq_id in admission.expired:
             self.abort(seq_id, FinishReason.QUEUE_TIMEOUT)
+        self._retire()
         self._make_room()
         decoding = sorted((s for s in self.running if s.num_owed_tokens == 1), key=lambda s: s.order)
         prompts = sorted((s for s in self.running if s.num_owed_tokens > 1), key=self.waiting.rank)
@@ -99,6 +109,8 @@ class Scheduler:
             self._advance(prompts, rows, budget)
         self._admit(rows, budget, admission)
         self._speculation.lengthen(rows, budget)
+        for row in rows.values():
+            row.advance()
         ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
         num_decode = _num_tokens(row for row in ordered if row.decodes)
         return ScheduledBatch(
@@ -115,46 +127,38 @@ class Scheduler:
             self._pace.observe(batch.num_prefill_tokens + batch.num_decode_tokens, seconds)
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
-        """Advance every sequence of the batch by what was computed and sampled, and release those that ended."""
+        """Give every sequence of the batch what was sampled for it, and release those that ended."""
         sampled = iter(enumerate(output.token_ids))
         accepted: list[int] = []
-        seq_ids: list[int] = []
-        token_ids: list[int] = []
-        logprobs: dict[int, TokenLogprobs] = {}
-        finished = dict.fromkeys(batch.admission.expired, FinishReason.QUEUE_TIMEOUT)
+        columns = Columns(output.logprobs, batch.admission.expired)
         for row in batch.rows:
-            sequence = row.sequence
-            num_tokens_before = sequence.num_tokens
-            sequence.num_prompt_logprobs += len(row.prompt_logprob_positions)
-            sequence.num_computed_tokens = row.end
-            samples = [*islice(sampled, row.num_samples)]
+            sequence, samples = row.sequence, [*islice(sampled, row.num_samples)]
+            if sequence.finish_reason is not None:
+                continue
+            num_known_tokens = len(sequence.token_ids)
+            sequence.num_unknown_tokens -= row.samples
             if row.draft:
                 accepted.append(self._speculation.judge(row, samples, len(batch.rows)))
-            for index, token_id in samples:
-                if token_id == NO_TOKEN:
-                    sequence.finish(FinishReason.ERROR)
-                else:
-                    if index in output.logprobs:
-                        logprobs[len(token_ids)] = output.logprobs[index]
-                    sequence.append(token_id)
-                    seq_ids.append(sequence.seq_id)
-                    token_ids.append(token_id)
-            self.waiting.charge(sequence.owner, num_output_tokens=sequence.num_tokens - num_tokens_before)
-            if row.draft:
-                self._tables.publish(sequence, row.start, sequence.num_computed_tokens)
+            columns.take(sequence, samples)
+            self.waiting.charge(sequence.owner, num_output_tokens=len(sequence.token_ids) - num_known_tokens)
+            self._tables.publish(sequence, num_known_tokens, sequence.num_computed_tokens)
             if sequence.finish_reason is not None:
-                finished[sequence.seq_id] = sequence.finish_reason
                 self._remove(sequence)
         return StepOutput(
-            seq_ids=seq_ids,
-            token_ids=token_ids,
-            finished=finished,
+            seq_ids=columns.seq_ids,
+            token_ids=columns.token_ids,
+            finished=columns.finished,
             stats=step_stats(batch, accepted, self.pool, len(self.running), len(self.waiting)),
-            logprobs=logprobs,
+            logprobs=columns.logprobs,
             prompt_logprobs=output.prompt_logprobs,
             admitted=batch.admission.admitted,
             preempted=tuple(batch.preempted),
         )
+
+    def _retire(self) -> None:
+        """Whoever only waits for the id of its last token needs neither its blocks nor its place any more."""
+        for sequence in [s for s in self.running if s.num_tokens == s.max_num_tokens]:
+            self._leave(sequence, SequenceStatus.FINISHED)
 
     def _make_room(self) -> None:
         """Let an owner of whom nothing runs begin at once: for blocks, others give up no more than they keep."""
@@ -180,14 +184,14 @@ class Scheduler:
         """
         left = budget - _num_tokens(rows.values())
         for sequence in sequences:
-            end = sequence.num_computed_tokens + min(sequence.num_owed_tokens, left)
-            num_new_blocks = self._tables.num_lacking(sequence, end)
+            row = ScheduledRow.next_of(sequence, left)
+            num_new_blocks = self._tables.num_lacking(sequence, row.end)
             while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
                 self._preempt(last_in_turn(self.running, rows))
-            if sequence.status is SequenceStatus.RUNNING and end > sequence.num_computed_tokens:
+            if sequence.status is SequenceStatus.RUNNING and row.num_tokens:
                 self._tables.extend(sequence, num_new_blocks)
-                row = rows[sequence.seq_id] = ScheduledRow(sequence, sequence.num_computed_tokens, end)
                 self._tables.publish(sequence, row.start, row.end)
+                rows[sequence.seq_id] = row
                 left -= row.num_tokens
 
     def _admit(
@@ -222,29 +226,34 @@ class Scheduler:
         self._tables.fill(sequence, found)
         sequence.status = SequenceStatus.RUNNING
         self.running.append(sequence)
-        start = sequence.num_computed_tokens
-        row = ScheduledRow(sequence, start, start + min(sequence.num_owed_tokens, budget))
-        self._tables.publish(sequence, start, row.end)
+        row = ScheduledRow.next_of(sequence, budget)
+        self._tables.publish(sequence, row.start, row.end)
         if sequence.num_cached_tokens is None:
             self.waiting.charge(sequence.owner, sequence.num_owed_tokens)
         return row
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
-        self._tables.release(sequence)
+        self._leave(sequence, SequenceStatus.WAITING)
         self._preempted[sequence.seq_id] = sequence.num_computed_tokens
         sequence.num_lost_tokens, sequence.num_computed_tokens = sequence.num_computed_tokens, 0
-        sequence.status = SequenceStatus.WAITING
-        self.running.remove(sequence)
         self.waiting.put(sequence)
 
+    def _leave(self, sequence: Sequence, status: SequenceStatus) -> None:
+        self.running.remove(sequence)
+        self._tables.release(sequence)
+        sequence.status = status
+
     def _remove(self, sequence: Sequence) -> None:
+        """Let go of a sequence that has ended."""
         del self._sequences[sequence.seq_id]
-        if sequence in self.running:
-            self.running.remove(sequence)
-            self._tables.release(sequence)
-        else:
+        if sequence.status is SequenceStatus.RUNNING:
+            self._leave(sequence, SequenceStatus.FINISHED)
+        elif sequence.status is SequenceStatus.WAITING:
             self.waiting.remove(sequence)
+            sequence.status = SequenceStatus.FINISHED
+        if sequence.finish_reason is FinishReason.ERROR:
+            self._tables.withdraw(sequence)
 
 
 def _num_tokens(rows: Iterable[ScheduledRow]) -> int:

@@ -21,11 +21,13 @@ class SequenceStatus(Enum):
 class Sequence:
     """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
 
+    Both count what scheduled steps will have done. `num_unknown_tokens` of the tokens are being sampled: the host will
+    know their ids when the step is done, and `token_ids` holds the others, the prompt and then the output.
     `owner` stands for whoever it is computed for; owners share the engine fairly. `deadline` is the moment by which it
     is to be scheduled for the first time.
     `num_lost_tokens` were computed when the sequence was last preempted.
-    `token_ids` holds the prompt and then the output. It and `block_table` are int32 arrays, so that the model side
-    reads them through the buffer protocol without a copy.
+    `token_ids` and `block_table` are int32 arrays, so that the model side reads them through the buffer protocol
+    without a copy.
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class Sequence:
         "num_lost_tokens",
         "num_prompt_logprobs",
         "num_prompt_tokens",
+        "num_unknown_tokens",
         "owner",
         "params",
         "priority",
@@ -74,6 +77,7 @@ class Sequence:
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None
         self.num_computed_tokens = 0
+        self.num_unknown_tokens = 0
         self.num_lost_tokens = 0
         self.num_cached_tokens: int | None = None
         self.num_prompt_logprobs = 0
@@ -87,15 +91,11 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.token_ids)
-
-    @property
-    def num_output_tokens(self) -> int:
-        return len(self.token_ids) - self.num_prompt_tokens
+        return len(self.token_ids) + self.num_unknown_tokens
 
     @property
     def num_owed_tokens(self) -> int:
-        return len(self.token_ids) - self.num_computed_tokens
+        return self.num_tokens - self.num_computed_tokens
 
     @property
     def max_num_tokens(self) -> int:
@@ -107,7 +107,7 @@ class Sequence:
         return (self.priority, self.arrival)
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
-        """The hash of every full block so far. A block's hash covers all tokens before it and the salt."""
+        """The hash of every full block of known tokens. It covers all tokens before the block too, and the salt."""
         hashes = self.block_hashes
         while (end := (len(hashes) + 1) * block_size) <= len(self.token_ids):
             parent = hashes[-1] if hashes else self.cache_salt.encode()
@@ -120,10 +120,6 @@ class Sequence:
         """Take a sampled token, and end if it is a stop token or the last one allowed."""
         self.token_ids.append(token_id)
         if token_id in self.params.stop_token_ids:
-            self.finish(FinishReason.STOP)
-        elif self.num_output_tokens >= self.params.max_tokens:
-            self.finish(FinishReason.LENGTH)
-
-    def finish(self, reason: FinishReason) -> None:
-        self.status = SequenceStatus.FINISHED
-        self.finish_reason = reason
+            self.finish_reason = FinishReason.STOP
+        elif len(self.token_ids) >= self.max_num_tokens:
+            self.finish_reason = FinishReason.LENGTH

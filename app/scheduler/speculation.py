@@ -30,18 +30,22 @@ class Speculation:
         self._block_size = block_size
         self._step_cost = step_cost
 
+    @property
+    def is_on(self) -> bool:
+        return self._step_cost > 0
+
     def lengthen(self, rows: dict[int, ScheduledRow], budget: int) -> None:
         """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
 
         A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
         that was accepted can end a sequence. `budget`: tokens that the step may have in all.
         """
-        if not self._step_cost:
+        if not self.is_on:
             return
         left = min(budget, MOST_ROWS * self._step_cost) - sum(row.num_tokens for row in rows.values())
         if left <= 0:
             return
-        at_the_end = [row for row in rows.values() if row.num_samples]
+        at_the_end = [row for row in rows.values() if row.samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
             room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end

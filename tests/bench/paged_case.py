@@ -117,7 +117,9 @@ class World:
 
 
 def batch_of(sequences: list[Sequence], start: int, end: int) -> ForwardBatch:
-    rows = [ScheduledRow(sequence, start, end) for sequence in sequences]
+    for sequence in sequences:
+        sequence.num_computed_tokens = start
+    rows = [ScheduledRow.next_of(sequence, end - start) for sequence in sequences]
     return build_forward_batch(ScheduledBatch(rows, 0, 0, {}, Admission({}, 0, 0, {})), BLOCK_SIZE, CPU)
 
 

@@ -32,7 +32,7 @@ def logprobs_of(samples: Sequence[Sample], dtype: str, quantization: str) -> tup
     for seq_id, sample in enumerate(samples, 1):
         core.apply(Generate(seq_id, sample.token_ids, params))
     reports: dict[int, list[TokenLogprobs]] = {seq_id: [] for seq_id in range(1, len(samples) + 1)}
-    while core.scheduler.has_work:
+    while core.has_work:
         for seq_id, found in core.step().prompt_logprobs.items():
             reports[seq_id] += found
     return list(_learned(samples, reports)), ready.model_bytes

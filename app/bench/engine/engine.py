@@ -41,7 +41,7 @@ class Engine:
         seq_ids = [self._add(load.prompt_tokens, longest - load.prompt_tokens) for _ in range(load.num_streams)]
         steps: list[TimedStep] = []
         while len(steps) < load.num_steps:
-            if not self._core.scheduler.has_work:
+            if not self._core.has_work:
                 raise BenchError("a sequence ended before its time: the model gives numbers that are not finite")
             step = self._step()
             if step.stats.num_decode_tokens == load.num_streams and not step.stats.num_prefill_tokens:
@@ -54,7 +54,7 @@ class Engine:
         """The steps that compute one prompt, up to its first output token."""
         self._add(num_tokens, 1)
         steps = []
-        while self._core.scheduler.has_work:
+        while self._core.has_work:
             steps.append(self._step())
         return steps
 

@@ -77,7 +77,7 @@ def tokens(scale: Scale, tell: Tell) -> None:
     for seq_id, prompt in enumerate(prompts.tolist()):
         engine.core.apply(Generate(seq_id, prompt, SamplingParams(num_tokens, temperature=0.0)))
     ours: list[list[int]] = [[] for _ in range(num_prompts)]
-    while engine.core.scheduler.has_work:
+    while engine.core.has_work:
         step = engine.core.step()
         for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
             ours[seq_id].append(token_id)

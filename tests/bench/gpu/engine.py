@@ -83,7 +83,7 @@ class Engine:
 
     def run(self) -> None:
         """Step until all is done."""
-        while self.core.scheduler.has_work:
+        while self.core.has_work:
             self.core.step()
 
     @contextmanager

@@ -26,7 +26,7 @@ def measure(scale: Scale, tell: Tell) -> None:
         asked = {"prompt_logprobs": 20} if index % 4 == 0 else {}
         engine.add(length if index else scale.of(length, 100), max_tokens=num_steps, **costly, **asked)
     usage, least_free = 0.0, float("inf")
-    while engine.core.scheduler.has_work:
+    while engine.core.has_work:
         stats = engine.core.step().stats
         usage = max(usage, 1 - stats.num_free_blocks / stats.num_blocks)
         if scale.device.type == "cuda":

@@ -80,7 +80,7 @@ def through_engine(engine: Engine, load: Workload) -> None:
     for seq_id, (prompt, count) in enumerate(zip(load.prompts, load.num_outputs, strict=True)):
         core.apply(Generate(seq_id, prompt, SamplingParams(count, temperature=0.0), cache_salt=str(perf_counter())))
     num_tokens = 0
-    while core.scheduler.has_work:
+    while core.has_work:
         num_tokens += len(core.step().token_ids)
     assert num_tokens == load.total, f"{num_tokens} instead of {load.total} tokens"
 
