@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser.watched import Complaints
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving
@@ -54,7 +54,20 @@ async def engine() -> ScriptedEngine:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def scripted(engine: ScriptedEngine) -> AsyncIterator[Serve]:
+async def contexts() -> AsyncIterator[list[BrowserContext]]:
+    """The browser profiles that are open."""
+    contexts: list[BrowserContext] = []
+    yield contexts
+    await close_all(contexts)
+
+
+async def close_all(contexts: list[BrowserContext]) -> None:
+    while contexts:
+        await contexts.pop().close()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def scripted(engine: ScriptedEngine, contexts: list[BrowserContext]) -> AsyncIterator[Serve]:
     """Serves `engine`, and gives where. What a test leaves unfinished ends with it."""
     async with AsyncExitStack() as servers:
 
@@ -63,6 +76,7 @@ async def scripted(engine: ScriptedEngine) -> AsyncIterator[Serve]:
             return url
 
         yield serve
+        await close_all(contexts)  # before what they ask goes away
         await engine.stop(0)
 
 
@@ -79,10 +93,9 @@ def complaints() -> Iterator[Complaints]:
     assert complaints.unexpected == []
 
 
-@pytest_asyncio.fixture(loop_scope="package")
-async def open_page(browser: Browser, complaints: Complaints) -> AsyncIterator[OpenPage]:
+@pytest.fixture
+def open_page(browser: Browser, contexts: list[BrowserContext], complaints: Complaints) -> OpenPage:
     """Opens addresses, each in a browser profile of its own."""
-    contexts = []
 
     async def open_page(url: str, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
@@ -92,6 +105,4 @@ async def open_page(browser: Browser, complaints: Complaints) -> AsyncIterator[O
         await page.goto(url)
         return page
 
-    yield open_page
-    for context in contexts:
-        await context.close()
+    return open_page
