@@ -1,4 +1,5 @@
-// The parts of a reply: text, the model's reasoning, and its calls of tools, as models write them into their text.
+// The parts of a reply: text, and the reasoning and calls of tools that a model has written into its text. Where its
+// template knows of them the server has told them apart already.
 
 const OPENING = /^[ \t]*<(tool_call)>/m;
 const REASONING = /^\s*<think>\n?/;
@@ -9,12 +10,10 @@ export function segmentsOf(text) {
   const segments = [];
   let at = 0;
   const reasoning = REASONING.exec(text);
-  const end = text.indexOf(END_OF_REASONING);
-  // Some templates open the reasoning themselves, so that the reply has only its end.
-  if (reasoning || end >= 0) {
-    const from = reasoning ? reasoning[0].length : 0;
+  if (reasoning) {
+    const end = text.indexOf(END_OF_REASONING);
     const to = end >= 0 ? end : text.length;
-    segments.push({ kind: "reasoning", text: text.slice(from, to), open: end < 0 });
+    segments.push({ kind: "reasoning", text: text.slice(reasoning[0].length, to), open: end < 0 });
     at = end >= 0 ? end + END_OF_REASONING.length : text.length;
   }
   while (at < text.length) {
@@ -33,9 +32,9 @@ export function segmentsOf(text) {
 
 /** What a later prompt says of a reply: models are not shown their earlier reasoning again. */
 export function withoutReasoning(text) {
+  if (!REASONING.test(text)) return text;
   const end = text.indexOf(END_OF_REASONING);
-  if (end >= 0) return text.slice(end + END_OF_REASONING.length).trimStart();
-  return REASONING.test(text) ? "" : text;
+  return end >= 0 ? text.slice(end + END_OF_REASONING.length).trimStart() : "";
 }
 
 /** `text` as JSON set out over lines, or null if it is not an object or a list. */
