@@ -298,12 +298,18 @@ async def test_what_the_server_refuses_costs_nothing() -> None:
 async def test_a_client_that_leaves_gives_back_its_place_and_what_was_not_made() -> None:
     clock, engine = Clock(), ScriptedEngine()
     app = app_with("alice:k concurrent_requests=1 tokens_per_minute=60", engine, clock)
+
+    async def write_xyz() -> None:
+        await engine.until(lambda: bool(engine.submissions))
+        engine.submissions[0].stream.times.scheduled = 1.0
+        engine.write("xyz")
+
     async with listening(app) as (url, _), httpx.AsyncClient(base_url=url) as client:
         body = {"prompt": "abcd", "max_tokens": 40, "stream": True}
+        writing = asyncio.create_task(write_xyz())
         async with client.stream("POST", COMPLETIONS, json=body, headers=bearer("k")) as answer:
+            await writing
             assert answer.headers["x-ratelimit-remaining-tokens"] == "16"
-            engine.submissions[0].stream.times.scheduled = 1.0
-            engine.write("xyz")
             async for line in answer.aiter_lines():
                 if "xyz"[-1] in line:
                     break
