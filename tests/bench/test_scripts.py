@@ -21,6 +21,7 @@ from tests.bench import (
     make_model,
     peers,
     quantization,
+    readiness,
     speculation,
 )
 from tests.bench.paged_case import Attend, World
@@ -52,6 +53,14 @@ def test_fairness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     fairness.main([*TINY, "--flood", "20", "--flood-tokens", "30", "--requests", "2"])
     printed = capsys.readouterr().out
     for expected in ("seed:", "fair sharing", "first come, first served", "growth"):
+        assert expected in printed
+
+
+@pytest.mark.slow
+def test_readiness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    readiness.main(["--shape", "tiny", "--rounds", "1", "--streams", "3"])
+    printed = capsys.readouterr().out
+    for expected in ("seed:", "/ready while well", "503 after SIGTERM", "whole in the end: 3"):
         assert expected in printed
 
 

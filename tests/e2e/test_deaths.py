@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -95,15 +94,14 @@ async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_
 async def test_a_signal_under_many_streams_loses_none_and_readiness_ends_at_once(
     model: TextModel, client: httpx.AsyncClient
 ) -> None:
+    """How soon that is, `tests/bench/readiness.py` measures."""
     body = SHORT | {"max_tokens": 300}
     with started(model.directory, *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
         streams = [Reading(client, server.url, body) for _ in range(32)]
         await all_begun(streams)
-        signalled = time.monotonic()
         server.signal()
         await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
-        print(f"not ready after {(time.monotonic() - signalled) * 1000:.0f} ms")
         refused = await client.post(f"{server.url}/v1/completions", json=body)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         expected = model.continuation(PROMPT, 300)
