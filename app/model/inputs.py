@@ -54,7 +54,7 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
         tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
         columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
     logits_indices = _logits_indices(rows, cu_seqlens_q)
-    input_ids, positions, slot_mapping = to_device(columns, device)
+    input_ids, positions, slot_mapping = to_device(columns, device).unbind()
     return ForwardBatch(
         input_ids=input_ids,
         positions=positions,

@@ -52,7 +52,7 @@ class ModelRunner:
         logits = self.decoder.forward(forward_batch)
         forwarded = perf_counter()
         sequences = [sampled for row in batch.rows for sampled in row.sampled]
-        prompt_logprobs = _prompt_logprobs(batch.rows, logits[len(sequences) :])
+        prompt_logprobs = _prompt_logprobs(batch.rows, logits, begin=len(sequences))
         to_sample = logits[: len(sequences)].float()
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
@@ -67,10 +67,9 @@ class ModelRunner:
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
 
 
-def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor) -> dict[int, LogprobRows]:
-    """Reports on the prompt tokens that this step's `[num_positions, vocab]` logits predict, by sequence id."""
+def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:
+    """Reports on the prompt tokens that this step's logits predict from row `begin` on, by sequence id."""
     reports = {}
-    begin = 0
     for row in rows:
         positions = row.prompt_logprob_positions
         if positions:
