@@ -92,7 +92,7 @@ def ended_with(reason: FinishReason | None) -> ApiError | None:
     """The error that the end of a sequence is to its reader; None if it is none."""
     match reason:
         case FinishReason.ABORT:
-            return ApiError(503, "The server stopped before the end.", type="server_error", code="aborted")
+            return _later(503, "The server stopped before the end.", "server_error", "aborted", RESEND_SECONDS)
         case FinishReason.ERROR:
             return ApiError(500, "The engine could not finish this sequence.", type="server_error", code="engine_error")
         case FinishReason.QUEUE_TIMEOUT:
