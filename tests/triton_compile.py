@@ -22,6 +22,7 @@ from app.model.triton.small_kernels import add_norm_kernel, rotate_and_store_ker
 from app.model.triton.tiling import SHAPES, Kind, tiling_of
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
+FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
 WARP = 32
 
 
@@ -29,16 +30,21 @@ def main(arguments: list[str]) -> None:
     capability = int(arguments[0])
     for kind, shapes in SHAPES.items():
         for head_size in shapes:
-            attention = attend_source(kind, head_size)
-            print(json.dumps({"kind": kind, "head_size": head_size, **compiled(capability, *attention)}))
+            for dtype in ("bf16", "fp32"):
+                attention = attend_source(kind, head_size, dtype)
+                taken = compiled(capability, *attention)
+                print(json.dumps({"kind": kind, "head_size": head_size, "dtype": dtype, **taken}))
+        taken = compiled(capability, *attend_source(kind, 128, "bf16", has_features=True))
+        print(json.dumps({"kind": kind, "features": True, **taken}))
     for has_norms in (False, True):
         for name, source in small_sources(has_norms).items():
             print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 4, 3)}))
 
 
-def attend_source(kind: Kind, head_size: int, group: int = 4) -> tuple[ASTSource, int, int]:
-    """Attention as it is launched, and with how many warps and stages."""
-    tiling = tiling_of(kind, group, head_size)
+def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = False) -> tuple[ASTSource, int, int]:
+    """Attention as it is launched, and with how many warps and stages; with sinks, soft-capping and a window or not."""
+    group = 4
+    tiling = tiling_of(kind, group, head_size, 4 if dtype == "fp32" else 2)
     constants = {
         "NUM_HEADS": 8 * group,
         "GROUP": group,
@@ -51,16 +57,14 @@ def attend_source(kind: Kind, head_size: int, group: int = 4) -> tuple[ASTSource
         "TILE_M": tiling.tile_m,
         "TILE_N": tiling.tile_n,
         "IS_SHARE": kind == "decode",
-        "HAS_SINKS": False,
-        "HAS_SOFTCAP": False,
-        "HAS_WINDOW": False,
-        "PRECISION": "tf32",
-        "sinks": None,
+        **dict.fromkeys(FEATURES, has_features),
+        "PRECISION": "ieee" if dtype == "fp32" else "tf32",
+        **({} if has_features else {"sinks": None}),
         **({} if kind == "decode" else {"statistics": None}),
     }
     types = {
-        **dict.fromkeys(("query", "keys", "values"), "*bf16"),
-        "output": "*fp32" if kind == "decode" else "*bf16",
+        **dict.fromkeys(("query", "keys", "values", "sinks"), f"*{dtype}"),
+        "output": "*fp32" if kind == "decode" else f"*{dtype}",
         "statistics": "*fp32",
         **dict.fromkeys(("tiles", "cu_seqlens_q", "seq_lens", "block_tables"), "*i32"),
         **dict.fromkeys(("scale", "softcap"), "fp32"),

@@ -11,10 +11,7 @@ import triton
 from app.model.kv_cache import KVCache
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.kernels import attend_kernel, merge_kernel, write_kernel
-from app.model.triton.tiling import Tiling, decode_splits, prefill_splits, tiling_of
-
-SMALLEST_TILE = 16
-"""What the matrix units take at least."""
+from app.model.triton.tiling import SMALLEST_TILE, Kind, Tiling, decode_splits, prefill_splits, tiling_of
 
 
 class TritonAttention:
@@ -150,16 +147,19 @@ class _LayerAttention:
         """Query heads to a key-value head."""
         return self.query.shape[1] // self.keys.shape[2]
 
+    def _tiling(self, kind: Kind) -> Tiling:
+        return tiling_of(kind, self._group, self.query.shape[2], self.query.element_size())
+
     def decode(self, output: torch.Tensor) -> None:
         """The rows of one token."""
-        tiling = tiling_of("decode", self._group, self.query.shape[2])
+        tiling = self._tiling("decode")
         tiles = self.batch.decode_tiles()
         num_splits = decode_splits(len(tiles) * self.keys.shape[2], self.query.device)
         self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows), output)
 
     def prefill(self, output: torch.Tensor) -> None:
         """The rows of several tokens."""
-        tiling = tiling_of("prefill", self._group, self.query.shape[2])
+        tiling = self._tiling("prefill")
         tiles = self.batch.prefill_tiles(tiling.tile_q)
         num_splits = prefill_splits(len(tiles) * self.keys.shape[2], self.query.device)
         self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)

@@ -39,15 +39,23 @@ SHAPES: dict[Kind, dict[int, Shape]] = {
 PROGRAMS_PER_CORE: int = TUNED["programs_per_core"]
 """Programs that a multiprocessor should have to hide the latency of memory."""
 
+SMALLEST_TILE = 16
+"""What the matrix units take at least."""
+
 MOST_SPLITS = 64
 
 
-def tiling_of(kind: Kind, group: int, head_size: int) -> Tiling:
-    """The tiles for `group` query heads to a key-value head. A group larger than a tile is given a larger tile."""
+def tiling_of(kind: Kind, group: int, head_size: int, item_size: int = 2) -> Tiling:
+    """The tiles for `group` query heads to a key-value head. A group larger than a tile is given a larger tile.
+
+    Numbers of `item_size` bytes take more of the chip's shared memory than those of two, for which tiles were chosen.
+    """
     shapes = SHAPES[kind]
     shape = shapes[min((size for size in shapes if size >= head_size), default=max(shapes))]
     tile_m = max(shape.tile_m, 1 << (group - 1).bit_length())
     tile_q = 1 if kind == "decode" else tile_m // group
+    if item_size > 2:
+        return Tiling(tile_m, max(SMALLEST_TILE, shape.tile_n // 2), shape.num_warps, 2, tile_q)
     return Tiling(tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
 
 

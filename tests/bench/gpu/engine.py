@@ -35,7 +35,7 @@ def settings(scale: Scale, **changes: Any) -> Any:
 
     Prompts are computed as fast as the budget allows.
     """
-    defaults = {name: None if value == "auto" else value for name, value in tomllib.loads(DEFAULTS.read_text()).items()}
+    defaults = tomllib.loads(DEFAULTS.read_text()) | dict.fromkeys(("threads", "max_model_len"))
     measuring = {
         "device": scale.device.type,
         "dtype": str(scale.dtype).removeprefix("torch."),

@@ -11,7 +11,7 @@ from tests.bench.gpu.scale import Scale
 
 
 def measure(scale: Scale, tell: Tell) -> None:
-    """Prompts that fill the cache, prompt logprobs of a quarter of them, and sampling from the whole vocabulary."""
+    """Prompts that fill the cache, prompt logprobs of some, and sampling from the whole vocabulary."""
     num_seqs, num_steps = scale.of(256, 4), scale.of(64, 3)
     engine = Engine.of(
         scale,
@@ -23,7 +23,7 @@ def measure(scale: Scale, tell: Tell) -> None:
     length = min(scale.of(32_768, 60), engine.num_cache_tokens // num_seqs - num_steps)
     costly = {"temperature": EVERYTHING.temperature, "top_p": EVERYTHING.top_p, "logprobs": 20}
     for index in range(num_seqs):
-        asked = {"prompt_logprobs": 20} if index % 4 == 0 else {}
+        asked = {"prompt_logprobs": 20} if index % 16 == 0 else {}
         engine.add(length if index else scale.of(length, 100), max_tokens=num_steps, **costly, **asked)
     usage, least_free = 0.0, float("inf")
     while engine.core.has_work:

@@ -21,7 +21,7 @@ recording."""
 
 def measure(scale: Scale, tell: Tell) -> None:
     """Busy time comes from the profiler, a step's time from steps without it, which slows the host."""
-    for overlap in (True, False):
+    for overlap in ("on", "off"):
         engine = Engine.of(
             scale,
             scale.shape("0.6B"),
@@ -35,8 +35,8 @@ def measure(scale: Scale, tell: Tell) -> None:
                 times = step_times(core, num_steps, scale.runs)
                 busy = busy_seconds(scale, core, num_steps)
             shares = tuple(max(0.0, 1 - busy / time) for time in times)
-            how = "overlapping" if overlap else "one after the other"
-            aim = 0.03 if overlap and batch == 64 else None
+            how = "overlapping" if overlap == "on" else "one after the other"
+            aim = 0.03 if overlap == "on" and batch == 64 else None
             note = f"{1e3 * busy:.3g} of {1e3 * median(times):.3g} ms busy"
             tell(Figure("waiting", f"0.6B, {batch} at once, steps {how}", shares, "of time", at_most=aim, note=note))
         del engine
