@@ -28,6 +28,9 @@ UNSENT_BYTES = 1 << 16
 LINGER_SECONDS = 1.0
 """How long a refused client may still send. A connection closed in the middle of that would lose the answer."""
 
+MOST_DISCARDED = 1 << 20
+"""Bytes that are read of a refused client before it is left to wait for its end."""
+
 LEFT_AS = "left_as"
 """Where a scope's state says how the client has left, if it is not simply gone."""
 
@@ -71,6 +74,9 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            self._discard(len(data))
+            return
         if not self._in_body:
             self._wait_for_client()
         for start in range(0, len(data), BYTES_FED):
@@ -147,6 +153,12 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self._wait_no_longer()
         self._impatience = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _discard(self, num_bytes: int) -> None:
+        """Read on, since only that tells when the client leaves; but not all that a refused one may send."""
+        self._num_fruitless += num_bytes
+        if self._num_fruitless > MOST_DISCARDED and not self._open:
+            self.flow.pause_reading()
 
     def _wait_for_client(self) -> None:
         if self._impatience is None:
