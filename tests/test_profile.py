@@ -11,7 +11,7 @@ import torch
 from app.model.graphs import Run
 from app.model.inputs import build_forward_batch
 from app.model.memory import Limits
-from app.model.profile import MeteredRecorder, bytes_for_cache, largest_batch, measure_needs
+from app.model.profile import MeteredRecorder, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.sdpa import MOST_GATHERED, plan
 from tests.models import make_runner
 from tests.test_graphs import TellingModel
@@ -82,6 +82,13 @@ def test_the_largest_step_takes_all_that_a_step_may_take(limits: Limits) -> None
     forward_batch = build_forward_batch(batch, 16, CPU)
     assert len(forward_batch.logits_indices) == sum(tokens), "logits are wanted of every token"
     assert max(forward_batch.seq_lens) == limits.length
+
+
+@pytest.mark.parametrize("limits", [*LIMITS, pytest.param(Limits(3, 5000, 100_000), id="long contexts")])
+def test_without_long_contexts_it_takes_as_many_tokens(limits: Limits) -> None:
+    long, short = (largest_batch(each, block_size=16) for each in (limits, without_long_contexts(limits)))
+    assert [row.num_tokens for row in short.rows] == [row.num_tokens for row in long.rows]
+    assert max(row.end for row in short.rows) <= 5000
 
 
 @pytest.mark.parametrize("limits", LIMITS)

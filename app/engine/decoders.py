@@ -15,7 +15,7 @@ from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts
 from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
 from app.model.modules import ModuleDecoder
-from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs
+from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.runner import Decoder
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: 
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
     try:
-        needed = measure_needs(decoder, config.block_size, limits_of(config, facts), device, meter, record)
+        needed = measure_needs(decoder, config.block_size, step_limits(config, facts), device, meter, record)
     except torch.OutOfMemoryError as error:
         raise CacheTooSmall(
             "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "
@@ -99,3 +99,9 @@ def grow_cache(cache: KVCache, config: Config, facts: ModelFacts, available: int
 
 def limits_of(config: Config, facts: ModelFacts) -> Limits:
     return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
+
+
+def step_limits(config: Config, facts: ModelFacts) -> Limits:
+    """Those that the memory of steps depends on."""
+    limits = limits_of(config, facts)
+    return without_long_contexts(limits) if config.backend == "triton" else limits

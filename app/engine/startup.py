@@ -15,7 +15,7 @@ import transformers
 from transformers import PreTrainedModel
 
 from app.engine.core import EngineCore
-from app.engine.decoders import grow_cache, limits_of, prove_room, run_by_torch
+from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limits
 from app.engine.phases import Phases
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
@@ -99,7 +99,7 @@ def make_engine(
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
     if device.type == "cuda":
-        prove_room(core, limits_of(config, facts))
+        prove_room(core, step_limits(config, facts))
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ The cache then gets what is left, and nothing that is asked for later can run ou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -106,6 +106,12 @@ def measure_needs(
     metered = MeteredRecorder(record, meter)
     record_decoding(decoder, DecodeInputs(sizes[-1], 1, device), sizes[-2:], metered)
     return activations + metered.total_of(len(sizes))
+
+
+def without_long_contexts(limits: Limits) -> Limits:
+    """For attention that reads blocks where they are: long contexts take time but no memory, and a start has little."""
+    enough = max(USUAL_CONTEXT, limits.max_num_batched_tokens)
+    return replace(limits, max_model_len=min(limits.length, enough))
 
 
 def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
