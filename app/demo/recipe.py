@@ -12,6 +12,8 @@ class Recipe:
 
     steps: int
     seed: int = 0
+    start: str | None = None
+    """A model's directory, if the run does not begin with fresh weights."""
     device: str = "cpu"
     tokens_per_step: int = 2048
     peak_learning_rate: float = 1e-3

@@ -37,6 +37,8 @@ class Run:
         self.progress = Progress()
         torch.manual_seed(recipe.seed)
         model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
+        if recipe.start is not None:
+            model.load_state_dict(LlamaForCausalLM.from_pretrained(recipe.start, dtype=torch.float32).state_dict())
         self.model: LlamaForCausalLM = model.to(recipe.device)
         self.stepper = Stepper(self.model, compiled=recipe.compiled)
         self.identity = identity(recipe, tokenizer)
@@ -116,14 +118,18 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of learning one")
+    parser.add_argument("--start", type=Path, help="directory of a model to go on from, more gently, on new text")
     parser.add_argument("--smoke", action="store_true", help="a tiny run that only shows that everything works")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed, device=options.device)
+    if options.start:
+        recipe = replace(recipe, start=str(options.start), peak_learning_rate=3e-4, copying_steps=0)
     if options.smoke:
         recipe = replace(recipe, hidden_size=128, num_layers=2, compiled=False, tokenizer_documents=4000)
         recipe = replace(recipe, steps=10, interval=5, copying_steps=5)
-    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
+    known = options.tokenizer or options.start
+    tokenizer = AutoTokenizer.from_pretrained(known) if known else None
     print(f"final loss {train(recipe, options.out, tokenizer).recent_loss(100):.3f}")
     for question, reply in answers(options.out, QUESTIONS):
         print(f"> {question}\n{reply}\n")

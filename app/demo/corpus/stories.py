@@ -4,7 +4,7 @@ from app.demo.corpus import story_plots as plots
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import capitalized, pick, scruffy, unmarked
-from app.demo.corpus.story_cast import SPOTS, TONES, Actor, Cast, choose_cast, other
+from app.demo.corpus.story_cast import SPOTS, TONES, Cast, choose_cast, guides, in_a_row
 
 _WISHES = (
     "[Tell|Write] me a [short |little |]story[| please].",
@@ -29,14 +29,6 @@ _WISHES_ABOUT = (
 )
 
 
-def _guides(dice: Dice, cast: Cast, count: int) -> list[Actor]:
-    """Others whom the hero meets, each once."""
-    met = [cast.hero, cast.friend]
-    for _ in range(count):
-        met.append(other(dice, met))
-    return met[2:]
-
-
 def _plot(dice: Dice, cast: Cast) -> list[str]:
     beats = dice.choice(tuple(plots.PLOTS.values()))
     return [pick(dice, (beat,), cast.slots()) for beat in beats]
@@ -44,10 +36,10 @@ def _plot(dice: Dice, cast: Cast) -> list[str]:
 
 def _search(dice: Dice, cast: Cast) -> list[str]:
     """The thing lies in one spot; the hero looks in others first and finds it in that one."""
-    *missed, found = dice.sample(SPOTS, dice.randint(2, 4))
+    *missed, found = in_a_row(dice, SPOTS, dice.randint(2, 4))
     slots = cast.slots()
     beats = [pick(dice, plots.SEARCH_START, slots)]
-    for at, (spot, guide) in enumerate(zip(missed, _guides(dice, cast, len(missed)), strict=True)):
+    for at, (spot, guide) in enumerate(zip(missed, guides(dice, cast, len(missed)), strict=True)):
         misses = plots.SEARCH_MISS_AGAIN if at else plots.SEARCH_MISS_FIRST
         beats.append(pick(dice, misses, slots | guide.slots("guide") | {"spot": spot}))
     beats.append(pick(dice, plots.SEARCH_FIND, slots | {"spot": found}))
@@ -57,10 +49,10 @@ def _search(dice: Dice, cast: Cast) -> list[str]:
 
 def _trades(dice: Dice, cast: Cast) -> list[str]:
     """The hero always gives what was got last."""
-    goods = dice.sample(plots.GOODS, dice.randint(2, 4))
+    goods = in_a_row(dice, plots.GOODS, dice.randint(2, 4))
     slots = cast.slots()
     beats = [pick(dice, plots.TRADE_START, slots | {"first": goods[0]})]
-    for given, got, guide in zip(goods, goods[1:], _guides(dice, cast, len(goods) - 1), strict=False):
+    for given, got, guide in zip(goods, goods[1:], guides(dice, cast, len(goods) - 1), strict=False):
         beats.append(pick(dice, plots.TRADE_STEP, slots | guide.slots("guide") | {"given": given, "got": got}))
     beats.append(pick(dice, plots.TRADE_END, slots | {"given": goods[-1]}))
     return beats

@@ -120,6 +120,29 @@ def choose_cast(dice: Dice, *, made_up: float = 0.5) -> Cast:
     )
 
 
+def guides(dice: Dice, cast: Cast, count: int) -> list[Actor]:
+    """Others whom the hero meets before the friend: those who come before the friend in the row of all names.
+
+    Any other order would do for a reader, but greedily, a model for which all are as likely meets the likeliest again.
+    """
+    pronouns = ANIMAL_NAMES | PEOPLE
+    row = [name for name in pronouns if name != cast.hero.name and dice.may_use("name", name)]
+    friend = row.index(cast.friend.name)
+    return [_villager(row[friend - at], pronouns) for at in range(count, 0, -1)]
+
+
+def _villager(name: str, pronouns: dict[str, str]) -> Actor:
+    """Somebody who is of the same kind in every story."""
+    kinds = ANIMALS if name in ANIMAL_NAMES else PEOPLE_KINDS[pronouns[name]]
+    return Actor(name, kinds[len(name) % len(kinds)], pronouns[name])
+
+
+def in_a_row(dice: Dice, options: Sequence[str], count: int) -> list[str]:
+    """So many of the options, one after the other as they stand there, from anywhere on."""
+    first = dice.randrange(len(options))
+    return [options[(first + at) % len(options)] for at in range(count)]
+
+
 def other(dice: Dice, known: Sequence[Actor]) -> Actor:
     """Somebody with another name and of another kind than those who are known."""
     while True:

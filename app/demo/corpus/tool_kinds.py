@@ -27,6 +27,7 @@ _DEEDS = (
     "[clean|open|close|check|repair|paint] the [oven|window|door|boat|kitchen|garage|clock|bicycle]",
     "[feed|wash|find] the [cat|dog|horse|fish|duck]",
     "[take a walk|read a book|water the plants|charge the phone|pack the bag]",
+    "take [the bus|the train|a photo|a nap|the keys|a break|a map]",
 )
 _NEWS = (
     "[I am|the train is|the bus is|dinner is|the guests are] [late|early|on time|ready|here|not here yet]",
