@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ OUTPUT_TOKENS = {"0.6B": 48, "25M": 128}
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     began = monotonic()
-    print_circumstances(options.seed, load=f"128 prompt tokens and {OUTPUT_TOKENS} output tokens unless said")
+    load = f"128 prompt tokens and {OUTPUT_TOKENS} output tokens unless said"
+    print_circumstances(options.seed, load=load, llama=options.llama_options or "its own defaults")
     for case in cases(options):
         if options.only in case.name:
             measure(case, options)
@@ -81,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama", type=Path, help="directory of llama-server")
+    parser.add_argument("--llama-options", default="", metavar="TEXT", help='more for it: "--no-repack"')
     parser.add_argument("--vllm", type=Path, help="vLLM's program")
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--only", default="", metavar="TEXT", help="only tables with this in their name")
@@ -94,9 +97,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def cases(options: argparse.Namespace) -> list[Case]:
     """In the order in which they are worth having, should the time not suffice."""
     models: Path = options.models
+    options_of_llama = shlex.split(options.llama_options)
 
     def llama(file: str, *more: str) -> Peer:
-        return partial(llama_cpp, options.llama / "llama-server", models / file, STREAMS, options.threads, *more)
+        program = options.llama / "llama-server"
+        return partial(llama_cpp, program, models / file, STREAMS, options.threads, *options_of_llama, *more)
 
     def peer_vllm(shape: str) -> Peer:
         return partial(vllm, options.vllm, models / shape, STREAMS, options.threads)
