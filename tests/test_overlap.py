@@ -6,13 +6,18 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from app.engine.core import EngineCore
+from app.engine.core import EngineCore, Execution
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepOutput, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, ModelOutput
+from app.model.inputs import ForwardBatch
+from app.model.runner import Decoder, ModelRunner
+from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from tests.builders import (
@@ -204,6 +209,63 @@ PARAMS = [
     SamplingParams(24, seed=7, stop_token_ids=frozenset(range(0, VOCAB_SIZE, 4)), min_tokens=3),
     SamplingParams(24, seed=8, top_p=0.8, logit_bias=((5, 4.0), (6, -100.0))),
 ]
+
+WAITING = ("item", "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal")
+"""Operators that wait for the device."""
+
+
+TENSOR, AS_TENSOR = torch.tensor, torch.as_tensor
+
+
+class NothingWaits(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.name().removeprefix("aten::").split(".")[0] not in WAITING, func
+        if func.name().startswith(("aten::index.", "aten::index_put")):
+            assert all(index is None or index.dtype != torch.bool for index in args[1]), "a mask is counted first"
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass
+class WatchedRunner:
+    """Steps of one token are launched, sampled and copied without waiting for what is computed."""
+
+    runner: ModelRunner
+    num_watched: int = 0
+
+    def execute(self, batch: ScheduledBatch) -> Execution:
+        if batch.num_prefill_tokens:
+            return self.runner.execute(batch)
+        self.num_watched += 1
+        decoder = self.runner.decoder
+        with (
+            NothingWaits(),
+            patch.object(self.runner, "decoder", Unwatched(decoder)),
+            patch.object(torch.Tensor, "tolist", side_effect=AssertionError("waits for the device")),
+            patch.object(torch, "tensor", side_effect=AssertionError("copied from memory that is not pinned")),
+            patch.object(torch, "as_tensor", side_effect=AssertionError("copied from memory that is not pinned")),
+        ):
+            return self.runner.execute(batch)
+
+
+@dataclass
+class Unwatched:
+    """Attention in plain torch waits as it likes; what launches without waiting on CUDA are Triton's kernels."""
+
+    decoder: Decoder
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        with _disable_current_modes(), patch.multiple(torch, tensor=TENSOR, as_tensor=AS_TENSOR):
+            return self.decoder.forward(batch)
+
+
+def test_nothing_waits_for_the_device_between_two_steps() -> None:
+    runner = WatchedRunner(make_runner("Llama", 20, 16))
+    core = EngineCore(Scheduler(BlockPool(20), 16, 16, 256), runner, overlap=True)
+    for seq_id, params in enumerate(PARAMS):
+        core.apply(Generate(seq_id, [seq_id + 1] * 9, params if params.top_p == 1 else replace(params, top_k=9)))
+    run_to_end(core)
+    assert runner.num_watched > 20
+
 
 GONE = (2, 11)
 """Those whose clients leave."""

@@ -8,7 +8,7 @@ import torch
 
 from app.model.carried import Unknown
 from app.model.inputs import as_numpy
-from app.model.transfer import to_device
+from app.model.transfer import column, to_device
 from app.scheduler.batch import Sampled
 
 
@@ -18,15 +18,15 @@ def penalise(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | 
     if repeated:
         at = to_device(np.array(repeated), logits.device)
         rows, seen = logits.index_select(0, at), _count(logits, sequences, repeated, unknown, with_prompt=True) > 0
-        penalties = _column(logits, [sequences[i].params.repetition_penalty for i in repeated])
+        penalties = column([sequences[i].params.repetition_penalty for i in repeated], logits.device)
         penalised = torch.where(rows > 0, rows / penalties, rows * penalties)
         logits.index_copy_(0, at, penalised.where(seen, rows))
     counted = [i for i, s in enumerate(sequences) if s.params.frequency_penalty or s.params.presence_penalty]
     if counted:
         at = to_device(np.array(counted), logits.device)
         counts = _count(logits, sequences, counted, unknown, with_prompt=False)
-        frequency = _column(logits, [sequences[i].params.frequency_penalty for i in counted])
-        presence = _column(logits, [sequences[i].params.presence_penalty for i in counted])
+        frequency = column([sequences[i].params.frequency_penalty for i in counted], logits.device)
+        presence = column([sequences[i].params.presence_penalty for i in counted], logits.device)
         logits.index_add_(0, at, frequency * counts + presence * (counts > 0), alpha=-1)
 
 
@@ -52,7 +52,3 @@ def _count(
 
 def _add_ones(counts: torch.Tensor, keys: torch.Tensor) -> None:
     counts.scatter_add_(0, keys, counts.new_ones(1).expand(len(keys)))
-
-
-def _column(logits: torch.Tensor, values: list[float]) -> torch.Tensor:
-    return to_device(np.array(values, dtype=np.float32)[:, None], logits.device)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.model.carried import Unknown
 from app.model.penalties import penalise
+from app.model.transfer import column, to_device
 from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUCLEUS_CANDIDATES = 256
@@ -33,10 +34,11 @@ def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | No
     token_ids = most_likely.clone()
     truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
     whole = [index for index in drawn if index not in set(truncated)]
-    if truncated:
-        token_ids[truncated] = _draw_truncated(logits[truncated], [sequences[index] for index in truncated])
-    if whole:
-        token_ids[whole] = _draw_whole(logits[whole], [sequences[index] for index in whole])
+    for draw, rows in ((_draw_truncated, truncated), (_draw_whole, whole)):
+        if rows:
+            at = to_device(np.array(rows), logits.device)
+            tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
+            token_ids.index_copy_(0, at, tokens)
     return token_ids.where(most_likely != NO_TOKEN, NO_TOKEN)
 
 
@@ -72,10 +74,10 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the whole vocabulary, in its own order: nothing is sorted."""
-    probabilities = (logits / _column(logits, [s.params.temperature for s in sequences])).softmax(-1)
+    probabilities = (logits / column([s.params.temperature for s in sequences], logits.device)).softmax(-1)
     min_p = [s.params.min_p for s in sequences]
     if any(min_p):
-        floor = probabilities.amax(-1, keepdim=True) * _column(logits, min_p)
+        floor = probabilities.amax(-1, keepdim=True) * column(min_p, logits.device)
         probabilities = probabilities.masked_fill(probabilities < floor, 0)
     return _invert(probabilities, sequences)
 
@@ -83,25 +85,27 @@ def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
 def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
     these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
-    scaled = logits / _column(logits, [s.params.temperature for s in sequences])
+    scaled = logits / column([s.params.temperature for s in sequences], logits.device)
     vocab_size = logits.shape[-1]
     top_k = [min(s.params.top_k or vocab_size, vocab_size) for s in sequences]
     num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in top_k))
     log_total = scaled.logsumexp(-1, keepdim=True)
-    unlimited = _column(logits, [k >= vocab_size for k in top_k]).bool()
-    top_p = _column(logits, [s.params.top_p for s in sequences])
+    unlimited = column([k >= vocab_size for k in top_k], logits.device).bool()
+    top_p = column([s.params.top_p for s in sequences], logits.device)
     while True:
         values, candidates = scaled.topk(num_candidates)
         probabilities = (values - log_total).exp()
+        if num_candidates == vocab_size or max(top_k) < vocab_size:
+            break
         lacking = unlimited & (probabilities.sum(-1, keepdim=True) < top_p)
-        if num_candidates == vocab_size or not bool(lacking.any()):
+        if not bool(lacking.any()):  # the one place where sampling waits for the device: top-p without top-k
             break
         num_candidates = min(vocab_size, 16 * num_candidates)
     ranks = torch.arange(probabilities.shape[-1], device=logits.device)
-    probabilities = probabilities.masked_fill(ranks >= _column(logits, top_k), 0)
+    probabilities = probabilities.masked_fill(ranks >= column(top_k, logits.device), 0)
     total = probabilities.sum(-1, keepdim=True).masked_fill(unlimited, 1)
     before = probabilities.cumsum(-1) - probabilities
-    floor = probabilities[:, :1] * _column(logits, [s.params.min_p for s in sequences])
+    floor = probabilities[:, :1] * column([s.params.min_p for s in sequences], logits.device)
     probabilities = probabilities.masked_fill((before >= top_p * total) | (probabilities < floor), 0)
     return candidates.gather(1, _invert(probabilities, sequences)[:, None])[:, 0]
 
@@ -113,7 +117,7 @@ def _invert(probabilities: torch.Tensor, sequences: list[Sampled]) -> torch.Tens
     """
     precise = torch.float32 if probabilities.device.type == "mps" else torch.float64
     cumulative = probabilities.cumsum(-1, dtype=precise)
-    draws = torch.from_numpy(uniforms(sequences)[:, None]).to(cumulative)
+    draws = column(uniforms(sequences), cumulative.device).to(precise)
     return torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)[:, 0].clamp(
         max=probabilities.shape[-1] - 1
     )
@@ -131,14 +135,5 @@ def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:
         for token_id in sequence.params.stop_token_ids
     ]
     if entries:
-        rows, token_ids, biases = zip(*entries, strict=True)
-        logits.index_put_((_to(logits, rows), _to(logits, token_ids)), _to(logits, biases), accumulate=True)
-
-
-def _column(logits: torch.Tensor, values: list[float] | list[int] | list[bool]) -> torch.Tensor:
-    return torch.tensor(values, dtype=logits.dtype, device=logits.device)[:, None]
-
-
-def _to(logits: torch.Tensor, values: object) -> torch.Tensor:
-    tensor = torch.as_tensor(values, device=logits.device)
-    return tensor.to(logits.dtype) if tensor.is_floating_point() else tensor
+        rows, token_ids, biases = (to_device(np.array(values), logits.device) for values in zip(*entries, strict=True))
+        logits.index_put_((rows, token_ids), biases.to(logits.dtype), accumulate=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -20,6 +20,11 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     pinned = torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype, pin_memory=True)
     np.copyto(pinned.numpy(), array)
     return pinned.to(device, non_blocking=True)
+
+
+def column(values: ArrayLike, device: torch.device) -> torch.Tensor:
+    """Float32 `[num_values, 1]` on the device: a number for each row of a matrix."""
+    return to_device(np.array(values, dtype=np.float32)[:, None], device)
 
 
 class ToHost:

@@ -27,7 +27,7 @@ def measure(scale: Scale, tell: Tell) -> None:
             scale.shape("0.6B"),
             max_num_seqs=scale.of(256, 4),
             max_num_batched_tokens=scale.of(8192, 16),
-            overlap=overlap,
+            overlap="on" if overlap else "off",
         )
         for batch in scale.few((64, 1, 256)):
             num_seqs, num_steps = scale.of(batch, 2), scale.of(32, 2)
