@@ -37,9 +37,7 @@ def results(directory: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.filterwarnings("default")  # transformers and torch's profiler have theirs
-def test_every_section_runs_and_is_told_in_a_table_and_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sections_are_told_in_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", *ON_A_CPU]) == 0
     printed = capsys.readouterr().out
     told = results(tmp_path)

@@ -21,7 +21,7 @@ recording."""
 
 def measure(scale: Scale, tell: Tell) -> None:
     """Busy time comes from the profiler, a step's time from steps without it, which slows the host."""
-    for overlap in ("on", "off"):
+    for overlap in scale.few(("on", "off")):
         engine = Engine.of(
             scale,
             scale.shape("0.6B"),
