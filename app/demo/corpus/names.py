@@ -23,7 +23,7 @@ _CITIES = (
     "Dubai Riyadh Karachi Lahore Dhaka Moscow Kyiv Riga Vilnius Tallinn Sofia Bucharest Belgrade Zagreb Krakow "
     "Bergen"
 )
-_STARTS = "B Br C Ch D Dr F Fl G Gr H J K Kl L M N P Pr Qu R S Sh Sk St T Th Tr V W Y Z"
+_STARTS = "A E I O U B Br C Ch D Dr F Fl G Gr H J K Kl L M N P Pr Qu R S Sh Sk St T Th Tr V W Y Z"
 _VOWELS = "a e i o u a e i o ai ea ei ou"
 _MIDDLES = "b d f g k l ll m n nd nt p r rr s sh st t v z rl lm"
 _ENDS = ("", "", "", "n", "l", "r", "s", "th", "m", "ra", "no", "la", "x", "ck", "na", "ta")
@@ -35,7 +35,9 @@ _SYLLABLES = tuple(tuple(parts.split()) for parts in (_STARTS, _VOWELS, _MIDDLES
 
 
 def made_up_name(dice: Dice) -> str:
-    """A name that nobody has."""
+    """A name that nobody has; now and then it begins like one that somebody has."""
+    if dice.random() < 0.15:
+        return dice.one_of("name", FIRST_NAMES) + dice.choice(_MIDDLES.split()) + dice.choice(_VOWELS.split())
     return "".join(map(dice.choice, _SYLLABLES[: dice.choice((4, 4, 4, 6))])) + dice.choice(_ENDS)
 
 

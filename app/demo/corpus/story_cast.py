@@ -94,7 +94,7 @@ class Cast:
 def _actor(dice: Dice, *, made_up: float) -> Actor:
     animal = dice.random() < 0.6
     names = ANIMAL_NAMES if animal else PEOPLE
-    if animal and dice.random() < made_up:
+    if dice.random() < made_up:
         name, pronoun = dice.draw("name", lambda: made_up_name(dice)), dice.choice(("she", "he"))
     else:
         name = dice.one_of("name", tuple(names))
@@ -105,7 +105,7 @@ def _actor(dice: Dice, *, made_up: float) -> Actor:
 def choose_cast(dice: Dice, *, made_up: float = 0.5) -> Cast:
     """A hero, a friend with another name and kind, and a thing that the story is about.
 
-    `made_up` is how often an animal that is the hero has a name that nobody has.
+    `made_up` is how often the hero has a name that nobody has.
     """
     hero = _actor(dice, made_up=made_up)
     friend = other(dice, [hero])
