@@ -11,7 +11,7 @@ from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving
 
 MAX_SEQUENCES = 256
-"""That the server below takes at once, running or waiting."""
+"""That the server below takes at once, running or waiting, of one request if it asks for them."""
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
 def server(model: TextModel) -> Iterator[ServerProcess]:
     """Few sequences run at once, so that many have to wait."""
     limits = ("--max-num-seqs", "8", "--max-queue", str(MAX_SEQUENCES - 8), "--kv-cache-memory", "32MiB")
-    with serving(model.directory, *limits, *ONE_THREAD) as process:
+    large_requests = ("--max-sequences-per-request", str(MAX_SEQUENCES))
+    with serving(model.directory, *limits, *large_requests, *ONE_THREAD) as process:
         yield process
         print(process.output)
 
