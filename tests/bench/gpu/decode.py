@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.model.cost import cost_of, stored_plainly
 from tests.bench.gpu.engine import Engine, give_memory_back, step_times
 from tests.bench.gpu.figures import Figure, Tell
+from tests.bench.gpu.parts import tell_parts
 from tests.bench.gpu.scale import Scale, peaks
 from tests.bench.shapes import SHAPES
 
@@ -25,11 +26,12 @@ def measure(scale: Scale, tell: Tell) -> None:
         for (batch, context), (share, milliseconds) in scale.few(aims.items()):
             num_seqs, num_tokens = scale.of(batch, 2), scale.of(context, 12)
             num_steps = scale.of(32, 2)
-            with engine.decoding(num_seqs, num_tokens, num_steps * scale.runs) as core:
+            what = f"{name}, {batch} x {context:,}"
+            with engine.decoding(num_seqs, num_tokens, num_steps * (scale.runs + 1)) as core:
                 times = step_times(core, num_steps, scale.runs)
+                tell_parts(scale, tell, what, core, num_steps)
             read = cost.weight_bytes(num_seqs) + cost.cache_elements([num_tokens] * num_seqs) * scale.dtype.itemsize
             shares = tuple(read / time / most.bytes_per_second for time in times)
-            what = f"{name}, {batch} x {context:,}"
             tell(Figure("decode", f"{what}: bandwidth", shares, "of copy", at_least=share))
             tell(Figure("decode", f"{what}: TPOT", tuple(1e3 * t for t in times), "ms", at_most=milliseconds))
         del engine

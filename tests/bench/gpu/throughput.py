@@ -89,7 +89,7 @@ def continuous_batching_rates(scale: Scale, model: PreTrainedModel, load: Worklo
     """With its own choices but one: the same prompts come again and again, and must not be found in its cache."""
     settings = GenerationConfig(max_new_tokens=max(load.num_outputs), do_sample=False, eos_token_id=-1, pad_token_id=0)
     # On a CPU it would take most of the memory.
-    small = {"num_blocks": 16, "page_size": 16, "max_batch_tokens": 32} if scale.smoke else {}
+    small = {"num_blocks": 16, "block_size": 16, "max_batch_tokens": 32} if scale.smoke else {}
     choices = ContinuousBatchingConfig(allow_block_sharing=False, **small)
     with model.continuous_batching_context_manager(
         generation_config=settings, continuous_batching_config=choices, block=True, timeout=60
