@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
@@ -21,10 +22,11 @@ from app.demo.corpus import Chat, PlainText, documents
 from app.demo.echo import echoes, mixed
 from app.demo.evaluate import Examination, unigram_perplexity
 from app.demo.exams import EXAMS
+from app.demo.feed import batches
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
 from app.demo.packing import IGNORED, Packer, encode, encoded
-from app.demo.recipe import Recipe
-from app.demo.step import packed_mask
+from app.demo.recipe import Recipe, recipe_for
+from app.demo.step import Stepper, learned, packed_mask
 from app.demo.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, build_tokenizer
 from app.demo.train import Run, train
 
@@ -168,7 +170,7 @@ def test_a_chat_is_trained_on_exactly_what_the_template_makes(tokenizer: PreTrai
         assert encode(chat, tokenizer).token_ids == expected
 
 
-def learned(chat: Chat, tokenizer: PreTrainedTokenizerFast, **options: bool) -> str:
+def learned_text(chat: Chat, tokenizer: PreTrainedTokenizerFast, **options: bool) -> str:
     return tokenizer.decode([label for label in encode(chat, tokenizer, **options).labels if label != IGNORED])
 
 
@@ -184,16 +186,18 @@ def test_only_answers_are_learned_from_a_chat(tokenizer: PreTrainedTokenizerFast
         ),
         (TOOL,),
     )
-    assert learned(chat, tokenizer) == f"{CALL}<|im_end|>Good day<|im_end|>"
+    assert learned_text(chat, tokenizer) == f"{CALL}<|im_end|>Good day<|im_end|>"
 
 
 def test_what_the_prompt_opens_is_not_learned(tokenizer: PreTrainedTokenizerFast) -> None:
     thought = "<think>\nOne and one.\n</think>\n\n2"
     chat = Chat("example", ({"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": thought}))
-    assert learned(chat, tokenizer) == f"{thought}<|im_end|>", "where the question asks for it, thinking is learned"
+    assert learned_text(chat, tokenizer) == f"{thought}<|im_end|>", (
+        "where the question asks for it, thinking is learned"
+    )
     opened = replace(chat, thinking=True)
-    assert learned(opened, tokenizer) == "One and one.\n</think>\n\n2<|im_end|>"
-    assert learned(chat, tokenizer, may_reason=False) == "2<|im_end|>"
+    assert learned_text(opened, tokenizer) == "One and one.\n</think>\n\n2<|im_end|>"
+    assert learned_text(chat, tokenizer, may_reason=False) == "2<|im_end|>"
 
 
 def test_packed_rows_are_full_and_positions_start_again_with_each_document(
@@ -202,12 +206,40 @@ def test_packed_rows_are_full_and_positions_start_again_with_each_document(
     packer = Packer(encoded(documents(7), tokenizer), tokenizer.pad_token_id, batch_tokens=2048)
     for batch in (packer.batch() for _ in range(5)):
         assert batch.input_ids.shape == batch.position_ids.shape == batch.labels.shape
-        assert batch.input_ids.numel() == 2048
+        assert batch.input_ids.size == 2048
         starts = batch.position_ids == 0
         assert starts[:, 0].all()
         assert (batch.labels[starts] == IGNORED).all()
         padding = batch.input_ids == tokenizer.convert_tokens_to_ids(END_OF_TEXT)
-        assert padding.float().mean() < 0.1
+        assert padding.mean() < 0.1
+
+
+def test_a_batch_of_one_row_length_holds_documents_of_all_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
+    packer = Packer(encoded(documents(7), tokenizer), tokenizer.pad_token_id, batch_tokens=8192, row_lengths=(1024,))
+    for batch in (packer.batch() for _ in range(3)):
+        assert batch.input_ids.shape == (8, 1024)
+        sizes = np.diff(np.flatnonzero(batch.position_ids == 0), append=8192)
+        assert sizes.min() < 100
+        assert sizes.max() > 250
+
+
+def test_what_is_learned_follows_its_place() -> None:
+    labels = np.array([[IGNORED, 5, IGNORED, 6], [IGNORED, IGNORED, 7, 8]], dtype=np.int32)
+    places, targets = learned(labels)
+    assert places[:4].tolist() == [0, 2, 5, 6]
+    assert targets[:4].tolist() == [5, 6, 7, 8]
+    assert len(places) == len(targets) == 128
+    assert set(targets[4:]) == {IGNORED}
+
+
+def test_training_leaves_the_frequencies_of_the_rotary_embedding_as_they_are(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    model = build_network(tokenizer, hidden_size=128, num_layers=2)
+    before = model.model.rotary_emb.inv_freq.clone()
+    Stepper(model, compiled=False)
+    assert model.dtype == torch.bfloat16
+    assert torch.equal(model.model.rotary_emb.inv_freq, before), "in bfloat16 they would be others than when it serves"
 
 
 def test_documents_in_a_row_do_not_see_each_other() -> None:
@@ -272,6 +304,37 @@ def test_the_same_recipe_has_the_same_loss_at_every_step_interrupted_or_not(
     assert again.finish().losses == whole.losses
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "again")]
     assert weights[0] == weights[1]
+
+
+def test_batches_are_the_same_however_many_processes_make_them(tokenizer: PreTrainedTokenizerFast) -> None:
+    recipe = replace(TINY, steps=8, copying_steps=3)
+    alone, together = (list(batches(recipe, tokenizer, first=0, workers=workers)) for workers in (0, 2))
+    assert len(alone) == len(together) == recipe.steps
+    for one, other in zip(alone, together, strict=True):
+        assert all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
+
+
+def test_a_run_that_goes_on_draws_the_text_it_would_have_drawn(tokenizer: PreTrainedTokenizerFast) -> None:
+    whole, rest = (list(batches(TINY, tokenizer, first, workers=0)) for first in (0, TINY.interval))
+    assert [batch.labels.tolist() for batch in whole[TINY.interval :]] == [batch.labels.tolist() for batch in rest]
+
+
+def test_a_gpu_takes_large_steps_and_saves_a_model_small_enough_to_ship(tokenizer: PreTrainedTokenizerFast) -> None:
+    recipe = recipe_for("cuda", steps=10_000, seed=0)
+    assert recipe.tokens_per_step % recipe.row_lengths[0] == 0
+    assert recipe.copying_steps % recipe.interval == 0
+    assert [step for step in range(recipe.steps) if recipe.saves_after(step)][-1] == recipe.steps - 1
+    model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
+    assert 2 * model.num_parameters() < 15_000_000
+
+
+def test_the_recipe_for_a_gpu_trains_on_a_cpu_too_in_small_steps(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    recipe = replace(recipe_for("cuda", steps=3, seed=1), device="cpu", tokens_per_step=1024, num_layers=2)
+    progress = train(recipe, tmp_path / "model", tokenizer)
+    assert len(progress.losses) == 3
+    assert "3 of 1,024 tokens" in (tmp_path / "model" / "README.md").read_text()
 
 
 @pytest.mark.slow

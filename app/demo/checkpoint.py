@@ -31,6 +31,11 @@ class Progress:
     def step(self) -> int:
         return len(self.losses)
 
+    def note_corpus(self, digest: str) -> None:
+        """The training text is this version from the present step on."""
+        if not self.corpora or self.corpora[-1][1] != digest:
+            self.corpora.append((self.step, digest))
+
     def recent_loss(self, steps: int) -> float:
         """Mean loss of the last steps."""
         recent = self.losses[-steps:]

@@ -51,10 +51,10 @@ class Result:
 class Examination:
     """A model and its tokenizer, as the server has them; replies are greedy."""
 
-    def __init__(self, directory: Path, threads: int) -> None:
+    def __init__(self, directory: Path, threads: int, device: str = "cpu") -> None:
         self._directory = directory
         self._tokenizer = Tokenizer.load(str(directory))
-        config = load_config({"model": str(directory), "threads": threads})
+        config = load_config({"model": str(directory), "threads": threads, "device": device})
         self._core, ready = start_engine(config, lambda _: None)
         self._max_tokens = ready.max_model_len
         self.vocab_size = ready.vocab_size
@@ -145,11 +145,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path, nargs="?", default=DEMO_MODEL, help="model [the one in the package]")
     parser.add_argument("--count", type=int, default=300, help="questions of each exam")
     parser.add_argument("--seed", type=int, default=0, help="of the questions")
+    parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--show", type=int, default=0, help="wrong replies to print of each exam")
     parser.add_argument("--card", action="store_true", help="put the table into the model's card")
     options = parser.parse_args()
-    results = report(Examination(options.directory, options.threads), options.count, options.seed, options.show)
+    results = report(
+        Examination(options.directory, options.threads, options.device), options.count, options.seed, options.show
+    )
     if options.card:
         put_results(options.directory, results)
 

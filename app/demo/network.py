@@ -10,7 +10,9 @@ VOCAB_SIZE = 4096
 HEAD_DIM = 64
 
 
-def build_network(tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_layers: int) -> LlamaForCausalLM:
+def build_network(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_layers: int, attention: str = "sdpa"
+) -> LlamaForCausalLM:
     """A fresh model with random weights and two query heads to each key-value head."""
     vocabulary = tokenizer.get_vocab()
     end_of_text, message_end = vocabulary[END_OF_TEXT], vocabulary[MESSAGE_END]
@@ -30,8 +32,7 @@ def build_network(tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_l
         eos_token_id=[end_of_text, message_end],
         pad_token_id=end_of_text,
     )
-    # Eager attention takes any mask, and compiles to less time than the fused kernel at these sizes.
-    config._attn_implementation = "eager"
+    config._attn_implementation = attention
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
         eos_token_id=[end_of_text, message_end],

@@ -1,9 +1,13 @@
 """Documents to rows of tokens: several documents to a row, none of which can see another."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import count
 from typing import Any, NamedTuple
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from app.demo.corpus.document import Chat, Document
@@ -26,17 +30,17 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Packed rows, each tensor `[rows, length]`; positions start again at zero with every document."""
+    """Packed rows, each array `[rows, length]`; positions start again at zero with every document."""
 
-    input_ids: torch.Tensor
-    position_ids: torch.Tensor
-    labels: torch.Tensor
+    input_ids: NDArray[np.int32]
+    position_ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
 
 
 def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, may_reason: bool = True) -> Sample:
     """Of a chat only the answers are learned; of plain text, everything."""
     if not isinstance(document, Chat):
-        token_ids = tokenizer.encode(document.text + END_OF_TEXT)
+        token_ids = _tokens(tokenizer, document.text + END_OF_TEXT)
         return Sample(token_ids, list(token_ids))
     messages: Any = [dict(message) for message in document.messages]
     # What the template itself writes at the start of the answer is not learned.
@@ -45,9 +49,18 @@ def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, may_reason
         given = NO_REASONING
         messages[-1]["content"] = given + messages[-1]["content"].split("</think>")[-1].lstrip("\n")
     tools: Any = list(document.tools) or None
-    token_ids = tokenizer.encode(str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)))
-    opening, end = tokenizer.encode(f"{MESSAGE_START}assistant\n"), tokenizer.convert_tokens_to_ids(MESSAGE_END)
-    return Sample(token_ids, _answers(token_ids, opening, tokenizer.encode(given), end))
+    token_ids = _tokens(tokenizer, str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)))
+    opening, end = _markup(tokenizer, f"{MESSAGE_START}assistant\n"), _markup(tokenizer, MESSAGE_END)[0]
+    return Sample(token_ids, _answers(token_ids, opening, _markup(tokenizer, given), end))
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Through the backend alone: what transformers does around it takes as long as the encoding itself."""
+    token_ids: list[int] = tokenizer.backend_tokenizer.encode(text).ids
+    return token_ids
+
+
+_markup = lru_cache(maxsize=16)(_tokens)
 
 
 def _answers(token_ids: list[int], opening: list[int], given: list[int], end: int) -> list[int]:
@@ -68,49 +81,84 @@ def encoded(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast) -
         yield encode(document, tokenizer, may_reason=at % _WITHOUT_REASONING > 0)
 
 
+class _Waiting:
+    """Samples of one row length, the shortest first; those that are as long as each other as they came."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self._row: list[tuple[int, int, Sample]] = []
+
+    def add(self, arrival: int, sample: Sample) -> None:
+        """`arrival` counts up."""
+        entry = (len(sample.token_ids), arrival, sample)
+        self._row.insert(bisect_right(self._row, entry[:2], key=lambda other: other[:2]), entry)
+        self.tokens += entry[0]
+
+    def take_first(self) -> Sample:
+        """The one that waits longest."""
+        return self._take(min(range(len(self._row)), key=lambda at: self._row[at][1]))
+
+    def take_longest(self, room: int) -> Sample | None:
+        """The longest that fits."""
+        fitting = bisect_right(self._row, room, key=lambda entry: entry[0])
+        return self._take(fitting - 1) if fitting else None
+
+    def _take(self, at: int) -> Sample:
+        length, _, sample = self._row.pop(at)
+        self.tokens -= length
+        return sample
+
+
 class Packer:
     """Batches of samples of like lengths; a sample is cut only when it is longer than the longest rows."""
 
-    def __init__(self, samples: Iterable[Sample], padding: int, batch_tokens: int) -> None:
-        self._samples = iter(samples)
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        padding: int,
+        batch_tokens: int,
+        row_lengths: tuple[int, ...] = ROW_LENGTHS,
+    ) -> None:
+        self._samples = zip(count(), samples)
         self._padding = padding
         self._batch_tokens = batch_tokens
-        self._waiting: dict[int, list[Sample]] = {length: [] for length in ROW_LENGTHS}
+        self._waiting = {length: _Waiting() for length in row_lengths}
 
     def batch(self) -> Batch:
         """The next rows, `batch_tokens` tokens in all."""
         length = self._gather()
-        columns = zip(*(self._row(length) for _ in range(self._batch_tokens // length)), strict=True)
-        return Batch(*(torch.tensor(column) for column in columns))
+        columns: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for _ in range(self._batch_tokens // length):
+            self._add_row(length, *columns)
+        return Batch(*(np.array(column, dtype=np.int32).reshape(-1, length) for column in columns))
 
     def _gather(self) -> int:
         """Draw samples until those of one length are enough for a batch; returns that length."""
-        for sample in self._samples:
-            length = next((length for length in ROW_LENGTHS if len(sample.token_ids) <= length), ROW_LENGTHS[-1])
-            self._waiting[length].append(sample)
-            if sum(len(sample.token_ids) for sample in self._waiting[length]) >= _CHOICE * self._batch_tokens:
+        for arrival, sample in self._samples:
+            size, longest = len(sample.token_ids), max(self._waiting)
+            length = next((length for length in self._waiting if size <= length), longest)
+            waiting = self._waiting[length]
+            waiting.add(arrival, sample)
+            if waiting.tokens >= _CHOICE * self._batch_tokens:
                 return length
         raise ValueError("the samples ended")
 
-    def _row(self, length: int) -> tuple[list[int], list[int], list[int]]:
-        token_ids: list[int] = []
-        positions: list[int] = []
-        labels: list[int] = []
-        while room := length - len(token_ids):
+    def _add_row(self, length: int, token_ids: list[int], positions: list[int], labels: list[int]) -> None:
+        room = length
+        while room:
             sample = self._fitting(length, room)
-            count = min(room, len(sample.token_ids))
-            token_ids += sample.token_ids[:count]
-            positions += range(count)
+            size = min(room, len(sample.token_ids))
+            token_ids += sample.token_ids[:size]
+            positions += range(size)
             # The first token of a document has nothing before it that could announce it.
-            labels += [IGNORED, *sample.labels[1:count]]
-        return token_ids, positions, labels
+            labels += [IGNORED, *sample.labels[1:size]]
+            room -= size
 
     def _fitting(self, length: int, room: int) -> Sample:
         """The longest sample that fits; for an empty row the one that waits longest; or else padding."""
         if room == length:
-            return self._waiting[length].pop(0)
-        for waiting in (self._waiting[shorter] for shorter in reversed(ROW_LENGTHS) if shorter <= length):
-            fitting = [at for at, sample in enumerate(waiting) if len(sample.token_ids) <= room]
-            if fitting:
-                return waiting.pop(max(fitting, key=lambda at: len(waiting[at].token_ids)))
+            return self._waiting[length].take_first()
+        for shorter in reversed(self._waiting):
+            if shorter <= length and (sample := self._waiting[shorter].take_longest(room)):
+                return sample
         return Sample([self._padding] * room, [IGNORED] * room)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from app.demo.packing import ROW_LENGTHS
+
 _WARMUP = 50
 
 
@@ -16,13 +18,16 @@ class Recipe:
     """A model's directory, if the run does not begin with fresh weights."""
     device: str = "cpu"
     tokens_per_step: int = 2048
+    row_lengths: tuple[int, ...] = ROW_LENGTHS
     peak_learning_rate: float = 1e-3
     """At 3e-3 the model forgets how to copy within a hundred steps, and does not learn it again."""
     tokenizer_documents: int = 30_000
     hidden_size: int = 256
     num_layers: int = 5
     interval: int = 250
-    """Steps from one checkpoint to the next; the text of each interval is drawn with a seed of its own."""
+    """Steps whose text is drawn with one seed."""
+    saved_every: int = 1
+    """Intervals from one checkpoint to the next."""
     copying_steps: int = 250
     """The first steps, whole intervals of them, teach nothing but to copy."""
     compiled: bool = True
@@ -37,3 +42,31 @@ class Recipe:
     def text_seed(self, step: int) -> int:
         """The seed of the text of the interval that `step` is in."""
         return self.seed * 1_000_000 + step // self.interval
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a checkpoint follows this step."""
+        return (step + 1) % (self.interval * self.saved_every) == 0 or step + 1 == self.steps
+
+
+def recipe_for(device: str, *, steps: int, seed: int) -> Recipe:
+    """What suits the device.
+
+    A GPU is only busy in large steps, and takes the rows as they come: one length of rows, so that every step sees
+    documents of all lengths, and no compilation, whose minutes the launches of so large steps do not cost. Its text
+    comes in short intervals, which the processes that prepare it take in turn.
+    """
+    if not device.startswith("cuda"):
+        return Recipe(steps=steps, seed=seed, device=device)
+    return Recipe(
+        steps=steps,
+        seed=seed,
+        device=device,
+        tokens_per_step=32_768,
+        row_lengths=ROW_LENGTHS[-1:],
+        peak_learning_rate=1.5e-3,
+        num_layers=8,
+        interval=32,
+        saved_every=40,
+        copying_steps=320,
+        compiled=False,
+    )

@@ -1,13 +1,12 @@
 """Train the embedded model from nothing: `python -m app.demo.train --out DIRECTORY`."""
 
 import argparse
+import os
 import tempfile
-import time
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -17,12 +16,12 @@ from app.demo.answer import QUESTIONS, answers
 from app.demo.card import card
 from app.demo.checkpoint import Progress, corpus_digest, identity, load_checkpoint, save_checkpoint
 from app.demo.corpus import documents
-from app.demo.echo import echoes, mixed
+from app.demo.feed import batches
+from app.demo.meter import Meter
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
-from app.demo.packing import Batch, Packer, Sample, encoded
-from app.demo.recipe import Recipe
-from app.demo.step import Stepper
-from app.demo.tokenizer import FIRST_WORD, build_tokenizer
+from app.demo.recipe import Recipe, recipe_for
+from app.demo.step import Stepper, make_repeatable
+from app.demo.tokenizer import build_tokenizer
 
 
 class Run:
@@ -36,7 +35,10 @@ class Run:
         self.tokenizer = tokenizer
         self.progress = Progress()
         torch.manual_seed(recipe.seed)
-        model = build_network(tokenizer, hidden_size=recipe.hidden_size, num_layers=recipe.num_layers)
+        # On a CPU, eager attention compiles to less time than the fused kernel at these sizes.
+        attention = "eager" if recipe.compiled else "sdpa"
+        size = {"hidden_size": recipe.hidden_size, "num_layers": recipe.num_layers}
+        model = build_network(tokenizer, **size, attention=attention)
         if recipe.start is not None:
             model.load_state_dict(LlamaForCausalLM.from_pretrained(recipe.start, dtype=torch.float32).state_dict())
         self.model: LlamaForCausalLM = model.to(recipe.device)
@@ -46,40 +48,22 @@ class Run:
             self.progress, state = load_checkpoint(self.checkpoint, self.identity)
             self.stepper.restore(state)
 
-    def finish(self) -> Progress:
-        """Take all steps that are left, with a checkpoint at the end of each interval."""
-        began_at = self.progress.step
-        with tqdm(initial=began_at, total=self.recipe.steps, desc="training", unit="step", mininterval=1) as bar:
-            while self.progress.step < self.recipe.steps:
-                self._interval(bar)
-                self._save()
-        return self.progress
-
-    def _interval(self, bar: "tqdm[NoReturn]") -> None:
+    def finish(self, workers: int = 0) -> Progress:
+        """Take all steps that are left, on text made by so many processes beside this one; saves on the way."""
         first = self.progress.step
-        last = min(first - first % self.recipe.interval + self.recipe.interval, self.recipe.steps)
-        self._note_corpus(first)
-        packer = Packer(self._samples(first), self.model.config.pad_token_id, self.recipe.tokens_per_step)
-        for step in range(first, last):
-            began = time.perf_counter()
-            batch = Batch(*(tensor.to(self.recipe.device) for tensor in packer.batch()))
-            self.progress.losses.append(self.stepper.step(batch, self.recipe.learning_rate(step)))
-            seconds = time.perf_counter() - began
-            self.progress.seconds += seconds
-            loss, speed = self.progress.recent_loss(50), self.recipe.tokens_per_step / seconds
-            bar.set_postfix(loss=f"{loss:.3f}", tokens_per_second=f"{speed:.0f}", refresh=False)
-            bar.update()
-
-    def _samples(self, step: int) -> Iterator[Sample]:
-        """What is learned from `step` on, drawn anew."""
-        seed = self.recipe.text_seed(step)
-        copied = echoes(seed, range(FIRST_WORD, VOCAB_SIZE))
-        return copied if step < self.recipe.copying_steps else mixed(encoded(documents(seed), self.tokenizer), copied)
-
-    def _note_corpus(self, step: int) -> None:
-        digest = corpus_digest()
-        if not self.progress.corpora or self.progress.corpora[-1][1] != digest:
-            self.progress.corpora.append((step, digest))
+        self.progress.note_corpus(corpus_digest())
+        bar = tqdm(initial=first, total=self.recipe.steps, desc="training", unit="step", mininterval=1)
+        with closing(batches(self.recipe, self.tokenizer, first, workers)) as text, bar:
+            meter = Meter(self.progress, self.recipe.tokens_per_step)
+            for step, batch in enumerate(meter.timed(text), start=first):
+                meter.add(self.stepper.step(batch, self.recipe.learning_rate(step)))
+                saves = self.recipe.saves_after(step)
+                if saves or meter.is_due:
+                    bar.set_postfix_str(meter.read(), refresh=False)
+                bar.update()
+                if saves:
+                    self._save()
+        return self.progress
 
     def _save(self) -> None:
         save_model(self.model, self.tokenizer, card(self.model, self.recipe, self.progress), self.out)
@@ -99,14 +83,16 @@ def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, read
             file.replace(out / file.name)
 
 
-def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None = None) -> Progress:
+def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None = None, workers: int = 0) -> Progress:
     """Train a model into `out`, or go on with one that was interrupted; learns a tokenizer if none is given."""
+    if recipe.device.startswith("cuda"):
+        make_repeatable()
     tokenizer = tokenizer or build_tokenizer(
         islice(documents(recipe.seed), recipe.tokenizer_documents),
         vocab_size=VOCAB_SIZE,
         model_max_length=CONTEXT_LENGTH,
     )
-    return Run(recipe, out, tokenizer).finish()
+    return Run(recipe, out, tokenizer).finish(workers)
 
 
 def main() -> None:
@@ -115,24 +101,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for the model; an interrupted run goes on")
     parser.add_argument("--steps", type=int, default=16_000, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the text")
-    parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda; decides the recipe")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--workers", type=int, help="processes that prepare text [on a GPU one for each core but two]")
+    parser.add_argument("--tokens-per-step", type=int, help="instead of the recipe's")
+    parser.add_argument("--learning-rate", type=float, dest="peak_learning_rate", help="peak, instead of the recipe's")
+    parser.add_argument("--layers", type=int, dest="num_layers", help="instead of the recipe's")
     parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of learning one")
     parser.add_argument("--start", type=Path, help="directory of a model to go on from, more gently, on new text")
     parser.add_argument("--smoke", action="store_true", help="a tiny run that only shows that everything works")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recipe = Recipe(steps=options.steps, seed=options.seed, device=options.device)
+    known = options.tokenizer or options.start
+    tokenizer = AutoTokenizer.from_pretrained(known) if known else None
+    progress = train(_recipe(options), options.out, tokenizer, _workers(options))
+    print(f"final loss {progress.recent_loss(100):.3f} after {progress.seconds:.0f} s")
+    for question, reply in answers(options.out, QUESTIONS):
+        print(f"> {question}\n{reply}\n")
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    recipe = recipe_for(options.device, steps=options.steps, seed=options.seed)
     if options.start:
         recipe = replace(recipe, start=str(options.start), peak_learning_rate=3e-4, copying_steps=0)
     if options.smoke:
         recipe = replace(recipe, hidden_size=128, num_layers=2, compiled=False, tokenizer_documents=4000)
-        recipe = replace(recipe, steps=10, interval=5, copying_steps=5)
-    known = options.tokenizer or options.start
-    tokenizer = AutoTokenizer.from_pretrained(known) if known else None
-    print(f"final loss {train(recipe, options.out, tokenizer).recent_loss(100):.3f}")
-    for question, reply in answers(options.out, QUESTIONS):
-        print(f"> {question}\n{reply}\n")
+        recipe = replace(recipe, steps=10, interval=5, saved_every=1, copying_steps=5)
+    own = ("tokens_per_step", "peak_learning_rate", "num_layers")
+    return replace(recipe, **{name: value for name in own if (value := getattr(options, name)) is not None})
+
+
+def _workers(options: argparse.Namespace) -> int:
+    if options.workers is not None:
+        return int(options.workers)
+    return max(0, len(os.sched_getaffinity(0)) - 2) if options.device.startswith("cuda") else 0
 
 
 if __name__ == "__main__":
