@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 import torch
@@ -114,7 +113,7 @@ def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str,
     if records:
         decoder = record_decoding(runner.decoder, DecodeInputs(4, 16, DEVICE), [1, 2, 4], lambda run: run)
         assert decoder is not None
-        runner = replace(runner, decoder=decoder)
+        runner.decoder = decoder
     core = EngineCore(Scheduler(BlockPool(40), 16, max_num_seqs=4, max_num_batched_tokens=30), runner)
     for index, prompt in enumerate(prompts):
         core.apply(Generate(index, prompt, greedy(4)))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
-from app.model.triton.small_kernels import add_norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
-from app.model.triton.tiling import SHAPES, Kind, tiling_of
+from app.model.triton.products import MOST_FEW
+from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
+from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
+from app.model.triton.tiling import FEW_ROWS, ONE_ROW, SHAPES, Kind, product_tiling, tiling_of
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
 FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
@@ -36,9 +40,15 @@ def main(arguments: list[str]) -> None:
                 print(json.dumps({"kind": kind, "head_size": head_size, "dtype": dtype, **taken}))
         taken = compiled(capability, *attend_source(kind, 128, "bf16", has_features=True))
         print(json.dumps({"kind": kind, "features": True, **taken}))
+    for kind, kernel in ((ONE_ROW, one_row_kernel), (FEW_ROWS, few_rows_kernel)):
+        for is_gated, (num_outputs, size) in product((False, True), ((1024, 2048), (4096, 1024), (151_936, 1024))):
+            tiling = product_tiling(kind, num_outputs * (1 + is_gated))
+            source = product_source(kernel, num_outputs, size, is_gated, tiling.tile_n, tiling.tile_k)
+            taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
+            print(json.dumps({"kind": kind, "outputs": num_outputs, "gated": is_gated, **taken}))
     for has_norms in (False, True):
         for name, source in small_sources(has_norms).items():
-            print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 4, 3)}))
+            print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 8, 3)}))
 
 
 def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = False) -> tuple[ASTSource, int, int]:
@@ -59,6 +69,7 @@ def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = F
         "IS_SHARE": kind == "decode",
         **dict.fromkeys(FEATURES, has_features),
         "PRECISION": "ieee" if dtype == "fp32" else "tf32",
+        "IS_DEPENDENT": True,
         **({} if has_features else {"sinks": None}),
         **({} if kind == "decode" else {"statistics": None}),
     }
@@ -72,10 +83,29 @@ def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = F
     return source_of(attend_kernel, types, constants, ALIGNED), tiling.num_warps, tiling.num_stages
 
 
+def product_source(kernel: Any, num_outputs: int, size: int, is_gated: bool, tile_n: int, tile_k: int) -> ASTSource:
+    """Of a norm in bfloat16."""
+    constants = {
+        "SIZE": size,
+        "NUM_OUTPUTS": num_outputs,
+        "TILE_N": tile_n,
+        "TILE_K": tile_k,
+        "bias": None,
+        "HAS_BIAS": False,
+        "HAS_NORM": True,
+        "IS_GATED": is_gated,
+        "ADDS": False,
+        "IS_DEPENDENT": True,
+        **({"ROWS": MOST_FEW, "PRECISION": "tf32"} if kernel is few_rows_kernel else {}),
+    }
+    pointers = ("inputs", "weight", "norm_weight", "output")
+    return source_of(kernel, dict.fromkeys(pointers, "*bf16") | {"epsilon": "fp32"}, constants, pointers)
+
+
 def small_sources(has_norms: bool) -> dict[str, ASTSource]:
     """The kernels between the products, for the shape of Qwen3-0.6B or, without norms of heads, Llama-3.1-8B."""
     hidden, heads, inner = (1024, 16, 3072) if has_norms else (4096, 32, 14_336)
-    numbers = dict.fromkeys(("residual", "delta", "weight", "normed", "gate_up", "activated"), "*bf16")
+    numbers = dict.fromkeys(("inputs", "weight", "normed", "gate_up", "activated"), "*bf16")
     rotating = {
         **dict.fromkeys(("qkv", "query_weight", "key_weight", "keys", "values"), "*bf16"),
         "cosines": "*fp32",
@@ -84,20 +114,21 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
         "slot_mapping": "*i64",
         "epsilon": "fp32",
     }
-    sizes = {"NUM_HEADS": heads, "NUM_KV_HEADS": 8, "SIZE": 128, "HALF": 64, "HALF_PADDED": 64}
-    no_norms = {} if has_norms else {"query_weight": None, "key_weight": None}
+    sizes = {"NUM_HEADS": heads, "NUM_KV_HEADS": 8, "SIZE": 128, "HALF": 64, "HALF_PADDED": 64, "TILE_H": HEADS_AT_ONCE}
+    options = {"HAS_NORMS": has_norms} | ({} if has_norms else {"query_weight": None, "key_weight": None})
+    dependent = {"IS_DEPENDENT": True}
     return {
-        "add_norm": source_of(
-            add_norm_kernel,
+        "norm": source_of(
+            norm_kernel,
             numbers | {"epsilon": "fp32"},
-            {"SIZE": hidden, "PADDED": hidden, "HAS_DELTA": True},
-            ("residual", "delta", "weight", "normed"),
+            {"SIZE": hidden, "PADDED": hidden} | dependent,
+            ("inputs", "weight", "normed"),
         ),
         "rotate_and_store": source_of(
-            rotate_and_store_kernel, rotating, sizes | no_norms | {"HAS_NORMS": has_norms}, ("qkv", "keys", "values")
+            rotate_and_store_kernel, rotating, sizes | options | dependent, ("qkv", "keys", "values")
         ),
         "silu_multiply": source_of(
-            silu_multiply_kernel, numbers, {"SIZE": inner, "TILE": 1024}, ("gate_up", "activated")
+            silu_multiply_kernel, numbers, {"SIZE": inner, "TILE": 1024} | dependent, ("gate_up", "activated")
         ),
     }
 

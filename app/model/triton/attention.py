@@ -11,6 +11,7 @@ import triton
 from app.model.kv_cache import KVCache
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.kernels import attend_kernel, merge_kernel, write_kernel
+from app.model.triton.launch import launch_options
 from app.model.triton.tiling import SMALLEST_TILE, Kind, Tiling, decode_splits, prefill_splits, tiling_of
 
 
@@ -129,6 +130,7 @@ class Shares:
             VALUE_PADDED=triton.next_power_of_2(value_size),
             SPLITS_PADDED=triton.next_power_of_2(num_splits),
             HAS_SINKS=sinks is not None,
+            **launch_options(output.device),
         )
 
 
@@ -218,4 +220,5 @@ class _LayerAttention:
             PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
             num_warps=tiling.num_warps,
             num_stages=tiling.num_stages,
+            **launch_options(query.device),
         )

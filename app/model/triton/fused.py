@@ -1,7 +1,8 @@
-"""A Llama-like decoder in few kernels: ten a layer, where transformers' modules take fifty.
+"""A Llama-like decoder in few kernels: seven to ten a layer, where transformers' modules take fifty.
 
 A step of a small model is bound by how many kernels it has: each takes microseconds, however little it does. So the
-projections of a layer that read the same are one product, and what lies between products is one kernel each.
+projections of a layer that read the same are one product, and what lies between products is one kernel each, or part
+of the product (`products.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
 from app.model.triton.attention import Options, attend
 from app.model.triton.batch import DeviceBatch
-from app.model.triton.small_kernels import add_norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
+from app.model.triton.launch import launch_options
+from app.model.triton.products import products_for
+from app.model.triton.small_kernels import rotate_and_store_kernel
+
+HEADS_AT_ONCE = 8
+"""Of one token, queries', keys' and values' counted alike."""
 
 
 def applies(config: PretrainedConfig, layers: list[LayerShape]) -> bool:
@@ -84,21 +90,22 @@ class FusedDecoder:
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         residual = F.embedding(batch.input_ids, self._embedding)
-        delta = None
+        products, epsilon = products_for(len(residual)), self._epsilon
         for index, layer in enumerate(self._layers):
-            normed = add_norm(residual, delta, layer.input_norm, self._epsilon)
-            delta = self._attend(index, layer, normed, batch)
-            normed = add_norm(residual, delta, layer.post_norm, self._epsilon)
-            delta = F.linear(silu_multiply(F.linear(normed, layer.gate_up)), layer.down)
-        normed = add_norm(residual, delta, self._final_norm, self._epsilon)
-        return F.linear(normed[batch.logits_indices], self._head)
+            qkv = products.of_norm(residual, layer.input_norm, epsilon, layer.qkv, layer.qkv_bias)
+            products.add_to(residual, self._attend(index, layer, qkv, batch), layer.output, layer.output_bias)
+            activated = products.gated_of_norm(residual, layer.post_norm, epsilon, layer.gate_up)
+            products.add_to(residual, activated, layer.down)
+        wanted = residual[batch.logits_indices]
+        return products_for(len(wanted)).of_norm(wanted, self._final_norm, epsilon, self._head)
 
-    def _attend(self, index: int, layer: Layer, normed: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
+    def _attend(self, index: int, layer: Layer, qkv: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
+        """Of projections `[num_tokens, queries, keys and values]`; `[num_tokens, outputs of all heads]`."""
         keys, values = self._cache.keys[index], self._cache.values[index]
         num_all_heads = self._num_heads + 2 * self._num_kv_heads
-        qkv = F.linear(normed, layer.qkv, layer.qkv_bias).view(-1, num_all_heads, self._head_size)
-        rotate_and_store_kernel[(len(qkv), num_all_heads)](
-            qkv,
+        heads = qkv.view(-1, num_all_heads, self._head_size)
+        rotate_and_store_kernel[(len(heads), triton.cdiv(num_all_heads, HEADS_AT_ONCE))](
+            heads,
             layer.query_norm,
             layer.key_norm,
             self._cosines,
@@ -113,11 +120,12 @@ class FusedDecoder:
             SIZE=self._head_size,
             HALF=self._head_size // 2,
             HALF_PADDED=triton.next_power_of_2(self._head_size // 2),
+            TILE_H=HEADS_AT_ONCE,
             HAS_NORMS=layer.query_norm is not None,
-            num_warps=1,
+            num_warps=4,
+            **launch_options(heads.device),
         )
-        attended = attend(qkv[:, : self._num_heads], keys, values, batch, layer.options)
-        return F.linear(attended.flatten(1), layer.output, layer.output_bias)
+        return attend(heads[:, : self._num_heads], keys, values, batch, layer.options).flatten(1)
 
 
 def _take_layer(layers: nn.ModuleList, index: int) -> Layer:
@@ -144,31 +152,3 @@ def _take_layer(layers: nn.ModuleList, index: int) -> Layer:
 def _norm_weight(attention: Any, name: str) -> torch.Tensor | None:
     norm = getattr(attention, name, None)
     return None if norm is None else norm.weight
-
-
-def add_norm(residual: torch.Tensor, delta: torch.Tensor | None, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """The norm of `[num_tokens, size]` residuals, to which `delta` has been added in place."""
-    num_tokens, size = residual.shape
-    normed = torch.empty_like(residual)
-    padded = triton.next_power_of_2(size)
-    add_norm_kernel[(num_tokens,)](
-        residual,
-        delta,
-        weight,
-        normed,
-        epsilon,
-        SIZE=size,
-        PADDED=padded,
-        HAS_DELTA=delta is not None,
-        num_warps=min(16, max(1, padded // 512)),
-    )
-    return normed
-
-
-def silu_multiply(gate_up: torch.Tensor) -> torch.Tensor:
-    """`silu(gate) * up` of `[num_tokens, gate and up]`."""
-    num_tokens, size = gate_up.shape[0], gate_up.shape[1] // 2
-    activated = gate_up.new_empty(num_tokens, size)
-    tile = min(1024, triton.next_power_of_2(size))
-    silu_multiply_kernel[(num_tokens, triton.cdiv(size, tile))](gate_up, activated, SIZE=size, TILE=tile)
-    return activated

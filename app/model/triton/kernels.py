@@ -11,6 +11,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from app.model.triton.small_kernels import wait
+
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
 # Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
@@ -76,6 +78,7 @@ def attend_kernel(
     HAS_SOFTCAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
     PRECISION: tl.constexpr,
+    IS_DEPENDENT: tl.constexpr,
 ):
     kv_head, split = tl.program_id(1), tl.program_id(2)
     row = tl.load(tiles + 2 * tl.program_id(0))
@@ -91,6 +94,7 @@ def attend_kernel(
     tokens = (first_token + queries).to(tl.int64)
     positions = seq_len - num_queries + queries
     key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
+    wait(IS_DEPENDENT)
     q = tl.load(
         query + tokens[:, None] * query_token_stride + heads[:, None] * query_head_stride + key_dims[None, :],
         mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
@@ -187,6 +191,7 @@ def merge_kernel(
     VALUE_PADDED: tl.constexpr,
     SPLITS_PADDED: tl.constexpr,
     HAS_SINKS: tl.constexpr,
+    IS_DEPENDENT: tl.constexpr,
 ):
     """Put the shares of one token's head together."""
     head = tl.program_id(1)
@@ -194,6 +199,7 @@ def merge_kernel(
     splits = tl.arange(0, SPLITS_PADDED)
     is_split = splits < num_splits
     places = splits.to(tl.int64) * num_tokens * NUM_HEADS + place
+    wait(IS_DEPENDENT)
     largest = tl.load(statistics + 2 * places, mask=is_split, other=float("-inf"))
     total = tl.load(statistics + 2 * places + 1, mask=is_split, other=0.0)
     reference = tl.max(largest, 0)

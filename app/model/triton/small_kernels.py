@@ -7,32 +7,37 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
-def add_norm_kernel(
-    residual,  # [num_tokens, SIZE], changed
-    delta,  # [num_tokens, SIZE]
+def wait(IS_DEPENDENT: tl.constexpr):
+    """Let the next kernel begin, and wait for the end of the one before (see `launch.py`)."""
+    if IS_DEPENDENT:
+        gdc_launch_dependents()
+        gdc_wait()
+
+
+@triton.jit
+def norm_kernel(
+    inputs,  # [num_tokens, SIZE]
     weight,  # [SIZE]
     normed,  # [num_tokens, SIZE]
     epsilon,
     SIZE: tl.constexpr,
     PADDED: tl.constexpr,
-    HAS_DELTA: tl.constexpr,
+    IS_DEPENDENT: tl.constexpr,
 ):
-    """Add `delta` to one token's `residual`; its root-mean-square norm (Zhang and Sennrich 2019)."""
+    """One token's root-mean-square norm (Zhang and Sennrich 2019)."""
     token = tl.program_id(0).to(tl.int64)
     dims = tl.arange(0, PADDED)
     is_dim = dims < SIZE
-    value = tl.load(residual + token * SIZE + dims, mask=is_dim, other=0.0)
-    if HAS_DELTA:
-        added = value.to(tl.float32) + tl.load(delta + token * SIZE + dims, mask=is_dim, other=0.0).to(tl.float32)
-        value = added.to(value.dtype)
-        tl.store(residual + token * SIZE + dims, value, mask=is_dim)
+    weights = tl.load(weight + dims, mask=is_dim, other=0.0).to(tl.float32)
+    wait(IS_DEPENDENT)
+    value = tl.load(inputs + token * SIZE + dims, mask=is_dim, other=0.0)
     exact = value.to(tl.float32)
     scaled = exact * tl.rsqrt(tl.sum(exact * exact, 0) / SIZE + epsilon)
-    weights = tl.load(weight + dims, mask=is_dim, other=0.0)
-    given = scaled.to(value.dtype).to(tl.float32) * weights.to(tl.float32)
+    given = scaled.to(value.dtype).to(tl.float32) * weights
     tl.store(normed + token * SIZE + dims, given.to(value.dtype), mask=is_dim)
 
 
@@ -53,42 +58,44 @@ def rotate_and_store_kernel(
     SIZE: tl.constexpr,
     HALF: tl.constexpr,
     HALF_PADDED: tl.constexpr,
+    TILE_H: tl.constexpr,
     HAS_NORMS: tl.constexpr,
+    IS_DEPENDENT: tl.constexpr,
 ):
-    """One head of one token: norms of queries and keys, rotation (Su et al. 2021), keys and values to the cache."""
-    token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    slot = tl.load(slot_mapping + token)
-    place = qkv + (token * (NUM_HEADS + 2 * NUM_KV_HEADS) + head) * SIZE
-    dims = tl.arange(0, HALF_PADDED)
+    """Some heads of one token: norms of queries and keys, rotation (Su et al. 2021), keys and values to the cache."""
+    token = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1) * TILE_H + tl.arange(0, TILE_H)[:, None]
+    dims = tl.arange(0, HALF_PADDED)[None, :]
+    is_query, is_key = head < NUM_HEADS, (head >= NUM_HEADS) & (head < NUM_HEADS + NUM_KV_HEADS)
+    is_value = (head >= NUM_HEADS + NUM_KV_HEADS) & (head < NUM_HEADS + 2 * NUM_KV_HEADS)
     is_dim = dims < HALF
-    low_stored = tl.load(place + dims, mask=is_dim, other=0.0)
-    high_stored = tl.load(place + HALF + dims, mask=is_dim, other=0.0)
-    if head >= NUM_HEADS + NUM_KV_HEADS:
-        if slot >= 0:
-            target = values + (slot * NUM_KV_HEADS + head - NUM_HEADS - NUM_KV_HEADS) * SIZE
-            tl.store(target + dims, low_stored, mask=is_dim)
-            tl.store(target + HALF + dims, high_stored, mask=is_dim)
-    else:
-        low, high = low_stored.to(tl.float32), high_stored.to(tl.float32)
-        if HAS_NORMS:
-            scale = tl.rsqrt((tl.sum(low * low, 0) + tl.sum(high * high, 0)) / SIZE + epsilon)
-            weight = query_weight if head < NUM_HEADS else key_weight
-            low_weight = tl.load(weight + dims, mask=is_dim, other=0.0).to(tl.float32)
-            high_weight = tl.load(weight + HALF + dims, mask=is_dim, other=0.0).to(tl.float32)
-            low = (low * scale).to(low_stored.dtype).to(tl.float32) * low_weight
-            high = (high * scale).to(low_stored.dtype).to(tl.float32) * high_weight
-        position = tl.load(positions + token)
-        cosine = tl.load(cosines + position * HALF + dims, mask=is_dim, other=0.0)
-        sine = tl.load(sines + position * HALF + dims, mask=is_dim, other=0.0)
-        rotated_low = (low * cosine - high * sine).to(low_stored.dtype)
-        rotated_high = (high * cosine + low * sine).to(low_stored.dtype)
-        if head < NUM_HEADS:
-            tl.store(place + dims, rotated_low, mask=is_dim)
-            tl.store(place + HALF + dims, rotated_high, mask=is_dim)
-        elif slot >= 0:
-            target = keys + (slot * NUM_KV_HEADS + head - NUM_HEADS) * SIZE
-            tl.store(target + dims, rotated_low, mask=is_dim)
-            tl.store(target + HALF + dims, rotated_high, mask=is_dim)
+    position, slot = tl.load(positions + token), tl.load(slot_mapping + token)
+    cosine = tl.load(cosines + position * HALF + dims, mask=is_dim, other=0.0)
+    sine = tl.load(sines + position * HALF + dims, mask=is_dim, other=0.0)
+    wait(IS_DEPENDENT)
+    place = qkv + (token * (NUM_HEADS + 2 * NUM_KV_HEADS) + head) * SIZE + dims
+    is_there = (is_query | is_key | is_value) & is_dim
+    low_stored = tl.load(place, mask=is_there, other=0.0)
+    high_stored = tl.load(place + HALF, mask=is_there, other=0.0)
+    low, high = low_stored.to(tl.float32), high_stored.to(tl.float32)
+    if HAS_NORMS:
+        scale = tl.rsqrt((tl.sum(low * low, 1) + tl.sum(high * high, 1)) / SIZE + epsilon)[:, None]
+        weight = tl.where(is_query, query_weight + dims, key_weight + dims)
+        low_weight = tl.load(weight, mask=is_dim, other=0.0).to(tl.float32)
+        high_weight = tl.load(weight + HALF, mask=is_dim, other=0.0).to(tl.float32)
+        low = (low * scale).to(low_stored.dtype).to(tl.float32) * low_weight
+        high = (high * scale).to(low_stored.dtype).to(tl.float32) * high_weight
+    rotated_low = (low * cosine - high * sine).to(low_stored.dtype)
+    rotated_high = (high * cosine + low * sine).to(low_stored.dtype)
+    tl.store(place, rotated_low, mask=is_query & is_dim)
+    tl.store(place + HALF, rotated_high, mask=is_query & is_dim)
+    if slot >= 0:
+        key_place = keys + (slot * NUM_KV_HEADS + head - NUM_HEADS) * SIZE + dims
+        tl.store(key_place, rotated_low, mask=is_key & is_dim)
+        tl.store(key_place + HALF, rotated_high, mask=is_key & is_dim)
+        value_place = values + (slot * NUM_KV_HEADS + head - NUM_HEADS - NUM_KV_HEADS) * SIZE + dims
+        tl.store(value_place, low_stored, mask=is_value & is_dim)
+        tl.store(value_place + HALF, high_stored, mask=is_value & is_dim)
 
 
 @triton.jit
@@ -97,11 +104,13 @@ def silu_multiply_kernel(
     activated,  # [num_tokens, SIZE]
     SIZE: tl.constexpr,
     TILE: tl.constexpr,
+    IS_DEPENDENT: tl.constexpr,
 ):
     """A piece of one token's gated activation (SwiGLU: Shazeer 2020)."""
     token = tl.program_id(0).to(tl.int64)
     dims = tl.program_id(1) * TILE + tl.arange(0, TILE)
     is_dim = dims < SIZE
+    wait(IS_DEPENDENT)
     gate = tl.load(gate_up + token * 2 * SIZE + dims, mask=is_dim, other=0.0)
     up = tl.load(gate_up + token * 2 * SIZE + SIZE + dims, mask=is_dim, other=0.0)
     exact = gate.to(tl.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,9 @@ from typing import Literal
 import torch
 
 Kind = Literal["decode", "prefill"]
+ProductKind = Literal["one_row", "few_rows"]
+ONE_ROW: ProductKind = "one_row"
+FEW_ROWS: ProductKind = "few_rows"
 TUNED = json.loads(Path(__file__).with_name("tuned.json").read_text())
 
 
@@ -31,6 +34,16 @@ class Tiling(Shape):
     tile_q: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProductTiling:
+    """`tile_n` outputs of a product of few rows, of whose sums `tile_k` parts are read at once."""
+
+    tile_n: int
+    tile_k: int
+    num_warps: int
+    num_stages: int
+
+
 SHAPES: dict[Kind, dict[int, Shape]] = {
     kind: {int(size): Shape(*shape) for size, shape in TUNED[kind].items()} for kind in ("decode", "prefill")
 }
@@ -38,6 +51,11 @@ SHAPES: dict[Kind, dict[int, Shape]] = {
 
 PROGRAMS_PER_CORE: int = TUNED["programs_per_core"]
 """Programs that a multiprocessor should have to hide the latency of memory."""
+
+PRODUCTS: dict[ProductKind, dict[int, ProductTiling]] = {
+    kind: {int(size): ProductTiling(*tiling) for size, tiling in TUNED[kind].items()} for kind in (ONE_ROW, FEW_ROWS)
+}
+"""By the largest number of a matrix's rows that they are for."""
 
 SMALLEST_TILE = 16
 """What the matrix units take at least."""
@@ -57,6 +75,12 @@ def tiling_of(kind: Kind, group: int, head_size: int, item_size: int = 2) -> Til
     if item_size > 2:
         return Tiling(tile_m, max(SMALLEST_TILE, shape.tile_n // 2), shape.num_warps, 2, tile_q)
     return Tiling(tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
+
+
+def product_tiling(kind: ProductKind, num_matrix_rows: int, item_size: int = 2) -> ProductTiling:
+    tilings = PRODUCTS[kind]
+    tiling = tilings[min((size for size in tilings if size >= num_matrix_rows), default=max(tilings))]
+    return tiling if item_size == 2 else replace(tiling, tile_k=tiling.tile_k // 2, num_stages=2)
 
 
 def decode_splits(num_programs: int, device: torch.device) -> int:
