@@ -17,8 +17,7 @@ from app.scheduler.sequence import Sequence
 
 
 def sequence(prompt: list[int] | None = None, outputs: tuple[int, ...] = (), **params: Any) -> Sampled:
-    made = Sequence(1, prompt or [0], SamplingParams(max_tokens=100, **params))
-    made.token_ids.extend(outputs)
+    made = Sequence(1, prompt or [0], SamplingParams(max_tokens=100, **params), output_token_ids=outputs)
     return Sampled(made, made.num_tokens, ends_unknown=False)
 
 

@@ -18,11 +18,12 @@ def hashes(prompt: list[int], cache_salt: str = "") -> list[bytes]:
 
 def test_counts_follow_from_the_tokens() -> None:
     s = sequence(0, [7, 8, 9], max_tokens=5)
-    s.num_computed_tokens = 3
+    ScheduledRow.next_of(s, 3).advance()
+    assert (s.num_tokens, s.num_unknown_tokens) == (4, 1)
     s.append(4)
     assert list(s.token_ids) == [7, 8, 9, 4]
     assert (s.num_prompt_tokens, s.num_tokens) == (3, 4)
-    assert s.num_owed_tokens == 1
+    assert (s.num_owed_tokens, s.num_unknown_tokens) == (1, 0)
     assert s.max_num_tokens == 8
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from app.messages import SamplingParams, TokenLogprobs, WaitReason
 from app.scheduler.sequence import Sequence
 
 NO_TOKEN = -1
+NO_POSITIONS = range(0)
 
 
 class Sampled:
@@ -44,48 +47,43 @@ class Sampled:
         return known + array("i", self._drafted) if self._drafted else known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScheduledRow:
-    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token (`samples`).
+    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token.
 
     The last of these tokens may be a `draft`, guesses behind the end of the sequence: then sample after its last token
-    and after each guess. Or the last one is unknown to the host as yet (`ends_unknown`), since the step before samples
-    it. `prompt_logprob_positions` are those whose logits are wanted because they predict a prompt token not yet
-    reported. All of it holds for the moment of scheduling; the sequence moves on.
+    and after each guess, `num_samples` in all. Or the last one is unknown to the host as yet (`ends_unknown`), since
+    the step before samples it. A row `decodes` where it computes one token of the output, and guesses behind it.
+    `prompt_logprob_positions` are those whose logits are wanted because they predict a prompt token not yet reported.
+    All of it holds for the moment of scheduling; the sequence moves on. Rows do not change; they are made hundreds at a
+    time, and a frozen class would take six times as long.
     """
 
     sequence: Sequence
     start: int
     end: int
-    samples: bool
+    num_samples: int
     ends_unknown: bool
-    prompt_logprob_positions: range
+    decodes: bool
+    prompt_logprob_positions: range = NO_POSITIONS
     draft: tuple[int, ...] = ()
 
     @classmethod
     def next_of(cls, sequence: Sequence, num_tokens: int) -> ScheduledRow:
         """The next tokens that a sequence is owed, `num_tokens` of them if there are as many."""
         start = sequence.num_computed_tokens
-        end = start + min(sequence.num_owed_tokens, num_tokens)
+        end = min(sequence.num_tokens, start + num_tokens)
         samples = end == sequence.num_tokens
-        positions = range(0)
+        decodes = end == start + 1 > sequence.num_prompt_tokens
+        row = cls(sequence, start, end, int(samples), end > len(sequence.token_ids), decodes)
         if sequence.params.prompt_logprobs is not None:
             first = max(start, sequence.num_prompt_logprobs)
-            positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
-        return cls(sequence, start, end, samples, samples and sequence.num_unknown_tokens > 0, positions)
+            row.prompt_logprob_positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
+        return row
 
     @property
     def num_tokens(self) -> int:
         return self.end - self.start
-
-    @property
-    def num_samples(self) -> int:
-        return len(self.draft) + 1 if self.samples else 0
-
-    @property
-    def decodes(self) -> bool:
-        """Whether only one token of the output, and guesses behind it, are computed."""
-        return self.start == self.end - len(self.draft) - 1 >= self.sequence.num_prompt_tokens
 
     @property
     def sampled(self) -> list[Sampled]:
@@ -97,11 +95,17 @@ class ScheduledRow:
         ]
 
     def advance(self) -> None:
-        """Let the sequence stand where this row leaves it, up to what was sampled."""
+        """Let the sequence stand where this row leaves it, if all guesses are right."""
         sequence = self.sequence
-        sequence.num_computed_tokens = self.end - len(self.draft)
-        sequence.num_unknown_tokens += self.samples
+        sequence.num_computed_tokens = self.end
+        sequence.num_tokens += self.num_samples
         sequence.num_prompt_logprobs += len(self.prompt_logprob_positions)
+
+
+def in_order(rows: Iterable[ScheduledRow]) -> list[ScheduledRow]:
+    """Rows of one token first, shortest context first, so that rows of a kind are neighbours."""
+    by_context = sorted(rows, key=attrgetter("end"))
+    return sorted(by_context, key=lambda row: row.end - row.start > 1)
 
 
 @dataclass(slots=True)
@@ -131,7 +135,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledBatch:
-    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours.
+    """Rows stand `in_order`.
 
     `preempted` maps the id of each sequence that gave its blocks back to how many of its tokens had been computed.
     """

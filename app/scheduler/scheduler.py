@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 from math import inf
+from operator import attrgetter
 
 from app.messages import FinishReason, StepOutput
-from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, ScheduledRow
+from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, ScheduledRow, in_order
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.block_tables import BlockTables
 from app.scheduler.columns import Columns
@@ -100,23 +100,22 @@ class Scheduler:
             self.abort(seq_id, FinishReason.QUEUE_TIMEOUT)
         self._retire()
         self._make_room()
-        decoding = sorted((s for s in self.running if s.num_owed_tokens == 1), key=lambda s: s.order)
-        prompts = sorted((s for s in self.running if s.num_owed_tokens > 1), key=self.waiting.rank)
+        decoding = sorted([s for s in self.running if s.num_owed_tokens == 1], key=attrgetter("order"))
+        prompts = sorted([s for s in self.running if s.num_owed_tokens > 1], key=self.waiting.rank)
         budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
-        self._advance(decoding, rows, budget)
+        left = self._advance(decoding, rows, budget)
         if prompts:
-            self._admit(rows, budget, admission, min(self.waiting.served(s.owner) for s in prompts))
-            self._advance(prompts, rows, budget)
-        self._admit(rows, budget, admission)
+            left = self._admit(rows, left, admission, min(self.waiting.served(s.owner) for s in prompts))
+            left = self._advance(prompts, rows, left)
+        self._admit(rows, left, admission)
         self._speculation.lengthen(rows, budget)
-        for row in rows.values():
+        ordered = in_order(rows.values())
+        for row in ordered:
             row.advance()
-        ordered = sorted(rows.values(), key=lambda row: (row.num_tokens > 1, row.end))
-        num_decode = _num_tokens(row for row in ordered if row.decodes)
         return ScheduledBatch(
             rows=ordered,
-            num_prefill_tokens=_num_tokens(ordered) - num_decode,
-            num_decode_tokens=num_decode,
+            num_prefill_tokens=sum([row.end - row.start for row in ordered if not row.decodes]),
+            num_decode_tokens=sum([row.end - row.start for row in ordered if row.decodes]),
             preempted=self._preempted,
             admission=admission,
         )
@@ -128,22 +127,23 @@ class Scheduler:
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Give every sequence of the batch what was sampled for it, and release those that ended."""
-        sampled = iter(enumerate(output.token_ids))
+        size, end = self.block_size, 0
         accepted: list[int] = []
         columns = Columns(output.logprobs, batch.admission.expired)
         for row in batch.rows:
-            sequence, samples = row.sequence, [*islice(sampled, row.num_samples)]
+            sequence, begin, end = row.sequence, end, end + row.num_samples
             if sequence.finish_reason is not None:
                 continue
-            num_known_tokens = len(sequence.token_ids)
-            sequence.num_unknown_tokens -= row.samples
+            num_known_tokens, token_ids = len(sequence.token_ids), output.token_ids[begin:end]
             if row.draft:
-                accepted.append(self._speculation.judge(row, samples, len(batch.rows)))
-            columns.take(sequence, samples)
-            self.waiting.charge(sequence.owner, num_output_tokens=len(sequence.token_ids) - num_known_tokens)
-            self._tables.publish(sequence, num_known_tokens, sequence.num_computed_tokens)
+                accepted.append(self._speculation.judge(row, token_ids, len(batch.rows)))
+            columns.take(sequence, token_ids, begin)
+            if sequence.num_computed_tokens // size > num_known_tokens // size:
+                self._tables.publish(sequence, num_known_tokens, sequence.num_computed_tokens)
             if sequence.finish_reason is not None:
                 self._remove(sequence)
+        for owner, num_tokens in columns.num_tokens_of_owners.items():
+            self.waiting.charge(owner, num_output_tokens=num_tokens)
         return StepOutput(
             seq_ids=columns.seq_ids,
             token_ids=columns.token_ids,
@@ -176,35 +176,47 @@ class Scheduler:
         found = self._tables.find_cached(sequence)
         return len(self.running) < self.max_num_seqs and self._tables.fits(sequence, found, len(self.running))
 
-    def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> None:
-        """Fill `rows` from running sequences in turn.
+    def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> int:
+        """Fill `rows` from running sequences in turn. Returns what is left of the budget."""
+        size, left = self.block_size, budget
+        for sequence in sequences:
+            if not left:
+                break
+            row = ScheduledRow.next_of(sequence, left)
+            if row.end > size * len(sequence.block_table) and not self._grow(sequence, row.end, rows):
+                continue
+            if row.end // size > row.start // size:
+                self._tables.publish(sequence, row.start, row.end)
+            rows[sequence.seq_id] = row
+            left -= row.end - row.start
+        return left
+
+    def _grow(self, sequence: Sequence, end: int, rows: dict[int, ScheduledRow]) -> bool:
+        """Give a sequence the blocks that it lacks. False if it has given its own back, now or for one before it.
 
         Only those owed a single token can lack a block, since admission takes all that a prompt needs; then one gives
         way that has not been given a row yet.
         """
-        left = budget - _num_tokens(rows.values())
-        for sequence in sequences:
-            row = ScheduledRow.next_of(sequence, left)
-            num_new_blocks = self._tables.num_lacking(sequence, row.end)
-            while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
-                self._preempt(last_in_turn(self.running, rows))
-            if sequence.status is SequenceStatus.RUNNING and row.num_tokens:
-                self._tables.extend(sequence, num_new_blocks)
-                self._tables.publish(sequence, row.start, row.end)
-                rows[sequence.seq_id] = row
-                left -= row.num_tokens
+        num_new_blocks = self._tables.num_lacking(sequence, end)
+        while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
+            self._preempt(last_in_turn(self.running, rows))
+        if sequence.status is not SequenceStatus.RUNNING:
+            return False
+        self._tables.extend(sequence, num_new_blocks)
+        return True
 
     def _admit(
         self, rows: dict[int, ScheduledRow], budget: int, admission: Admission, served_less_than: float = inf
-    ) -> None:
+    ) -> int:
         """Start waiting sequences while budget and blocks last, and only of owners that were served less than this.
+        Returns what is left of the budget.
 
         Blocks for all known tokens are taken at once, and one is left to each running sequence to grow into: a
         sequence admitted on less would soon be preempted again. Blocks are published as they are admitted, so that
         equal prompts share them within this very step: the model writes a layer's keys before it reads any.
         """
         passed: list[Sequence] = []
-        left = budget - _num_tokens(rows.values())
+        left = budget
         while left and len(self.running) < self.max_num_seqs and (sequence := self.waiting.first_behind(passed)):
             if self.waiting.served(sequence.owner) >= served_less_than:
                 break
@@ -220,6 +232,7 @@ class Scheduler:
             admission.count(row)
         has_place = len(self.running) < self.max_num_seqs
         admission.waiting_for = why_waiting(len(self.waiting), len(passed), has_place, has_budget=left > 0)
+        return left
 
     def _start(self, sequence: Sequence, found: list[int], budget: int) -> ScheduledRow:
         self.waiting.remove(sequence)
@@ -254,7 +267,3 @@ class Scheduler:
             sequence.status = SequenceStatus.FINISHED
         if sequence.finish_reason is FinishReason.ERROR:
             self._tables.withdraw(sequence)
-
-
-def _num_tokens(rows: Iterable[ScheduledRow]) -> int:
-    return sum(row.num_tokens for row in rows)

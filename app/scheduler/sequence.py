@@ -21,29 +21,31 @@ class SequenceStatus(Enum):
 class Sequence:
     """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
 
-    Both count what scheduled steps will have done. `num_unknown_tokens` of the tokens are being sampled: the host will
-    know their ids when the step is done, and `token_ids` holds the others, the prompt and then the output.
+    Both count what scheduled steps will have done. `token_ids` are those that the host knows, the prompt and then the
+    output; the ids of `num_unknown_tokens` more are being sampled.
     `owner` stands for whoever it is computed for; owners share the engine fairly. `deadline` is the moment by which it
     is to be scheduled for the first time.
+    `order` says who goes first: the smaller priority, then the earlier arrival. The last in it is preempted first.
     `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` and `block_table` are int32 arrays, so that the model side reads them through the buffer protocol
     without a copy.
     """
 
     __slots__ = (
-        "arrival",
         "block_hashes",
         "block_table",
         "cache_salt",
         "deadline",
         "drafter",
         "finish_reason",
+        "max_num_tokens",
         "num_cached_tokens",
         "num_computed_tokens",
         "num_lost_tokens",
         "num_prompt_logprobs",
         "num_prompt_tokens",
-        "num_unknown_tokens",
+        "num_tokens",
+        "order",
         "owner",
         "params",
         "priority",
@@ -68,16 +70,17 @@ class Sequence:
         self.token_ids = array("i", prompt_token_ids)
         self.num_prompt_tokens = len(self.token_ids)
         self.token_ids.extend(output_token_ids)
+        self.num_tokens = len(self.token_ids)
+        self.max_num_tokens = self.num_prompt_tokens + params.max_tokens
         self.params = params
         self.priority = priority
+        self.order = (priority, 0)
         self.cache_salt = cache_salt
         self.owner = owner
         self.deadline = deadline
-        self.arrival = 0
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None
         self.num_computed_tokens = 0
-        self.num_unknown_tokens = 0
         self.num_lost_tokens = 0
         self.num_cached_tokens: int | None = None
         self.num_prompt_logprobs = 0
@@ -90,21 +93,20 @@ class Sequence:
         return f"<Sequence {self.seq_id} {self.status.name} {self.num_computed_tokens}/{self.num_tokens}>"
 
     @property
-    def num_tokens(self) -> int:
-        return len(self.token_ids) + self.num_unknown_tokens
-
-    @property
     def num_owed_tokens(self) -> int:
         return self.num_tokens - self.num_computed_tokens
 
     @property
-    def max_num_tokens(self) -> int:
-        return self.num_prompt_tokens + self.params.max_tokens
+    def num_unknown_tokens(self) -> int:
+        return self.num_tokens - len(self.token_ids)
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Who goes first: the smaller priority, then the earlier arrival. The last in this order is preempted first."""
-        return (self.priority, self.arrival)
+    def arrival(self) -> int:
+        return self.order[1]
+
+    @arrival.setter
+    def arrival(self, number: int) -> None:
+        self.order = (self.priority, number)
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hash of every full block of known tokens. It covers all tokens before the block too, and the salt."""
@@ -117,7 +119,7 @@ class Sequence:
         return hashes
 
     def append(self, token_id: int) -> None:
-        """Take a sampled token, and end if it is a stop token or the last one allowed."""
+        """Learn a token that was unknown, and end if it is a stop token or the last one allowed."""
         self.token_ids.append(token_id)
         if token_id in self.params.stop_token_ids:
             self.finish_reason = FinishReason.STOP

@@ -45,7 +45,7 @@ class Speculation:
         left = min(budget, MOST_ROWS * self._step_cost) - sum(row.num_tokens for row in rows.values())
         if left <= 0:
             return
-        at_the_end = [row for row in rows.values() if row.samples]
+        at_the_end = [row for row in rows.values() if row.num_samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
             room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end
@@ -55,19 +55,21 @@ class Speculation:
                 end = row.end + len(draft)
                 num_new_blocks = max(0, -(-end // self._block_size) - len(sequence.block_table))
                 sequence.block_table.extend(self._pool.allocate(num_new_blocks))
-                rows[sequence.seq_id] = replace(row, end=end, draft=draft)
+                rows[sequence.seq_id] = replace(row, end=end, draft=draft, num_samples=len(draft) + 1)
                 left -= len(draft)
 
-    def judge(self, row: ScheduledRow, samples: list[tuple[int, int]], num_rows: int) -> int:
-        """Drop the (index, token) samples behind a wrong guess, with what was computed for them and their blocks.
+    def judge(self, row: ScheduledRow, token_ids: list[int], num_rows: int) -> int:
+        """Drop the tokens sampled behind a wrong guess, with what was computed for them and their blocks.
 
         Returns how many guesses were right.
         """
         sequence = row.sequence
-        right = takewhile(lambda pair: pair[0] == pair[1][1], zip(row.draft, samples, strict=False))
+        right = takewhile(lambda pair: pair[0] == pair[1], zip(row.draft, token_ids, strict=False))
         num_right = sum(1 for _ in right)
-        del samples[num_right + 1 :]
-        sequence.num_computed_tokens = row.end - len(row.draft) + num_right
+        del token_ids[num_right + 1 :]
+        num_wrong = len(row.draft) - num_right
+        sequence.num_computed_tokens -= num_wrong
+        sequence.num_tokens -= num_wrong
         sequence.drafter.reward(num_right, 1 + self._step_cost / num_rows)
         num_kept = -(-sequence.num_computed_tokens // self._block_size)
         self._pool.release(sequence.block_table[num_kept:])
