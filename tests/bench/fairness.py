@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
         rounds: dict[bool, list[Round]] = {True: [], False: []}
         for number in range(options.rounds):
             for fair in sorted(urls, reverse=number % 2 == 0):
-                rounds[fair].append(asyncio.run(measure(urls[fair], options, number)))
+                count = options.requests if fair else options.requests_unshared
+                rounds[fair].append(asyncio.run(measure(urls[fair], options, number, count)))
         show(rounds)
 
 
@@ -59,18 +60,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, default="25M", help="of the random model")
     parser.add_argument("--flood", type=int, default=200, help="requests of the key that floods")
     parser.add_argument("--flood-tokens", type=int, default=128, help="output tokens of each")
-    parser.add_argument("--requests", type=int, default=5, help="requests of the other key, idle and contended")
+    parser.add_argument("--requests", type=int, default=15, help="requests of the other key, idle and contended")
+    parser.add_argument(
+        "--requests-unshared", type=int, default=3, help="the same without fair sharing: each takes long"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, the two servers in turn")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engine")
     parser.add_argument("--seed", type=int, default=0, help="of weights and prompts")
     return parser.parse_args(arguments)
 
 
-async def measure(url: str, options: argparse.Namespace, number: int) -> Round:
-    """The polite key alone, and then while the flood lasts."""
+async def measure(url: str, options: argparse.Namespace, number: int, count: int) -> Round:
+    """The polite key's requests, `count` of them alone, and then as many while the flood lasts."""
     vocab_size, seed = SHAPES[options.shape].vocab_size, options.seed + 2 * number
     flooding, polite = Client(url, vocab_size, seed, FLOODING), Client(url, vocab_size, seed + 1, POLITE)
-    idle = await one_by_one(polite, options.requests)
+    idle = await one_by_one(polite, count)
     begun = asyncio.Event()
 
     async def go_on_flooding() -> None:
@@ -79,7 +83,7 @@ async def measure(url: str, options: argparse.Namespace, number: int) -> Round:
 
     flood = [asyncio.create_task(go_on_flooding()) for _ in range(options.flood)]
     await begun.wait()
-    contended = await one_by_one(polite, options.requests)
+    contended = await one_by_one(polite, count)
     for stream in flood:
         stream.cancel()
     await asyncio.gather(*flood, return_exceptions=True)

@@ -50,7 +50,7 @@ def test_continuous_batching_prints_its_table(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_fairness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
-    fairness.main([*TINY, "--flood", "20", "--flood-tokens", "30", "--requests", "2"])
+    fairness.main([*TINY, "--flood", "20", "--flood-tokens", "30", "--requests", "2", "--requests-unshared", "1"])
     printed = capsys.readouterr().out
     for expected in ("seed:", "fair sharing", "first come, first served", "growth"):
         assert expected in printed
