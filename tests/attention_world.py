@@ -72,9 +72,9 @@ class World:
                 slot_mapping=slot_mapping,
                 logits_indices=slot_mapping,
                 num_decode_rows=sum(count == 1 for count, _ in self.rows),
-                cu_seqlens_q=[0, *np.cumsum([count for count, _ in self.rows]).tolist()],
-                seq_lens=[length for _, length in self.rows],
-                block_tables=tables,
+                cu_seqlens_q=np.cumsum([0, *(count for count, _ in self.rows)], dtype=np.int32),
+                seq_lens=np.array([length for _, length in self.rows], dtype=np.int32),
+                block_tables=tables.astype(np.int32),
                 is_decode=False,
             )
         )

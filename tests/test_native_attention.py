@@ -99,9 +99,9 @@ def step(decoder: NativeDecoder | ModuleDecoder, *rows: tuple[Story, int, int]) 
         slot_mapping=torch.from_numpy(np.concatenate(slots)),
         logits_indices=torch.arange(ends[-1]),
         num_decode_rows=sum(len(at) == 1 for at in positions),
-        cu_seqlens_q=ends,
-        seq_lens=[end for _, _, end in rows],
-        block_tables=np.stack([story.blocks for story, _, _ in rows]),
+        cu_seqlens_q=np.array(ends, dtype=np.int32),
+        seq_lens=np.array([end for _, _, end in rows], dtype=np.int32),
+        block_tables=np.stack([story.blocks for story, _, _ in rows]).astype(np.int32),
         is_decode=False,
     )
     with torch.inference_mode():

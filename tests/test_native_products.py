@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers as tf
@@ -75,7 +76,7 @@ def rows_of(batch: ForwardBatch, first: int, end: int) -> ForwardBatch:
         slot_mapping=batch.slot_mapping[rows],
         logits_indices=torch.arange(count),
         num_decode_rows=count,
-        cu_seqlens_q=[*range(count + 1)],
+        cu_seqlens_q=np.arange(count + 1, dtype=np.int32),
         seq_lens=batch.seq_lens[rows],
         block_tables=batch.block_tables[rows],
     )

@@ -42,9 +42,11 @@ class Carried:
 
     def find_unknown(self, batch: ScheduledBatch, forward_batch: ForwardBatch) -> Unknown | None:
         """What the host does not know of a batch's tokens: those that the step before it sampled."""
-        ends = zip(batch.rows, forward_batch.cu_seqlens_q[1:], strict=True)
-        columns = [(self._indices[row.sequence.seq_id], end - 1) for row, end in ends if row.ends_unknown]
-        if not columns:
+        rows = [index for index, row in enumerate(batch.rows) if row.ends_unknown]
+        if not rows:
             return None
-        indices, places = to_device(np.array(columns, dtype=np.int64).T.copy(), self._token_ids.device)
-        return Unknown(self._token_ids.index_select(0, indices), places)
+        indices = [self._indices[batch.rows[index].sequence.seq_id] for index in rows]
+        lasts = forward_batch.cu_seqlens_q[1:][rows] - 1
+        columns = np.array([indices, lasts], dtype=np.int64)
+        indices_on_device, places = to_device(columns, self._token_ids.device)
+        return Unknown(self._token_ids.index_select(0, indices_on_device), places)

@@ -168,8 +168,8 @@ def _attend_explicitly(
 
 def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch.device) -> list[RowGroup]:
     """Partition a batch's rows into attention calls for layers of one window size."""
-    first_visible = [0 if window is None else max(0, length - window) for length in batch.seq_lens]
-    lengths = [length - first for length, first in zip(batch.seq_lens, first_visible, strict=True)]
+    first_visible = np.maximum(batch.seq_lens - window, 0) if window is not None else np.zeros_like(batch.seq_lens)
+    lengths = (batch.seq_lens - first_visible).tolist()
     groups = []
     begin = 0
     for row in range(1, batch.num_decode_rows + 1):
@@ -187,11 +187,10 @@ def _belongs(shortest: int, length: int, num_rows: int, block_size: int) -> bool
 
 
 def _decode_group(
-    batch: ForwardBatch, begin: int, end: int, first_visible: list[int], block_size: int, device: torch.device
+    batch: ForwardBatch, begin: int, end: int, first_visible: np.ndarray, block_size: int, device: torch.device
 ) -> RowGroup:
     """Rows `begin` to `end`, one token each. A shorter row is padded with its own first block, masked."""
-    firsts = np.array(first_visible[begin:end])
-    lasts = np.array(batch.seq_lens[begin:end])
+    firsts, lasts = first_visible[begin:end], batch.seq_lens[begin:end]
     first_blocks = firsts // block_size
     num_blocks = -(-lasts // block_size) - first_blocks
     blocks = np.empty((end - begin, num_blocks.max()), dtype=np.int64)
@@ -214,8 +213,8 @@ def _prefill_group(
     batch: ForwardBatch, row: int, window: int | None, block_size: int, device: torch.device
 ) -> RowGroup:
     """One row of several tokens; its mask is `[num_queries, num_keys]` of this row alone."""
-    tokens = slice(batch.cu_seqlens_q[row], batch.cu_seqlens_q[row + 1])
-    last = batch.seq_lens[row]
+    tokens = slice(*batch.cu_seqlens_q[row : row + 2].tolist())
+    last = int(batch.seq_lens[row])
     start = last - (tokens.stop - tokens.start)
     if start == 0 and (window is None or last <= window):
         return RowGroup(tokens=tokens, num_rows=1)

@@ -11,7 +11,7 @@
 
 typedef struct {
     element *keys, *values;
-    const int64_t *table; /* of the row the queries belong to */
+    const int32_t *table; /* of the row the queries belong to */
     int64_t first, last, end; /* units to look at, and the first position that nobody sees */
     int block_size, num_kv_heads, kv_head, head_size;
     int32_t window; /* 0: every token sees all before it */
@@ -26,7 +26,7 @@ typedef struct {
 /* Where the keys, and the values, of a unit begin. */
 INLINE int64_t unit_base(const Span *span, int64_t unit) {
     const int per_block = span->block_size / LANES;
-    const int64_t place = span->table[unit / per_block] * per_block + unit % per_block;
+    const int64_t place = (int64_t)span->table[unit / per_block] * per_block + unit % per_block;
     return (place * span->num_kv_heads + span->kv_head) * LANES * span->head_size;
 }
 

@@ -37,8 +37,8 @@ typedef struct {
 typedef struct {
     int32_t num_tokens, num_rows, num_logits, tables_stride;
     const int64_t *input_ids, *positions, *slots; /* [num_tokens] */
-    const int64_t *cu_seqlens;                    /* [num_rows + 1] */
-    const int64_t *tables;                        /* [num_rows][tables_stride] */
+    const int32_t *cu_seqlens;                    /* [num_rows + 1] */
+    const int32_t *tables;                        /* [num_rows][tables_stride] */
     const int64_t *logits_indices;                /* [num_logits] */
     float *residual, *normed, *qkv, *attended, *activated; /* [num_tokens][their width] */
     char *operand;                                /* the rows of the next product: [num_tokens][widest row] */
@@ -101,7 +101,7 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
                         int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
-    const int left = (int)step->cu_seqlens[row + 1] - begin, most = tokens_at_once(size, group);
+    const int left = step->cu_seqlens[row + 1] - begin, most = tokens_at_once(size, group);
     const int num_queries = (left < most ? left : most) * group;
     float *scores = step->scores + thread->index * MOST_QUERIES * step->scores_stride;
     const int at_once = queries_at_once(size);
@@ -139,7 +139,7 @@ static int make_tiles(const Model *model, const Step *step) {
     const int most = tokens_at_once(model->head_size, model->num_heads / model->num_kv_heads);
     int count = 0;
     for (int row = 0; row < step->num_rows; row++)
-        for (int begin = (int)step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {
+        for (int begin = step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {
             step->tiles[2 * count] = row;
             step->tiles[2 * count++ + 1] = begin;
         }

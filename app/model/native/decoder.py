@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -84,8 +83,7 @@ class NativeDecoder:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         num_tokens, num_logits = len(batch.input_ids), len(batch.logits_indices)
-        cu_seqlens = np.array(batch.cu_seqlens_q, dtype=np.int64)
-        scores_stride = _scores_stride(max(batch.seq_lens))
+        scores_stride = _scores_stride(int(batch.seq_lens.max()))
         logits = torch.empty(num_logits, self._model.head.columns)
         step = structs.Step(
             num_tokens=num_tokens,
@@ -95,7 +93,7 @@ class NativeDecoder:
             input_ids=batch.input_ids.data_ptr(),
             positions=batch.positions.data_ptr(),
             slots=batch.slot_mapping.data_ptr(),
-            cu_seqlens=cu_seqlens.ctypes.data,
+            cu_seqlens=batch.cu_seqlens_q.ctypes.data,
             tables=batch.block_tables.ctypes.data,
             logits_indices=batch.logits_indices.data_ptr(),
             operand=self._buffer("operand", num_tokens * self._operand_row_bytes, torch.uint8),
