@@ -80,7 +80,7 @@ async def test_a_call_that_broke_off_is_made_anew(
     engine.end(index=1)
     await ended(page)
     await expect(card).to_have_count(1)
-    await expect(page.get_by_text("Let me.")).to_have_count(0)
+    await expect(page.locator(".reply").get_by_text("Let me.")).to_have_count(0)
 
 
 async def test_json_is_set_out_over_lines_once_it_is_whole(

@@ -1,16 +1,16 @@
 // The open conversation, and what is done to it: send, stop, regenerate, edit, go on, compare.
 
-import { Answering } from "./answering.js";
 import { byId } from "../shell/dom.js";
+import { Answering } from "./answering.js";
 import { Composer } from "./composer.js";
 import { chatBody, lanesOf, newConversation, titleOf } from "./conversation.js";
+import { Keeper } from "./keeper.js";
+import { answeredHere, isAnswered } from "./occupancy.js";
 import { preference } from "./preferences.js";
-import { isRunning, newReply } from "./reply.js";
+import { isRunning, newReply, numTokensOf } from "./reply.js";
 import { Sidebar } from "./sidebar.js";
 import { Thread } from "./thread.js";
 
-const SAVE_MS = 1_000;
-const NUM_ALTERNATIVES = 5;
 const OPEN = "millrace.open";
 
 /** Dispatches "open" when another conversation is shown, and "told" with a message for the reader. */
@@ -19,15 +19,17 @@ export class Chat extends EventTarget {
   #store;
   #health;
   #sidebar;
+  #keeper;
   #thread;
   #answering = new Map();
-  #saving = new Map();
+  #wanted = "";
 
   constructor(store, health) {
     super();
     this.#store = store;
     this.#health = health;
     this.#sidebar = new Sidebar(store);
+    this.#keeper = new Keeper(store);
     this.#thread = new Thread({
       edit: (turn, prompt) => this.#resend(turn, prompt),
       regenerate: (turn, lane) => this.#regenerate(turn, lane),
@@ -37,24 +39,25 @@ export class Chat extends EventTarget {
   }
 
   async start() {
-    const open = sessionStorage.getItem(OPEN);
-    this.#show((open && (await this.#store.get(open))) || newConversation(preference("settings")));
+    await this.#sidebar.refresh();
+    await this.#open(sessionStorage.getItem(OPEN));
   }
 
   /** Answer `prompt` in each lane. */
-  send(prompt) {
+  async send(prompt) {
+    if (!(await this.#isFree())) return this.composer.giveBack(prompt);
     const turn = { prompt, replies: [] };
-    this.conversation.turns.push(turn);
     for (const lane of lanesOf(this.conversation)) turn.replies[lane] = newReply({ ...this.conversation.settings[lane] });
-    for (const lane of lanesOf(this.conversation)) this.#answer(turn, lane);
+    this.conversation.turns.push(turn);
     this.#thread.show(this.conversation);
+    for (const lane of lanesOf(this.conversation)) this.#answer(turn, lane);
   }
 
   /** The settings of the open conversation were changed: keep them, for it and for the next. */
   settingsChanged() {
     const { settings, system } = this.conversation;
     preference("settings", { settings, system });
-    if (this.conversation.turns.length) this.#saveSoon(this.conversation);
+    if (this.conversation.turns.length) this.#keeper.saveSoon(this.conversation);
   }
 
   set comparing(comparing) {
@@ -64,83 +67,106 @@ export class Chat extends EventTarget {
 
   set showsTokens(shows) {
     this.#thread.showsTokens = shows;
-    if (this.conversation) this.#thread.show(this.conversation);
   }
 
   #listen() {
     this.composer.addEventListener("send", ({ detail }) => this.send(detail));
-    this.composer.addEventListener("stop", () => this.#stop());
-    this.composer.addEventListener("edit", () => {
-      const last = this.conversation.turns.at(-1);
-      if (last && !this.#isRunning()) this.#thread.edit(last);
-    });
+    this.composer.addEventListener("stop", () => this.#stop(this.conversation));
+    this.composer.addEventListener("edit", () => this.#isRunning() || this.#thread.editLast());
     const sidebar = this.#sidebar;
-    sidebar.addEventListener("new", () => this.#show(newConversation(preference("settings"))));
-    sidebar.addEventListener("open", async ({ detail }) => this.#show(this.#inMemory(detail) ?? (await this.#store.get(detail))));
+    sidebar.addEventListener("new", () => this.#begin());
+    sidebar.addEventListener("open", ({ detail }) => this.#open(detail));
     sidebar.addEventListener("delete", ({ detail }) => this.#delete(detail));
     sidebar.addEventListener("rename", ({ detail }) => this.#rename(detail));
+    sidebar.addEventListener("import", ({ detail }) => this.#import(detail));
     sidebar.addEventListener("told", ({ detail }) => this.#tell(detail));
-    addEventListener("pagehide", () => this.#saving.forEach((_, conversation) => this.#save(conversation)));
+    const keeper = this.#keeper;
+    keeper.addEventListener("kept", ({ detail }) => sidebar.note(detail));
+    keeper.addEventListener("failed", ({ detail }) => this.#tell(detail));
+    keeper.addEventListener("elsewhere", ({ detail }) => this.#changedElsewhere(detail));
+  }
+
+  #begin() {
+    this.#show(newConversation(preference("settings")));
+    this.composer.focus();
+  }
+
+  /** Show the conversation with this id, or a new one if there is none; another that was asked for meanwhile wins. */
+  async #open(id, known = this.#inMemory(id)) {
+    this.#wanted = id;
+    const conversation = known ?? (id ? await this.#store.get(id) : null) ?? newConversation(preference("settings"));
+    const isMade = conversation.turns.flatMap(({ replies }) => replies).some(isRunning) && (await isAnswered(conversation.id));
+    if (!isMade) this.#settle(conversation);
+    if (this.#wanted === id) this.#show(conversation);
   }
 
   #show(conversation) {
     this.conversation = conversation;
-    for (const reply of conversation.turns.flatMap((turn) => turn.replies)) this.#settle(reply);
+    this.#wanted = conversation.id;
     sessionStorage.setItem(OPEN, conversation.id);
     this.#thread.show(conversation);
-    this.#runningChanged();
-    this.#refreshList();
+    this.#sidebar.current = conversation.id;
+    this.#changed();
     this.dispatchEvent(new Event("open"));
   }
 
-  /** A reply that was being made when the document was left is not being made any more. */
-  #settle(reply) {
-    if (!isRunning(reply) || this.#answering.has(reply)) return;
-    reply.state = "interrupted";
-    reply.notice = "The page was left before the end of this answer.";
+  /** A reply that was being made when its document was left is not being made any more. */
+  #settle(conversation) {
+    for (const reply of conversation.turns.flatMap(({ replies }) => replies)) {
+      if (!isRunning(reply) || this.#answering.has(reply)) continue;
+      reply.state = "interrupted";
+      reply.notice = "The page was left before the end of this answer.";
+    }
   }
 
   #answer(turn, lane) {
     const { conversation } = this;
     const reply = turn.replies[lane];
-    const probabilities = preference("tokens") ? NUM_ALTERNATIVES : 0;
-    const bodyFor = () => chatBody(conversation, turn, lane, reply, probabilities);
+    const before = numTokensOf(reply);
+    const bodyFor = () => chatBody(conversation, turn, lane, numTokensOf(reply) - before);
     const answering = new Answering(reply, "v1/chat/completions", bodyFor, this.#health);
     this.#answering.set(reply, { answering, conversation });
     answering.addEventListener("change", () => {
       this.#thread.changed(reply);
-      this.#saveSoon(conversation);
+      this.#keeper.saveSoon(conversation, turn);
     });
-    answering.addEventListener("anew", () => this.#thread.show(this.conversation));
+    answering.addEventListener("anew", () => this.#thread.anew(reply));
     answering.ended.then(() => {
       this.#answering.delete(reply);
-      this.#runningChanged();
-      this.#save(conversation);
+      this.#changed();
+      this.#keeper.save(conversation, turn);
     });
+    answeredHere(conversation.id, answering.ended);
     conversation.updated = Date.now();
-    this.#runningChanged();
-    this.#save(conversation);
+    this.#changed();
+    this.#keeper.save(conversation, turn);
   }
 
-  #regenerate(turn, lane) {
+  async #regenerate(turn, lane) {
+    if (!(await this.#isFree())) return;
     turn.replies[lane] = newReply({ ...this.conversation.settings[lane] });
-    this.#cutAfter(turn);
-    this.#answer(turn, lane);
-    this.#thread.show(this.conversation);
+    this.#answerAgain(turn, lane);
   }
 
-  #goOn(turn, lane) {
+  async #goOn(turn, lane) {
+    if (!(await this.#isFree())) return;
     turn.replies[lane].state = "waiting";
     turn.replies[lane].finishReason = null;
-    this.#cutAfter(turn);
-    this.#answer(turn, lane);
-    this.#thread.show(this.conversation);
+    this.#answerAgain(turn, lane);
   }
 
-  #resend(turn, prompt) {
+  #answerAgain(turn, lane) {
+    this.#cutAfter(turn);
+    this.#thread.show(this.conversation);
+    this.#thread.focus();
+    this.#answer(turn, lane);
+  }
+
+  async #resend(turn, prompt) {
+    if (!(await this.#isFree())) return;
     this.#cutAfter(turn);
     this.conversation.turns.pop();
-    this.send(prompt);
+    await this.send(prompt);
     this.composer.focus();
   }
 
@@ -153,64 +179,58 @@ export class Chat extends EventTarget {
     turns.length = turns.indexOf(turn) + 1;
   }
 
-  #stop() {
-    for (const { answering, conversation } of this.#answering.values()) {
-      if (conversation === this.conversation) answering.stop();
-    }
+  #stop(stopped) {
+    for (const { answering, conversation } of this.#answering.values()) if (conversation === stopped) answering.stop();
   }
 
   #isRunning() {
     return [...this.#answering.values()].some(({ conversation }) => conversation === this.conversation);
   }
 
-  #runningChanged() {
+  /** Whether no other tab is answering in this conversation. If one is, the reader is told. */
+  async #isFree() {
+    const isFree = this.#isRunning() || !(await isAnswered(this.conversation.id));
+    if (!isFree) this.#tell("This conversation is being answered in another tab.");
+    return isFree;
+  }
+
+  #changed() {
     this.composer.running = this.#isRunning();
+    byId("title").textContent = titleOf(this.conversation);
   }
 
   /** One that is being answered, or open, is not read from the store, which may be behind it. */
   #inMemory(id) {
     const running = [...this.#answering.values()].map(({ conversation }) => conversation);
-    return [this.conversation, ...running].find((conversation) => conversation.id === id);
+    return [this.conversation, ...running].find((conversation) => conversation?.id === id);
+  }
+
+  async #changedElsewhere(id) {
+    await this.#sidebar.refresh();
+    if (id === this.conversation.id && !this.#isRunning()) await this.#open(id, null);
   }
 
   async #delete(id) {
     const conversation = this.#inMemory(id);
-    for (const running of this.#answering.values()) {
-      if (running.conversation === conversation) running.answering.stop();
+    if (conversation) {
+      this.#stop(conversation);
+      conversation.deleted = true;
     }
-    if (conversation) conversation.deleted = true;
-    await this.#store.delete(id);
-    if (conversation === this.conversation) this.#show(newConversation(preference("settings")));
-    else this.#refreshList();
+    await this.#keeper.delete(id);
+    await this.#sidebar.refresh();
+    if (conversation === this.conversation) this.#begin();
   }
 
   async #rename({ id, title }) {
     const conversation = this.#inMemory(id) ?? (await this.#store.get(id));
     conversation.title = title;
-    await this.#save(conversation);
-    if (conversation === this.conversation) this.dispatchEvent(new Event("open"));
+    await this.#keeper.save(conversation);
+    this.#changed();
   }
 
-  #saveSoon(conversation) {
-    if (this.#saving.has(conversation)) return;
-    this.#saving.set(conversation, setTimeout(() => this.#save(conversation), SAVE_MS));
-  }
-
-  async #save(conversation) {
-    clearTimeout(this.#saving.get(conversation));
-    this.#saving.delete(conversation);
-    if (conversation.deleted) return;
-    try {
-      await this.#store.put(conversation);
-      await this.#refreshList();
-    } catch (error) {
-      this.#tell(`The conversation could not be kept: ${error.message}`);
-    }
-  }
-
-  #refreshList() {
-    byId("title").textContent = titleOf(this.conversation);
-    return this.#sidebar.refresh(this.conversation.id);
+  async #import(conversations) {
+    for (const conversation of conversations) await this.#keeper.save(conversation, ...conversation.turns);
+    this.#tell(`${conversations.length} imported.`);
   }
 
   #tell(detail) {

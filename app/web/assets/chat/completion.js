@@ -2,23 +2,28 @@
 
 import { copyButton } from "../shell/clipboard.js";
 import { byId } from "../shell/dom.js";
+import { onEscape } from "../shell/escape.js";
 import { Answering } from "./answering.js";
 import { drawSoon } from "./frames.js";
 import { preference } from "./preferences.js";
-import { figuresOf, isRunning, newReply } from "./reply.js";
+import { figuresOf, isRunning, newReply, numTokensOf, settingsForTheRest } from "./reply.js";
 import { COMPLETION_SETTINGS } from "./settings.js";
 import { settingsForm } from "./settings_panel.js";
 import { figure } from "./reply_view.js";
+import { SpokenText } from "./spoken_text.js";
 import { TextView } from "./text_view.js";
 import { TokenView } from "./token_view.js";
 
 const NUM_ALTERNATIVES = 5;
+const TEXT = "millrace.completion";
 
 export class Completion {
   #settings = preference("completionSettings");
   #reply = null;
   #answering = null;
   #view = null;
+  #spoken = null;
+  #shown = "";
   #health;
 
   constructor(health) {
@@ -29,13 +34,16 @@ export class Completion {
       event.preventDefault();
       this.#complete();
     });
-    byId("completion-stop").addEventListener("click", () => this.#answering.stop());
+    byId("completion-stop").addEventListener("click", () => this.#stop());
     byId("completion-keep").addEventListener("click", () => this.#keep());
     byId("completion-discard").addEventListener("click", () => this.#discard());
     byId("completion-actions").append(copyButton(() => byId("completion-text").value + this.#reply.text, "Copy text and continuation"));
     byId("completion-tokens").addEventListener("click", () => this.#redraw());
     byId("completion-code").addEventListener("change", ({ target }) => byId("completion").classList.toggle("as-code", target.checked));
     byId("completion-text").addEventListener("keydown", (event) => this.#key(event));
+    byId("completion-text").value = sessionStorage.getItem(TEXT) ?? "";
+    addEventListener("pagehide", () => sessionStorage.setItem(TEXT, byId("completion-text").value));
+    onEscape(() => this.#stop());
     this.#showState();
   }
 
@@ -44,7 +52,13 @@ export class Completion {
       event.preventDefault();
       this.#complete();
     }
-    if (event.key === "Escape" && this.#isRunning()) this.#answering.stop();
+  }
+
+  /** Gives whether there was something to stop. */
+  #stop() {
+    const stops = this.#isRunning() && !byId("completion").hidden;
+    if (stops) this.#answering.stop();
+    return stops;
   }
 
   #isRunning() {
@@ -56,8 +70,9 @@ export class Completion {
     if (!prompt || this.#isRunning()) return;
     const reply = newReply({ ...this.#settings });
     this.#reply = reply;
+    this.#spoken = new SpokenText("");
     const scored = byId("completion-tokens").checked ? { logprobs: NUM_ALTERNATIVES } : {};
-    const bodyFor = () => ({ ...reply.settings, ...scored, prompt: prompt + reply.text });
+    const bodyFor = () => ({ ...settingsForTheRest(reply.settings, numTokensOf(reply)), ...scored, prompt: prompt + reply.text });
     this.#answering = new Answering(reply, "v1/completions", bodyFor, this.#health);
     this.#answering.addEventListener("change", () => drawSoon(this));
     this.#redraw();
@@ -67,12 +82,12 @@ export class Completion {
   #keep() {
     byId("completion-text").value += this.#reply.text;
     this.#discard();
-    byId("completion-text").focus();
   }
 
   #discard() {
     this.#reply = null;
     this.#redraw();
+    byId("completion-text").focus();
   }
 
   #redraw() {
@@ -81,25 +96,31 @@ export class Completion {
     drawSoon(this);
   }
 
-  /** Called once per frame while there is something new; false if it was too much for one. */
-  draw() {
+  /** Called once per frame while there is something new; false if the time until `deadline` was too short for it. */
+  draw(deadline) {
     const reply = this.#reply;
     this.#showState();
     if (!reply) return true;
+    if (reply.state !== this.#shown) this.#spoken.entered(reply);
+    else if (isRunning(reply)) this.#spoken.update(reply.text);
+    this.#shown = reply.state;
     const asTokens = byId("completion-tokens").checked && reply.tokens !== null;
     const View = asTokens ? TokenView : TextView;
     if (!(this.#view instanceof View)) {
       this.#view = new View();
       byId("completion-output").replaceChildren(this.#view.element);
     }
-    return this.#view.update(asTokens ? reply.tokens : reply.text);
+    return this.#view.update(asTokens ? reply.tokens : reply.text, deadline);
   }
 
   #showState() {
     const reply = this.#reply;
     const running = this.#isRunning();
-    byId("completion-run").hidden = running;
-    byId("completion-stop").hidden = !running;
+    const [run, stop] = [byId("completion-run"), byId("completion-stop")];
+    const wasFocused = [run, stop].includes(document.activeElement);
+    run.hidden = running;
+    stop.hidden = !running;
+    if (wasFocused) (running ? stop : run).focus();
     byId("completion-actions").hidden = running || !reply?.text;
     byId("completion-result").hidden = !reply;
     byId("completion-notice").hidden = !reply?.notice;

@@ -1,6 +1,7 @@
 // Where a prompt is written: Enter sends, Shift+Enter breaks the line, Esc stops, ↑ in an empty field edits the last.
 
 import { byId } from "../shell/dom.js";
+import { onEscape } from "../shell/escape.js";
 
 /** Dispatches "send" with `detail` the text, "stop" and "edit". */
 export class Composer extends EventTarget {
@@ -15,8 +16,10 @@ export class Composer extends EventTarget {
     });
     byId("stop").addEventListener("click", () => this.#tell("stop"));
     this.#field.addEventListener("keydown", (event) => this.#key(event));
-    document.addEventListener("keydown", ({ key, defaultPrevented }) => {
-      if (key === "Escape" && !defaultPrevented && this.#running) this.#tell("stop");
+    onEscape(() => {
+      const stops = this.#running && !byId("chat").hidden;
+      if (stops) this.#tell("stop");
+      return stops;
     });
   }
 
@@ -31,6 +34,11 @@ export class Composer extends EventTarget {
 
   focus() {
     this.#field.focus();
+  }
+
+  /** What could not be sent comes back, before what has been written since. */
+  giveBack(text) {
+    this.#field.value = [text, this.#field.value].filter(Boolean).join("\n");
   }
 
   #key(event) {

@@ -1,8 +1,11 @@
 // A conversation as data, and what of it is sent. It is kept in the browser as it is here.
 
+import { preference } from "./preferences.js";
+import { settingsForTheRest } from "./reply.js";
 import { withoutReasoning } from "./segments.js";
 
 const LONGEST_TITLE = 60;
+const NUM_ALTERNATIVES = 5;
 
 /** `settings` is that of lane A; lane B's is used when two are compared. */
 export function newConversation({ settings = [{}, {}], system = "" } = {}) {
@@ -27,20 +30,24 @@ export function lanesOf(conversation) {
 }
 
 /**
- * The body of the request that makes `reply` in `lane` of `turn`, or what is still missing of it. Earlier turns count
- * with the same lane's answer, or with the other's where there was only one; turns without an answer are left out.
+ * The body of the request that makes the reply in `lane` of `turn`, or what is still missing of it after the `numMade`
+ * tokens that an attempt before made. Earlier turns count with the same lane's answer, or with the other's where there was
+ * only one; turns without an answer are left out.
  */
-export function chatBody(conversation, turn, lane, reply, probabilities) {
+export function chatBody(conversation, turn, lane, numMade) {
+  const reply = turn.replies[lane];
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
   for (const earlier of conversation.turns.slice(0, conversation.turns.indexOf(turn))) {
     const answer = withoutReasoning((earlier.replies[lane] ?? earlier.replies[0])?.text ?? "");
     if (answer) messages.push({ role: "user", content: earlier.prompt }, { role: "assistant", content: answer });
   }
   messages.push({ role: "user", content: turn.prompt });
-  const body = { ...reply.settings, messages };
+  const body = { ...settingsForTheRest(reply.settings, numMade), messages };
   if (reply.text) {
     body.messages.push({ role: "assistant", content: reply.text });
     body.continue_final_message = true;
   }
-  return probabilities ? { ...body, logprobs: true, top_logprobs: probabilities } : body;
+  // Probabilities of the rest alone would be those of another text.
+  const scored = reply.text ? reply.tokens !== null : preference("tokens");
+  return scored ? { ...body, logprobs: true, top_logprobs: NUM_ALTERNATIVES } : body;
 }

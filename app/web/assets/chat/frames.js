@@ -1,11 +1,12 @@
-// Drawing, at most once per frame however often something changes.
+// Drawing, at most once per frame however often something changes, and for no longer than a frame allows.
 
+const FRAME_BUDGET_MS = 8;
 const waiting = new Set();
 let requested = false;
 
 /**
- * Have `view.draw()` called in the next frame. A view that gives false was not done when its time was over, and is
- * called again in the frame after.
+ * Have `view.draw(deadline)` called in the next frame. A view that gives false was not done when the time was over (as
+ * performance.now() has it), and is called again in the frame after.
  */
 export function drawSoon(view) {
   waiting.add(view);
@@ -13,11 +14,18 @@ export function drawSoon(view) {
   requested = true;
 }
 
+/** The latest first, which are those that the reader looks at. */
 function drawAll() {
   requested = false;
-  const views = [...waiting];
+  const deadline = performance.now() + FRAME_BUDGET_MS;
+  const views = [...waiting].reverse();
   waiting.clear();
-  for (const view of views) if (view.draw() === false) drawSoon(view);
+  const left = [];
+  for (const view of views) {
+    if (performance.now() > deadline) left.unshift(view);
+    else if (view.draw(deadline) === false) drawSoon(view);
+  }
+  left.forEach(drawSoon);
 }
 
 /** Resolves in a task of its own, so that input and drawing are not kept waiting by what is read. */

@@ -6,39 +6,18 @@ import { icon } from "../shell/icons.js";
 import { fetchWithKey } from "../shell/key.js";
 import { Chat } from "./chat.js";
 import { Completion } from "./completion.js";
+import { Panel } from "./panels.js";
 import { preference } from "./preferences.js";
 import { SettingsSide } from "./settings_side.js";
 import { Store } from "./store.js";
 
 const ICONS = { send: "send", stop: "stop", "toggle-list": "menu", compare: "columns", tokens: "tokens", "toggle-settings": "sliders" };
 const TOLD_MS = 6_000;
-const NARROW = matchMedia("(max-width: 60rem)");
 
 function tell(message) {
   byId("told").textContent = message;
-  byId("told").hidden = false;
   clearTimeout(tell.timer);
-  tell.timer = setTimeout(() => (byId("told").hidden = true), TOLD_MS);
-}
-
-/** A button that shows and hides `panel`; Esc hides it where it covers the rest. */
-function togglePanel(button, panel, shown, onChange = () => {}) {
-  const show = (visible) => {
-    panel.hidden = !visible;
-    button.setAttribute("aria-expanded", String(visible));
-  };
-  show(shown);
-  button.addEventListener("click", () => {
-    show(panel.hidden);
-    onChange(!panel.hidden);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || panel.hidden || !NARROW.matches) return;
-    event.preventDefault();
-    show(false);
-    button.focus();
-  });
-  return show;
+  tell.timer = setTimeout(() => byId("told").replaceChildren(), TOLD_MS);
 }
 
 function toggleButton(button, pressed, onChange) {
@@ -75,7 +54,7 @@ function joinChat(chat) {
   const setComparing = toggleButton(byId("compare"), false, (comparing) => {
     chat.comparing = comparing;
     side.draw();
-    if (comparing) showSettings(true);
+    if (comparing) settings.shown = true;
   });
   chat.addEventListener("open", () => setComparing(chat.conversation.comparing));
   chat.addEventListener("told", ({ detail }) => tell(detail));
@@ -84,12 +63,9 @@ function joinChat(chat) {
     chat.showsTokens = shown;
   });
   chat.showsTokens = preference("tokens");
-  const roomy = !NARROW.matches;
-  const showSettings = togglePanel(byId("toggle-settings"), byId("settings-side"), roomy && preference("panel"), (shown) =>
-    preference("panel", shown),
-  );
-  const showList = togglePanel(byId("toggle-list"), byId("list-side"), roomy);
-  chat.addEventListener("open", () => NARROW.matches && showList(false));
+  const settings = new Panel(byId("toggle-settings"), byId("settings-side"), preference("panel"), (shown) => preference("panel", shown));
+  const list = new Panel(byId("toggle-list"), byId("list-side"), true);
+  chat.addEventListener("open", () => list.makeRoom(byId("thread")));
   for (const example of document.querySelectorAll("#welcome .example")) {
     example.addEventListener("click", () => chat.send(example.textContent));
   }

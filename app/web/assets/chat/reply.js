@@ -29,6 +29,19 @@ export function forgetWhatCannotGoOn(reply) {
   return true;
 }
 
+/** How many tokens the reply took, as far as that is known. */
+export function numTokensOf({ usage, numPieces }) {
+  return (usage?.output ?? 0) + numPieces;
+}
+
+/** `settings` for what is still missing of a reply, of which `numMade` tokens came already. */
+export function settingsForTheRest(settings, numMade) {
+  const rest = { ...settings };
+  if (rest.max_tokens) rest.max_tokens = Math.max(1, rest.max_tokens - numMade);
+  if (rest.min_tokens) rest.min_tokens = Math.max(0, rest.min_tokens - numMade);
+  return rest;
+}
+
 /** Add a chunk of chat or of completion to `reply`. Gives whether it brought something to show. */
 export function addChunk(reply, chunk) {
   if (chunk.usage) addUsage(reply, chunk.usage);
@@ -84,9 +97,10 @@ function tokensOf(logprobs) {
 }
 
 /** The line under an answer: [label, value, explanation] each; what says everything by itself has no label. */
-export function figuresOf({ usage, seconds, finishReason, numPieces, state }) {
+export function figuresOf(reply) {
+  const { usage, seconds, finishReason, state } = reply;
   const figures = [];
-  const numTokens = (usage?.output ?? 0) + numPieces;
+  const numTokens = numTokensOf(reply);
   if (seconds.toFirst !== null) figures.push(["TTFT", duration(seconds.toFirst), "Time to the first token"]);
   if (numTokens > 1 && seconds.generating > 0) {
     const rate = (numTokens - 1) / seconds.generating;

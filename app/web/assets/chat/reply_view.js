@@ -3,9 +3,10 @@
 import { copyButton } from "../shell/clipboard.js";
 import { el } from "../shell/dom.js";
 import { iconButton } from "../shell/icons.js";
+import { drawSoon } from "./frames.js";
 import { figuresOf, isRunning } from "./reply.js";
 import { SegmentView } from "./segment_view.js";
-import { segmentsOf } from "./segments.js";
+import { Segments } from "./segments.js";
 import { SpokenText } from "./spoken_text.js";
 import { TokenView } from "./token_view.js";
 
@@ -13,44 +14,68 @@ const FIGURES_MS = 200;
 
 /**
  * A view of `reply`, in `element`. `actions` has `regenerate()` and `goOn()`; `label` names it beside others.
- * Call `draw()`, in a frame, when the reply has changed.
+ * It is to be drawn soon when the reply has changed.
  */
 export class ReplyView {
   #body = el("div", { class: "reply-body" });
   #notice = el("p", { class: "notice" });
   #figures = el("ul", { class: "figures", "aria-label": "What this answer cost" });
+  #parts = new Segments();
   #segments = [];
   #tokens = null;
+  #showsTokens;
   #shown = { state: "", at: 0 };
 
   constructor(reply, actions, { label = "", showsTokens = false } = {}) {
     this.reply = reply;
-    this.showsTokens = showsTokens;
+    this.#showsTokens = showsTokens;
     this.spoken = new SpokenText(label);
     this.copy = copyButton(() => reply.text, "Copy answer");
     this.regenerate = iconButton("refresh", "Regenerate", actions.regenerate);
     this.goOn = iconButton("continue", "Continue", actions.goOn);
-    this.tokensToggle = iconButton("tokens", "Show tokens", () => this.#toggleTokens());
+    this.tokensToggle = iconButton("tokens", "Show tokens", () => (this.showsTokens = !this.#showsTokens));
     const actionsBar = el("div", { class: "reply-actions" }, this.copy, this.regenerate, this.goOn, this.tokensToggle);
-    const heading = label && el("h3", { class: "lane" }, label);
+    const heading = el("h2", { class: label ? "lane" : "visually-hidden" }, label || "Answer");
     const footer = el("footer", { class: "reply-footer" }, this.#figures, actionsBar);
     const name = label ? `Answer ${label}` : "Answer";
     this.element = el("article", { class: "reply", "aria-label": name }, heading, this.#body, this.#notice, footer);
+    drawSoon(this);
   }
 
-  /** False if there was too much for one frame. */
-  draw() {
+  /** Whether the reply is shown token by token, where its tokens are known. */
+  set showsTokens(shows) {
+    this.#showsTokens = shows;
+    this.#restart();
+  }
+
+  /** What the reply had was forgotten. */
+  anew() {
+    this.spoken.restart();
+    this.#restart();
+  }
+
+  #restart() {
+    this.#parts = new Segments();
+    this.#segments = [];
+    this.#tokens = null;
+    this.#body.replaceChildren();
+    this.#shown = { state: this.#shown.state, at: 0 };
+    drawSoon(this);
+  }
+
+  /** False if the time until `deadline` was too short for all of it. */
+  draw(deadline) {
     const { reply } = this;
-    const drawn = this.showsTokens && reply.tokens ? this.#drawTokens() : this.#drawSegments();
-    const due = performance.now() - this.#shown.at > FIGURES_MS;
+    const drawn = this.#showsTokens && reply.tokens ? this.#drawTokens(deadline) : this.#drawSegments(deadline);
+    const due = !isRunning(reply) || performance.now() - this.#shown.at > FIGURES_MS;
     if (reply.state !== this.#shown.state || due) this.#drawState();
     if (isRunning(reply)) this.spoken.update(reply.text);
     return drawn;
   }
 
-  #drawSegments() {
+  #drawSegments(deadline) {
     const { reply } = this;
-    const segments = segmentsOf(reply.text);
+    const segments = this.#parts.of(reply.text);
     if (reply.reasoning) segments.unshift({ kind: "reasoning", text: reply.reasoning, open: !reply.text });
     for (const call of reply.toolCalls) segments.push({ kind: "tool", call, text: "", open: isRunning(reply) });
     let drawn = true;
@@ -58,7 +83,7 @@ export class ReplyView {
       const complete = !segment.open || !isRunning(reply);
       if (this.#segments[index]?.kind !== segment.kind) this.#replaceFrom(index, segment);
       const isAll = segments.length === 1;
-      drawn = this.#segments[index].update(segment, complete, isAll) && drawn;
+      drawn = this.#segments[index].update(segment, { complete, isAll, deadline }) && drawn;
     });
     return drawn;
   }
@@ -70,25 +95,13 @@ export class ReplyView {
     this.#body.append(this.#segments[index].element);
   }
 
-  #drawTokens() {
+  #drawTokens(deadline) {
     if (!this.#tokens) {
       this.#tokens = new TokenView();
       this.#body.replaceChildren(this.#tokens.element);
     }
-    return this.#tokens.update(this.reply.tokens);
+    return this.#tokens.update(this.reply.tokens, deadline);
   }
-
-  #toggleTokens() {
-    this.showsTokens = !this.showsTokens;
-    this.#tokens = null;
-    this.#segments = [];
-    this.#body.replaceChildren();
-    this.#shown.state = "";
-    this.onChange();
-  }
-
-  /** Who has this drawn again. */
-  onChange = () => {};
 
   #drawState() {
     const { reply } = this;
@@ -103,7 +116,7 @@ export class ReplyView {
     this.copy.hidden = this.regenerate.hidden = running;
     this.goOn.hidden = running || !reply.text || (reply.state === "done" && reply.finishReason !== "length");
     this.tokensToggle.hidden = !reply.tokens;
-    this.tokensToggle.setAttribute("aria-pressed", String(this.showsTokens));
+    this.tokensToggle.setAttribute("aria-pressed", String(this.#showsTokens));
   }
 }
 

@@ -6,9 +6,11 @@ import { icon } from "../shell/icons.js";
 import { appendText } from "./markdown/inline.js";
 import { MarkdownView } from "./markdown/view.js";
 import { prettyJson } from "./segments.js";
+import { TextView } from "./text_view.js";
 
 /** Longer JSON is shown as it came: setting it out would take longer than a frame. */
 const LONGEST_JSON = 100_000;
+const LONGEST_NAME = 200;
 
 export class SegmentView {
   #markdown = new MarkdownView();
@@ -31,17 +33,24 @@ export class SegmentView {
     return el("section", { class: "tool-call", "aria-label": "Tool call" }, el("h4", {}, icon("sliders"), this.#heading), this.body);
   }
 
-  /** False if there was too much for one frame. `isAll` says that the reply has no other part. */
-  update(segment, complete, isAll) {
-    if (this.kind === "tool") return this.#updateTool(segment, complete);
-    if (this.kind === "reasoning") {
-      this.#heading.textContent = complete ? `Reasoning · ${words(segment.text)}` : "Reasoning…";
-    }
+  /**
+   * False if the time until `deadline` was too short for all of it. `complete` says that no more will come, and `isAll`
+   * that the reply has no other part.
+   */
+  update(segment, { complete, isAll, deadline }) {
+    if (this.kind === "tool") return this.#updateTool(segment, complete, deadline);
+    if (this.kind === "reasoning") this.#updateHeading(segment.text, complete);
     const json = complete && isAll && this.kind === "text" ? this.#wholeJson(segment.text) : null;
-    if (json === null) return this.#markdown.update(segment.text, complete);
+    if (json === null) return this.#markdown.update(segment.text, complete, deadline);
     if (this.#settled !== segment.text) this.element.replaceChildren(jsonBlock(json));
     this.#settled = segment.text;
     return true;
+  }
+
+  #updateHeading(text, complete) {
+    if (!complete) this.#heading.textContent = "Reasoning…";
+    else if (this.#settled !== text) this.#heading.textContent = `Reasoning · ${words(text)}`;
+    this.#settled = complete ? text : "";
   }
 
   #wholeJson(text) {
@@ -49,31 +58,45 @@ export class SegmentView {
   }
 
   /** `<tool_call>` holds {"name", "arguments"} in JSON; a call from the API has both apart. */
-  #updateTool(segment, complete) {
-    const { name, text } = segment.call ? { name: segment.call.name, text: segment.call.arguments } : readCall(segment.text);
-    const state = `${name} ${complete} ${text}`;
-    if (state === this.#settled) return true;
-    this.#settled = state;
-    this.#heading.textContent = name || "Tool call";
-    this.body.replaceChildren(jsonBlock((complete && prettyJson(text)) || text));
+  #updateTool(segment, complete, deadline) {
+    const { name, text } = segment.call ? { name: segment.call.name, text: segment.call.arguments } : readCall(segment.text, complete);
+    if (this.#heading.textContent !== name) this.#heading.textContent = name || "Tool call";
+    if (!complete) return this.#growing(text).update(text, deadline);
+    if (this.#settled !== text) this.body.replaceChildren(jsonBlock(prettyJson(text) ?? text));
+    this.#settled = text;
     return true;
+  }
+
+  /** What is still written only grows, and is set out once it is whole. */
+  #growing(text) {
+    if (!this.growing) {
+      this.growing = new TextView(el("code"));
+      this.body.replaceChildren(codeBlock(this.growing.element, () => text));
+    }
+    return this.growing;
   }
 }
 
-function readCall(text) {
+/** Its name is to be seen before it is whole. */
+function readCall(text, complete) {
+  const name = /"name"\s*:\s*"([^"\\]{1,80})"/.exec(text.slice(0, LONGEST_NAME))?.[1] ?? "";
+  if (!complete) return { name, text };
   try {
     const call = JSON.parse(text);
-    if (typeof call?.name === "string") return { name: call.name, text: JSON.stringify(call.arguments ?? {}) };
+    return typeof call?.name === "string" ? { name: call.name, text: JSON.stringify(call.arguments ?? {}) } : { name, text };
   } catch {
-    // Not whole yet, or not JSON at all: shown as it is.
+    return { name, text };
   }
-  return { name: /"name"\s*:\s*"([^"\\]{1,80})"/.exec(text)?.[1] ?? "", text };
 }
 
 function jsonBlock(text) {
   const code = el("code");
   appendText(code, text.trim());
-  const bar = el("div", { class: "code-bar" }, el("span", {}, "json"), copyButton(() => text));
+  return codeBlock(code, () => text);
+}
+
+function codeBlock(code, copied) {
+  const bar = el("div", { class: "code-bar" }, el("span", {}, "json"), copyButton(copied));
   return el("div", { class: "code" }, bar, el("pre", { tabIndex: 0, dir: "ltr", "aria-label": "JSON" }, code));
 }
 

@@ -5,11 +5,16 @@ import { byId, el } from "../shell/dom.js";
 import { iconButton } from "../shell/icons.js";
 import { download, exported, imported } from "./transfer.js";
 
-/** Dispatches "open" and "delete" with `detail` the id, "rename" with {id, title}, "new", and "told" with a message. */
+/**
+ * Dispatches "open" and "delete" with `detail` the id, "rename" with {id, title}, "import" with conversations, "new", and
+ * "told" with a message.
+ */
 export class Sidebar extends EventTarget {
   #store;
-  #summaries = [];
+  #summaries = new Map();
   #current = "";
+  #shown = "";
+  #renaming = false;
 
   constructor(store) {
     super();
@@ -21,23 +26,43 @@ export class Sidebar extends EventTarget {
     byId("import-file").addEventListener("change", (event) => this.#import(event.target));
   }
 
-  /** Show what is stored now, and which conversation is open. */
-  async refresh(current = this.#current) {
-    this.#current = current;
-    this.#summaries = await this.#store.summaries();
+  /** Show what is stored now. */
+  async refresh() {
+    this.#summaries = new Map((await this.#store.summaries()).map((summary) => [summary.id, summary]));
     this.#draw();
   }
 
+  /** A conversation was kept. */
+  note(summary) {
+    this.#summaries.set(summary.id, summary);
+    this.#draw();
+  }
+
+  /** Which conversation is open. */
+  set current(id) {
+    this.#current = id;
+    this.#draw();
+  }
+
+  /** Only if it is to look different: who is in the list with the keyboard is not thrown out while answers come. */
   #draw() {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.#summaries.filter(({ text }) => words.every((word) => text.includes(word)));
-    byId("conversations").replaceChildren(...found.map((summary) => this.#entry(summary)));
+    const found = [...this.#summaries.values()]
+      .filter(({ text }) => words.every((word) => text.includes(word)))
+      .sort((a, b) => b.updated - a.updated);
+    const looks = JSON.stringify([this.#current, found.map(({ id, title }) => [id, title])]);
     byId("no-conversations").hidden = found.length > 0;
-    byId("no-conversations").textContent = this.#summaries.length ? "Nothing found." : "Conversations are kept in this browser.";
+    byId("no-conversations").textContent = this.#summaries.size ? "Nothing found." : "Conversations are kept in this browser.";
+    if (looks === this.#shown || this.#renaming) return;
+    this.#shown = looks;
+    const list = byId("conversations");
+    const [id, label] = focusIn(list);
+    list.replaceChildren(...found.map((summary) => this.#entry(summary)));
+    if (id) list.querySelector(`[data-id="${id}"] [data-part="${label}"]`)?.focus();
   }
 
   #entry({ id, title }) {
-    const open = el("button", { type: "button", class: "conversation", title }, title);
+    const open = el("button", { type: "button", class: "conversation", title, dir: "auto", "data-part": "open" }, title);
     if (id === this.#current) open.setAttribute("aria-current", "true");
     open.addEventListener("click", () => this.#tell("open", id));
     const buttons = [
@@ -45,24 +70,29 @@ export class Sidebar extends EventTarget {
       iconButton("download", `Export ${title}`, async () => this.#export([await this.#store.get(id)], title)),
       iconButton("trash", `Delete ${title}`, () => this.#delete(id, title)),
     ];
-    const entry = el("li", {}, open, el("div", { class: "conversation-actions" }, ...buttons));
+    ["rename", "export", "delete"].forEach((part, index) => (buttons[index].dataset.part = part));
+    const entry = el("li", { "data-id": id }, open, el("div", { class: "conversation-actions" }, ...buttons));
     return entry;
   }
 
   #rename(entry, id, title) {
     const field = el("input", { class: "field", value: title, "aria-label": "Title of the conversation", maxLength: 120 });
-    let over = false;
-    const end = (renamed) => {
-      if (over) return;
-      over = true;
+    const end = (renamed, byKey) => {
+      if (!this.#renaming) return;
+      this.#renaming = false;
+      this.#shown = "";
       if (renamed && field.value.trim()) this.#tell("rename", { id, title: field.value.trim() });
-      else this.#draw();
+      this.#draw();
+      if (byKey) byId("conversations").querySelector(`[data-id="${id}"] [data-part="rename"]`)?.focus();
     };
-    field.addEventListener("keydown", ({ key, isComposing }) => {
-      if (key === "Enter" && !isComposing) end(true);
-      if (key === "Escape") end(false);
+    field.addEventListener("keydown", (event) => {
+      const { key, isComposing } = event;
+      if (isComposing || (key !== "Enter" && key !== "Escape")) return;
+      event.preventDefault();
+      end(key === "Enter", true);
     });
-    field.addEventListener("blur", () => end(true));
+    field.addEventListener("blur", () => end(true, false));
+    this.#renaming = true;
     entry.replaceChildren(field);
     field.select();
   }
@@ -79,10 +109,7 @@ export class Sidebar extends EventTarget {
 
   async #import(input) {
     try {
-      const conversations = imported(await input.files[0].text());
-      await this.#store.put(...conversations);
-      await this.refresh();
-      this.#tell("told", `${conversations.length} imported.`);
+      this.#tell("import", imported(await input.files[0].text()));
     } catch (error) {
       this.#tell("told", error.message);
     }
@@ -92,4 +119,10 @@ export class Sidebar extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** The entry and the part of it that have the focus, if any do. */
+function focusIn(list) {
+  const { activeElement } = document;
+  return list.contains(activeElement) ? [activeElement.closest("li").dataset.id, activeElement.dataset.part] : [];
 }

@@ -1,8 +1,11 @@
 // A reply for screen readers: whole sentences as they are finished, not every token.
 
-import { byId } from "../shell/dom.js";
+import { byId, el } from "../shell/dom.js";
 
 const PAUSE_MS = 2_000;
+/** Of what has not been said, the latest of this many characters are: nobody listens to a million. */
+const LONGEST_SAID = 2_000;
+const MOST_KEPT = 10;
 
 export class SpokenText {
   #said = 0;
@@ -12,15 +15,20 @@ export class SpokenText {
     this.label = label;
   }
 
+  /** The text has begun anew. */
+  restart() {
+    this.#said = 0;
+  }
+
   /** Say the sentences of `text` that are finished and were not said yet. */
   update(text) {
     const now = performance.now();
     if (now - this.#at < PAUSE_MS) return;
-    const recent = text.slice(this.#said);
-    const end = Math.max(recent.lastIndexOf(". "), recent.lastIndexOf("\n"), recent.lastIndexOf("? "), recent.lastIndexOf("! "));
-    if (end < 0) return;
     this.#at = now;
-    this.#said += end + 1;
+    const recent = this.#unsaid(text);
+    const end = Math.max(...[". ", "\n", "? ", "! "].map((mark) => recent.lastIndexOf(mark)));
+    if (end < 0) return;
+    this.#said = text.length - recent.length + end + 1;
     this.#say(recent.slice(0, end + 1));
   }
 
@@ -28,11 +36,18 @@ export class SpokenText {
   entered({ text, state, notice }) {
     const how = { done: "End of the answer.", stopped: "Stopped.", waiting: "", streaming: "" }[state] ?? notice;
     if (!how) return;
-    this.#say(`${text.slice(this.#said)} ${how}`);
+    this.#say(`${this.#unsaid(text)} ${how}`);
     this.#said = text.length;
   }
 
+  #unsaid(text) {
+    return text.slice(Math.max(this.#said, text.length - LONGEST_SAID));
+  }
+
+  /** Appended, not replaced: what was not read out yet would be lost. */
   #say(text) {
-    byId("spoken").textContent = this.label ? `${this.label}: ${text}` : text;
+    const spoken = byId("spoken");
+    spoken.append(el("p", {}, this.label ? `${this.label}: ${text}` : text));
+    while (spoken.childElementCount > MOST_KEPT) spoken.firstElementChild.remove();
   }
 }

@@ -1,8 +1,9 @@
-// Conversations in the browser's IndexedDB: whole ones, and summaries of all of them to list and to search.
+// Conversations in the browser's IndexedDB: what is said of each, its turns one by one, and summaries to list and search.
 
 import { titleOf } from "./conversation.js";
+import { isRunning } from "./reply.js";
 
-const VERSION = 1;
+const VERSION = 2;
 const LONGEST_SEARCHED = 50_000;
 
 export class Store {
@@ -10,49 +11,62 @@ export class Store {
 
   static async open() {
     const opening = indexedDB.open("millrace", VERSION);
-    opening.onupgradeneeded = () => {
-      opening.result.createObjectStore("conversations", { keyPath: "id" });
-      opening.result.createObjectStore("summaries", { keyPath: "id" });
-    };
+    opening.onupgradeneeded = ({ oldVersion }) => upgrade(opening, oldVersion);
+    const blocked = new Promise((_, reject) => {
+      opening.onblocked = () => reject(new Error("Another tab shows an older form of it. Close that one and load this one again."));
+    });
     const store = new Store();
-    store.#db = await result(opening);
+    store.#db = await Promise.race([result(opening), blocked]);
+    store.#db.onversionchange = () => store.#db.close();
     return store;
   }
 
-  /** What is listed, the latest first. */
-  async summaries() {
-    const all = await result(this.#db.transaction("summaries").objectStore("summaries").getAll());
-    return all.sort((a, b) => b.updated - a.updated);
+  /** What is listed, in no order. */
+  summaries() {
+    return result(this.#db.transaction("summaries").objectStore("summaries").getAll());
   }
 
-  get(id) {
-    return result(this.#db.transaction("conversations").objectStore("conversations").get(id));
+  /** The conversation with this id; undefined if there is none. */
+  async get(id) {
+    const transaction = this.#db.transaction(["conversations", "turns"]);
+    const turns = result(transaction.objectStore("turns").getAll(keysOf(id)));
+    const head = await result(transaction.objectStore("conversations").get(id));
+    return head && { ...head, turns: await turns };
   }
 
-  all() {
-    return result(this.#db.transaction("conversations").objectStore("conversations").getAll());
+  async all() {
+    const ids = await result(this.#db.transaction("conversations").objectStore("conversations").getAllKeys());
+    return Promise.all(ids.map((id) => this.get(id)));
   }
 
-  /** Keep conversations as they are now; both entries of each or neither. */
-  put(...conversations) {
-    return this.#write((whole, summaries) => {
-      for (const conversation of conversations) {
-        whole.put(conversation);
-        summaries.put(summaryOf(conversation));
-      }
+  /**
+   * Keep `conversation` as it is now, of its turns those that `changed`, which are still its own: all of that or nothing.
+   * Resolves to its summary.
+   */
+  async put(conversation, changed = conversation.turns) {
+    const { turns, ...head } = conversation;
+    const summary = summaryOf(conversation);
+    await this.#write((stores) => {
+      stores.conversations.put(head);
+      stores.summaries.put(summary);
+      stores.turns.delete(keysOf(head.id, turns.length));
+      for (const turn of changed) stores.turns.put(storedTurn(turn), [head.id, turns.indexOf(turn)]);
     });
+    return summary;
   }
 
   delete(id) {
-    return this.#write((whole, summaries) => {
-      whole.delete(id);
+    return this.#write(({ conversations, summaries, turns }) => {
+      conversations.delete(id);
       summaries.delete(id);
+      turns.delete(keysOf(id));
     });
   }
 
   #write(change) {
-    const transaction = this.#db.transaction(["conversations", "summaries"], "readwrite");
-    change(transaction.objectStore("conversations"), transaction.objectStore("summaries"));
+    const names = ["conversations", "summaries", "turns"];
+    const transaction = this.#db.transaction(names, "readwrite");
+    change(Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)])));
     // Without waiting for what was put: the document may be left at any moment.
     transaction.commit();
     return new Promise((resolve, reject) => {
@@ -62,8 +76,35 @@ export class Store {
   }
 }
 
+function upgrade({ result: db, transaction }, oldVersion) {
+  const turns = db.createObjectStore("turns");
+  if (oldVersion === 0) {
+    db.createObjectStore("conversations", { keyPath: "id" });
+    db.createObjectStore("summaries", { keyPath: "id" });
+    return;
+  }
+  // Version 1 kept the turns within their conversations.
+  transaction.objectStore("conversations").openCursor().onsuccess = ({ target: { result: cursor } }) => {
+    if (!cursor) return;
+    const { turns: within, ...head } = cursor.value;
+    within.forEach((turn, index) => turns.put(turn, [head.id, index]));
+    cursor.update(head);
+    cursor.continue();
+  };
+}
+
+/** The keys of the turns of a conversation, from one on. */
+function keysOf(id, from = 0) {
+  return IDBKeyRange.bound([id, from], [id, Infinity]);
+}
+
+/** The probabilities of a reply that is being made are many, and not worth keeping every second. */
+function storedTurn(turn) {
+  return { ...turn, replies: turn.replies.map((reply) => (isRunning(reply) ? { ...reply, tokens: null } : reply)) };
+}
+
 function summaryOf(conversation) {
-  const texts = conversation.turns.flatMap((turn) => [turn.prompt, ...turn.replies.map((reply) => reply?.text ?? "")]);
+  const texts = conversation.turns.flatMap((turn) => [turn.prompt, ...turn.replies.map((reply) => reply.text)]);
   const text = [titleOf(conversation), ...texts].join("\n").slice(0, LONGEST_SEARCHED).toLowerCase();
   return { id: conversation.id, title: titleOf(conversation), updated: conversation.updated, text };
 }

@@ -8,12 +8,15 @@ const PIECES_PER_FRAME = 20;
 
 /** A view of one text, in `element`. */
 export class TextView {
-  element = el("div", { class: "plain-text", dir: "auto" });
   #shown = 0;
 
-  /** Show what `text` has more than it had; false if that is too much for one frame. */
-  update(text) {
-    for (let piece = 0; piece < PIECES_PER_FRAME && this.#shown < text.length; piece++) {
+  constructor(element = el("div", { class: "plain-text", dir: "auto" })) {
+    this.element = element;
+  }
+
+  /** Show what `text` has more than it had; false if the time until `deadline` was too short, or the layout would be. */
+  update(text, deadline) {
+    for (let piece = 0; piece < PIECES_PER_FRAME && this.#shown < text.length && performance.now() < deadline; piece++) {
       const end = this.#endOfPiece(text);
       const span = el("span");
       appendText(span, text.slice(this.#shown, end));

@@ -1,110 +1,79 @@
-// The turns of a conversation as they are shown, and the scrolling that follows what is written.
+// The turns of a conversation, of which only what is new is built, and the scrolling that follows what is written.
 
-import { copyButton } from "../shell/clipboard.js";
-import { byId, el } from "../shell/dom.js";
-import { iconButton } from "../shell/icons.js";
-import { differences } from "./settings.js";
+import { byId } from "../shell/dom.js";
 import { drawSoon } from "./frames.js";
-import { ReplyView } from "./reply_view.js";
+import { TurnView } from "./turn_view.js";
 
 const NEAR_THE_END = 60;
-const LANES = ["A", "B"];
 
 /** `actions` has `edit(turn, prompt)`, `regenerate(turn, lane)` and `goOn(turn, lane)`. */
 export class Thread {
   #scroller = byId("thread");
-  #turns = byId("turns");
-  #views = new Map();
+  #place = byId("turns");
+  #views = [];
   #follows = true;
+  #actions;
+  #conversation = null;
+  #showsTokens = false;
 
   constructor(actions) {
-    this.actions = actions;
-    this.showsTokens = false;
+    this.#actions = actions;
     this.#scroller.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
       this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
     });
+    // After the frame's layout, which reading the height while drawing would do once more for each view.
+    const sizes = new ResizeObserver(() => this.#follows && this.#toTheEnd());
+    sizes.observe(this.#place);
+    sizes.observe(this.#scroller);
   }
 
-  /** Show all of `conversation`. */
+  /** Show `conversation` as it is now. */
   show(conversation) {
-    this.conversation = conversation;
-    this.#views.clear();
-    this.#turns.replaceChildren(...conversation.turns.map((turn) => this.#turn(turn)));
+    const known = conversation === this.#conversation ? this.#views : [];
+    this.#views = conversation.turns.map(
+      (turn) => known.find((view) => view.shows(turn)) ?? new TurnView(turn, this.#actions, this.#showsTokens),
+    );
+    const elements = new Set(this.#views.map(({ element }) => element));
+    for (const element of [...this.#place.children]) if (!elements.has(element)) element.remove();
+    this.#place.append(...[...elements].filter((element) => !element.isConnected));
     byId("welcome").hidden = conversation.turns.length > 0;
-    this.#follows = true;
+    if (conversation !== this.#conversation || !known.includes(this.#views.at(-1))) this.#toTheEnd();
+    this.#conversation = conversation;
   }
 
   /** A reply has changed: draw it in the next frame, if it is shown. */
   changed(reply) {
-    const view = this.#views.get(reply);
+    const view = this.#viewOf(reply);
     if (view) drawSoon(view);
   }
 
-  /** Put a field in the place of the prompt of `turn`. */
-  edit(turn) {
-    const element = this.#turns.children[this.conversation.turns.indexOf(turn)];
-    element.querySelector(".prompt").replaceWith(this.#promptEditor(turn));
-    element.querySelector("textarea").focus();
+  /** What a reply had was forgotten. */
+  anew(reply) {
+    this.#viewOf(reply)?.anew();
   }
 
-  #turn(turn) {
-    const replies = el("div", { class: "replies" }, ...turn.replies.map((_, lane) => this.#reply(turn, lane)));
-    if (turn.replies.length > 1) replies.classList.add("compared");
-    return el("section", { class: "turn", "aria-label": "Turn" }, this.#prompt(turn), replies);
+  /** Put a field in the place of the last prompt. */
+  editLast() {
+    this.#views.at(-1)?.edit();
   }
 
-  #prompt(turn) {
-    const buttons = [
-      iconButton("pencil", "Edit and send again", () => this.edit(turn)),
-      copyButton(() => turn.prompt, "Copy prompt"),
-    ];
-    const text = el("div", { class: "prompt-text", dir: "auto" }, turn.prompt);
-    return el("div", { class: "prompt" }, el("h3", { class: "visually-hidden" }, "You"), text, el("div", { class: "prompt-actions" }, ...buttons));
+  set showsTokens(shows) {
+    this.#showsTokens = shows;
+    for (const view of this.#views) view.replies.forEach((reply) => (reply.showsTokens = shows));
   }
 
-  #promptEditor(turn) {
-    const field = el("textarea", { class: "field", value: turn.prompt, "aria-label": "Prompt", rows: 3 });
-    const cancel = () => editor.replaceWith(this.#prompt(turn));
-    const send = () => field.value.trim() && this.actions.edit(turn, field.value);
-    field.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") {
-        event.preventDefault();
-        cancel();
-      }
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        send();
-      }
-    });
-    const buttons = [
-      el("button", { class: "button", type: "button", on: { click: cancel } }, "Cancel"),
-      el("button", { class: "button primary", type: "button", on: { click: send } }, "Send again"),
-    ];
-    const editor = el("div", { class: "prompt editing" }, field, el("div", { class: "dialog-end" }, ...buttons));
-    return editor;
+  /** For who has pressed a button that is gone. */
+  focus() {
+    this.#scroller.focus({ preventScroll: true });
   }
 
-  #reply(turn, lane) {
-    const reply = turn.replies[lane];
-    const actions = {
-      regenerate: () => this.actions.regenerate(turn, lane),
-      goOn: () => this.actions.goOn(turn, lane),
-    };
-    const compared = turn.replies.length > 1;
-    const differs = compared ? differences(reply.settings, turn.replies[1 - lane].settings) : "";
-    const label = compared ? `${LANES[lane]}${differs && ` · ${differs}`}` : "";
-    const view = new ReplyView(reply, actions, { label, showsTokens: this.showsTokens });
-    const drawn = { draw: () => this.#drawAndFollow(view) };
-    view.onChange = () => drawSoon(drawn);
-    this.#views.set(reply, drawn);
-    drawSoon(drawn);
-    return view.element;
+  #viewOf(reply) {
+    return this.#views.flatMap(({ replies }) => replies).findLast((view) => view.reply === reply);
   }
 
-  #drawAndFollow(view) {
-    const drawn = view.draw();
-    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    return drawn;
+  #toTheEnd() {
+    this.#follows = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 }

@@ -4,7 +4,8 @@ import { byId, el } from "../shell/dom.js";
 import { doingOf, percent } from "../shell/health.js";
 
 export class Banner {
-  #text = el("span");
+  // There from the beginning, and never hidden: what comes into view with its text would not be read out.
+  #text = el("span", { role: "status" });
   #bar = el("progress", { max: 1, "aria-label": "Loading", hidden: true });
   #share = el("span", { class: "share", "aria-hidden": "true" });
   #button = el("button", { class: "button", type: "button", hidden: true }, "Enter the key");
@@ -41,7 +42,7 @@ export class Banner {
   #say(text, progress = null) {
     // Said once, not at every event: a screen reader would read it each time.
     if (text !== this.#shown) this.#text.textContent = this.#shown = text;
-    this.#place.hidden = !text;
+    this.#place.classList.toggle("shown", Boolean(text));
     this.#bar.hidden = progress === null;
     this.#bar.value = progress ?? 0;
     this.#share.textContent = progress === null ? "" : percent(progress);

@@ -15,14 +15,16 @@ const LONGEST_PARAGRAPH = 3_000;
 const LONGEST_CODE = 8_000;
 
 /**
- * The block that begins at `from`, or null if only blank lines follow. `fence` is the opened code block that goes on
- * there, if one does.
+ * The block that begins at `from`, or null if only blank lines follow. `open` is what the block before left open: a table,
+ * of which the rows are blocks of their own, or code that was cut.
  *
  * `end` is where the next block begins. `closed` says that nothing which may still be appended can change this one.
- * `fence` is set when the code was cut and goes on; `continues` when this is such a continuation.
+ * `open` is for the next call; `continues` is set when this is the rest of code that was cut.
  */
-export function nextBlock(source, from, fence = null) {
-  if (fence) return code(source, from, fence, true);
+export function nextBlock(source, from, open = null) {
+  if (open?.mark) return code(source, from, open, true);
+  const row = open && tableRow(source, from, open);
+  if (row) return row;
   let line = lineAt(source, from);
   while (isBlank(line)) {
     if (line.next >= source.length) return null;
@@ -74,7 +76,7 @@ function code(source, from, fence, continues) {
     if (line.end - from > LONGEST_CODE) {
       const cut = line.start > from ? line.start : wholeCharacters(source, from + LONGEST_CODE);
       const text = source.slice(from, source[cut - 1] === "\n" ? cut - 1 : cut);
-      return { ...block, text, end: cut, closed: true, fence };
+      return { ...block, text, end: cut, closed: true, open: fence };
     }
   }
   return { ...block, text: source.slice(from), end: source.length, closed: false };
@@ -117,14 +119,14 @@ function table(source, first) {
   const head = cells(first.text);
   const alignments = cells(rule.text).map((cell) => (/^:-+:$/.test(cell) ? "center" : /-:$/.test(cell) ? "end" : "start"));
   if (alignments.length !== head.length) return null;
-  const rows = [];
-  for (const line of linesFrom(source, rule.next)) {
-    if (line.long || !line.text.includes("|") || line.start - first.start > LONGEST_CODE) {
-      return { type: "table", head, alignments, rows, end: line.start, closed: line.ended || line.long };
-    }
-    rows.push(cells(line.text).slice(0, head.length));
-  }
-  return { type: "table", head, alignments, rows, end: source.length, closed: false };
+  return { type: "table", cells: head, alignments, end: rule.next, closed: rule.ended, open: { alignments } };
+}
+
+function tableRow(source, from, open) {
+  const { alignments } = open;
+  const line = lineAt(source, from);
+  if (line.long || !line.text.includes("|")) return null;
+  return { type: "row", cells: cells(line.text).slice(0, alignments.length), alignments, end: line.next, closed: line.ended, open };
 }
 
 function cells(line) {

@@ -5,37 +5,44 @@ import { el } from "../../shell/dom.js";
 import { nextBlock } from "./blocks.js";
 import { appendInline, appendText } from "./inline.js";
 
-const FRAME_BUDGET_MS = 8;
 const DEEPEST = 6;
 
 /** A view of one text, in `element`. */
 export class MarkdownView {
   element = el("div", { class: "markdown", dir: "auto" });
   #read = 0;
-  #fence = null;
+  #open = null;
   #tentative = [];
 
   /**
    * Show `source`, which is what was shown before with more at its end; `complete` says that no more will come.
-   * Gives false if the time that one frame allows is over before the text is: call it again in the next frame.
+   * Gives false if the time until `deadline` was too short for all of it.
    */
-  update(source, complete) {
-    const deadline = performance.now() + FRAME_BUDGET_MS;
+  update(source, complete, deadline) {
     let growing = this.#takeBackTentative();
     let certain = true;
-    let [at, fence] = [this.#read, this.#fence];
+    let [at, open] = [this.#read, this.#open];
     while (at < source.length) {
-      const block = nextBlock(source, at, fence);
-      if (!block) break;
+      const block = nextBlock(source, at, open);
+      if (!block) {
+        this.#skipBlankLines(source, certain && at);
+        break;
+      }
       certain &&= block.closed || complete;
       const placed = place(this.element, block, 0, growing);
       growing = null;
-      [at, fence] = [block.end, block.fence ?? null];
-      if (certain) [this.#read, this.#fence] = [at, fence];
+      [at, open] = [block.end, block.open ?? null];
+      if (certain) [this.#read, this.#open] = [at, open];
       else this.#tentative.push({ node: placed, block });
       if (at < source.length && performance.now() > deadline) return false;
     }
     return true;
+  }
+
+  /** Only blank lines follow `from`, if that is certain: they need not be looked at again, and end a table. */
+  #skipBlankLines(source, from) {
+    const lastLine = source.lastIndexOf("\n") + 1;
+    if (from !== false && lastLine > from) [this.#read, this.#open] = [lastLine, null];
   }
 
   /** Remove what was not certain. A code block on its own comes back to be drawn on, so that its text only grows. */
@@ -44,7 +51,7 @@ export class MarkdownView {
     for (const { node } of this.#tentative) {
       const parent = node.parentNode;
       node.remove();
-      if (parent !== this.element && !parent.hasChildNodes()) parent.remove();
+      if (node.tagName === "LI" && !parent.hasChildNodes()) parent.remove();
     }
     this.#tentative = [];
     return first?.block.type === "code" && !first.block.continues ? first.node : null;
@@ -58,6 +65,7 @@ function place(parent, block, depth, growing = null) {
     const list = sameList(last, block) ? last : parent.appendChild(newList(block));
     return list.appendChild(listItem(block, depth));
   }
+  if (block.type === "row") return last.querySelector("tbody").appendChild(row("td", block));
   if (block.type === "code") {
     if (block.continues && last?.className === "code") return last.lastElementChild.appendChild(codeText(block));
     return parent.appendChild(codeBlock(block, growing));
@@ -69,7 +77,7 @@ function place(parent, block, depth, growing = null) {
 }
 
 const DRAWN = {
-  heading: (block) => inline(el(`h${Math.min(block.level + 1, 6)}`, { dir: "auto" }), block.text),
+  heading: (block) => inline(el(`h${Math.min(block.level + 2, 6)}`, { dir: "auto" }), block.text),
   paragraph: (block) => inline(el("p", { dir: "auto" }), block.text),
   rule: () => el("hr"),
   quote: (block, depth) => inner(el("blockquote", { dir: "auto" }), block.text, depth),
@@ -87,11 +95,11 @@ function inner(element, text, depth) {
     appendText(element, text);
     return element;
   }
-  for (let at = 0, fence = null; at < text.length; ) {
-    const block = nextBlock(text, at, fence);
+  for (let at = 0, open = null; at < text.length; ) {
+    const block = nextBlock(text, at, open);
     if (!block) break;
     place(element, block, depth + 1);
-    [at, fence] = [block.end, block.fence ?? null];
+    [at, open] = [block.end, block.open ?? null];
   }
   return element;
 }
@@ -139,8 +147,10 @@ function codeOf(pre) {
   return [...pre.children].map((code) => code.textContent).join("\n");
 }
 
-function table({ head, alignments, rows }) {
-  const row = (tag, cells) =>
-    el("tr", {}, ...cells.map((cell, column) => inline(el(tag, { dir: "auto", class: alignments[column] }), cell)));
-  return el("table", {}, el("thead", {}, row("th", head)), el("tbody", {}, ...rows.map((cells) => row("td", cells))));
+function table(head) {
+  return el("table", {}, el("thead", {}, row("th", head)), el("tbody"));
+}
+
+function row(tag, { cells, alignments }) {
+  return el("tr", {}, ...cells.map((cell, column) => inline(el(tag, { dir: "auto", class: alignments[column] }), cell)));
 }
