@@ -12,7 +12,7 @@ from app.model.carried import Carried
 from app.model.execution import DeviceExecution
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.logprobs import LogprobRows, gather_logprobs
-from app.model.sampler import sample
+from app.model.sampler import is_plain, sample
 from app.model.transfer import to_device
 from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
@@ -53,7 +53,8 @@ class ModelRunner:
         forwarded = perf_counter()
         sequences = [sampled for row in batch.rows for sampled in row.sampled]
         prompt_logprobs = _prompt_logprobs(batch.rows, logits, begin=len(sequences))
-        to_sample = logits[: len(sequences)].float()
+        given = logits[: len(sequences)]
+        to_sample = given if is_plain(sequences) else given.float()
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
             token_ids, logprobs = sample(to_sample, sequences, unknown), None

@@ -21,7 +21,8 @@ sorting a vocabulary of 150,000 for every row would take longer than a small mod
 
 
 def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None = None) -> torch.Tensor:
-    """Choose the next token of each sequence from its row of float32 `[num_sequences, vocab]` logits, which change.
+    """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which change; they are
+    float32 unless `is_plain`.
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
@@ -42,6 +43,18 @@ def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | No
     return token_ids.where(most_likely != NO_TOKEN, NO_TOKEN)
 
 
+def is_plain(sequences: list[Sampled]) -> bool:
+    """Whether every sequence takes the most likely token as the model gives it: then nothing is computed with logits,
+    and they may stay in the model's own precision."""
+    return all(
+        params.temperature == 0
+        and params.repetition_penalty == 1
+        and not (params.frequency_penalty or params.presence_penalty or params.logit_bias or params.min_tokens)
+        and params.logprobs is None
+        for params in (sequence.params for sequence in sequences)
+    )
+
+
 def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     """The first of the largest logits of each row, or `NO_TOKEN` where that is not finite; NaN counts as largest.
 
@@ -51,7 +64,7 @@ def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     if logits.device.type != "cpu":
         token_ids = logits.argmax(-1)
         return token_ids.where(logits.gather(1, token_ids[:, None])[:, 0].isfinite(), NO_TOKEN)
-    values = logits.numpy()
+    values = logits.float().numpy()
     found = values.argmax(-1)
     found[~np.isfinite(values[np.arange(len(found)), found])] = NO_TOKEN
     return torch.from_numpy(found)

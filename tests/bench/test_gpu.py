@@ -26,7 +26,7 @@ WEB = (
     "openai",
 )
 ON_A_CPU = ["peaks", "decode", "waiting", "start-up", "limit"]
-IN_TRITON = ["kernels", "attention", "tune"]
+IN_TRITON = ["kernels", "attention", "prepare", "tune"]
 
 
 def results(directory: Path) -> list[dict[str, object]]:

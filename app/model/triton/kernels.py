@@ -3,7 +3,7 @@
 A tile is a few consecutive queries of one row together with all query heads that share a key-value head, so that keys
 and values are read once per group. Its softmax is computed online over tiles of keys (FlashAttention-2: Dao 2023).
 Where tiles are few, the keys of each are divided among several programs and merged after (Flash-Decoding: Dao et al.
-2023). Scores are kept in units of log2, since `exp2` is what the hardware has.
+2023). Weights are powers of 2, since `exp2` is what the hardware has.
 """
 
 from __future__ import annotations
@@ -22,23 +22,38 @@ VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "block_tables", "slot_m
 
 
 @triton.jit
+def load_heads(pointers, is_token, is_dim, IS_MASKED: tl.constexpr, IS_PADDED: tl.constexpr):
+    """Keys or values; what is masked is 0. The fewer masks, the sooner they come."""
+    if IS_MASKED:
+        given = tl.load(pointers, mask=is_token & is_dim, other=0.0)
+    elif IS_PADDED:
+        given = tl.load(pointers, mask=is_dim, other=0.0)
+    else:
+        given = tl.load(pointers)
+    return given
+
+
+@triton.jit
 def scores_of(q, k, scale, softcap, HAS_SOFTCAP: tl.constexpr, PRECISION: tl.constexpr):
-    """Of queries `[TILE_M, KEY_PADDED]` and keys `[KEY_PADDED, TILE_N]`, in units of log2."""
-    scores = tl.dot(q, k, input_precision=PRECISION) * (scale * LOG2_E)
+    """Of queries `[TILE_M, KEY_PADDED]` and keys `[KEY_PADDED, TILE_N]`; soft-capped ones are in units of log2."""
+    scores = tl.dot(q, k, input_precision=PRECISION)
     if HAS_SOFTCAP:
         limit = softcap * LOG2_E
-        scores = limit * (2 * tl.sigmoid(2 * scores / limit) - 1)  # tanh
+        scores = limit * (2 * tl.sigmoid(2 * scores * scale / softcap) - 1)  # tanh
     return scores
 
 
 @triton.jit
-def weigh(scores, v, weighted, total, largest, PRECISION: tl.constexpr):
-    """Add a tile's values to the weighted sum; its weights, to their total, relative to the largest score so far."""
+def weigh(scores, v, weighted, total, largest, factor, PRECISION: tl.constexpr):
+    """Add a tile's values to the weighted sum; its weights, to their total, relative to the largest score so far.
+
+    `factor`, which is above 0, turns scores into units of log2.
+    """
     larger = tl.maximum(largest, tl.max(scores, 1))
     # A query that has seen no key yet must not subtract one infinity from another.
-    reference = tl.where(larger == float("-inf"), 0.0, larger)
-    shrink = tl.exp2(largest - reference)
-    weights = tl.exp2(scores - reference[:, None])
+    reference = tl.where(larger == float("-inf"), 0.0, larger * factor)
+    shrink = tl.exp2(largest * factor - reference)
+    weights = tl.exp2(scores * factor - reference[:, None])
     weighted = weighted * shrink[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
     return weighted, total * shrink + tl.sum(weights, 1), larger
 
@@ -120,42 +135,42 @@ def attend_kernel(
     weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
     num_kv_heads: tl.constexpr = NUM_HEADS // GROUP
     table = block_tables + row.to(tl.int64) * table_stride
+    factor = 1.0 if HAS_SOFTCAP else scale * LOG2_E
+    is_key_dim, is_value_dim = (key_dims < KEY_SIZE)[:, None], (value_dims < VALUE_SIZE)[None, :]
+    keys_padded: tl.constexpr = KEY_SIZE != KEY_PADDED
+    values_padded: tl.constexpr = VALUE_SIZE != VALUE_PADDED
     for start in range(begin, unmasked_end, TILE_N):
         seen = start + tl.arange(0, TILE_N)
         slots = (tl.load(table + seen // BLOCK_SIZE).to(tl.int64) * BLOCK_SIZE + seen % BLOCK_SIZE) * num_kv_heads
         slots += kv_head
-        k = tl.load(
-            keys + slots[None, :] * KEY_SIZE + key_dims[:, None], mask=(key_dims < KEY_SIZE)[:, None], other=0.0
-        )
-        v = tl.load(
-            values + slots[:, None] * VALUE_SIZE + value_dims[None, :],
-            mask=(value_dims < VALUE_SIZE)[None, :],
-            other=0.0,
-        )
+        key_places = keys + slots[None, :] * KEY_SIZE + key_dims[:, None]
+        k = load_heads(key_places, True, is_key_dim, False, keys_padded)
+        value_places = values + slots[:, None] * VALUE_SIZE + value_dims[None, :]
+        v = load_heads(value_places, True, is_value_dim, False, values_padded)
         scores = scores_of(q, k, scale, softcap, HAS_SOFTCAP, PRECISION)
-        weighted, total, largest = weigh(scores, v, weighted, total, largest, PRECISION)
+        weighted, total, largest = weigh(scores, v, weighted, total, largest, factor, PRECISION)
     for start in range(unmasked_end, end, TILE_N):
         seen = start + tl.arange(0, TILE_N)
         # What lies behind the end may hold anything, and 0 times NaN is NaN: it is not read at all.
         is_key = seen < end
         blocks = tl.load(table + seen // BLOCK_SIZE, mask=is_key, other=0)
         slots = (blocks.to(tl.int64) * BLOCK_SIZE + seen % BLOCK_SIZE) * num_kv_heads + kv_head
-        k = tl.load(
-            keys + slots[None, :] * KEY_SIZE + key_dims[:, None],
-            mask=is_key[None, :] & (key_dims < KEY_SIZE)[:, None],
-            other=0.0,
-        )
-        v = tl.load(
+        key_places = keys + slots[None, :] * KEY_SIZE + key_dims[:, None]
+        k = load_heads(key_places, is_key[None, :], is_key_dim, True, keys_padded)
+        v = load_heads(
             values + slots[:, None] * VALUE_SIZE + value_dims[None, :],
-            mask=is_key[:, None] & (value_dims < VALUE_SIZE)[None, :],
-            other=0.0,
+            is_key[:, None],
+            is_value_dim,
+            True,
+            values_padded,
         )
         scores = scores_of(q, k, scale, softcap, HAS_SOFTCAP, PRECISION)
         sees = is_key[None, :] & (seen[None, :] <= positions[:, None])
         if HAS_WINDOW:
             sees &= seen[None, :] > positions[:, None] - window
         scores = tl.where(sees, scores, float("-inf"))
-        weighted, total, largest = weigh(scores, v, weighted, total, largest, PRECISION)
+        weighted, total, largest = weigh(scores, v, weighted, total, largest, factor, PRECISION)
+    largest *= factor
 
     places = tokens * NUM_HEADS + heads
     if IS_SHARE:

@@ -21,12 +21,18 @@ def measure(scale: Scale, tell: Tell) -> None:
     for name in scale.few(("8B", "0.6B")):
         for (rows, context), aim in scale.few(DECODES.items()):
             layer = Layer(*heads_of(scale, name), scale.of(rows, 2), 1, scale.of(context, 20))
-            shares = [layer.bytes_read / time / most.bytes_per_second for time in scale.times(layer.make(scale))]
+            shares = [
+                layer.bytes_read / time / most.bytes_per_second
+                for time in scale.times(scale.recorded(layer.make(scale)))
+            ]
             what = f"decode {rows} x {context:,}, heads of {name}"
             tell(Figure("attention", what, tuple(shares), "of copy", at_least=aim))
         for (rows, queries, context), aim in scale.few(PREFILLS.items()):
             layer = Layer(*heads_of(scale, name), scale.of(rows, 1), scale.of(queries, 5), scale.of(context, 20))
-            shares = [layer.operations / time / most.operations_per_second for time in scale.times(layer.make(scale))]
+            shares = [
+                layer.operations / time / most.operations_per_second
+                for time in scale.times(scale.recorded(layer.make(scale)))
+            ]
             what = f"prefill {rows} x {queries:,} over {context:,}, heads of {name}"
             tell(Figure("attention", what, tuple(shares), "of product", at_least=aim))
         tell(beside(scale, name, most.operations_per_second))
@@ -41,6 +47,7 @@ def beside(scale: Scale, name: str, operations_per_second: float) -> Figure:
         torch.randn(1, heads, length, size, device=scale.device, dtype=scale.dtype)
         for heads in (num_heads, num_kv_heads, num_kv_heads)
     )
-    times = scale.times(lambda: F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True))
+    attend = lambda: F.scaled_dot_product_attention(query, keys, values, is_causal=True, enable_gqa=True)  # noqa: E731
+    times = scale.times(scale.recorded(attend))
     shares = tuple(layer.operations / time / operations_per_second for time in times)
     return Figure("attention", f"torch's own, {length:,}, heads of {name}", shares, "of product")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from functools import partial
+from itertools import product, takewhile
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from app.messages import Generate, SamplingParams
 from tests.bench.gpu.engine import Engine, random_model
 from tests.bench.gpu.figures import Figure, Tell
 from tests.bench.gpu.scale import Scale
+from tests.bench.gpu.side_by_side import side_by_side
 
 TOLERANCE = 2e-2
 DECODING = ((1, 1), (1, 17), (1, 333), (1, 1500))
@@ -44,20 +46,25 @@ SMALL = ((1, 1), (1, 40), (5, 21))
 def kernels(scale: Scale, tell: Tell) -> None:
     """Relative errors by feature; rows and blocks are shuffled, and whatever is nobody's is NaN."""
     scale.needs_triton()
-    from tests.attention_world import World
-
     dtypes = (torch.float32,) if scale.smoke else (torch.bfloat16, torch.float16, torch.float32)
     names = list(FEATURES)[18:] if scale.smoke else list(FEATURES)
+    asked = [*product(dtypes, names)]
+    found = dict(zip(asked, side_by_side(scale, partial(error_of, scale), asked), strict=True))
     for dtype in dtypes:
-        errors = {}
-        for name in names:
-            world = World(**USUAL | FEATURES[name] | {"dtype": dtype} | ({"rows": SMALL} if scale.smoke else {}))
-            given, expected = world.attended(scale.device)
-            errors[name] = ((given - expected).norm() / expected.norm()).item()
+        errors = {name: found[dtype, name] for name in names}
         worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else torch.inf)
         limit = 1e-5 if dtype is torch.float32 else TOLERANCE
         what = f"error of {len(errors)} kinds of attention, {str(dtype).removeprefix('torch.')}"
         tell(Figure("kernels", what, (errors[worst],), "", at_most=limit, note=f"worst: {worst}"))
+
+
+def error_of(scale: Scale, asked: tuple[torch.dtype, str]) -> float:
+    from tests.attention_world import World
+
+    dtype, name = asked
+    world = World(**USUAL | FEATURES[name] | {"dtype": dtype} | ({"rows": SMALL} if scale.smoke else {}))
+    given, expected = world.attended(scale.device)
+    return ((given - expected).norm() / expected.norm()).item()
 
 
 def tokens(scale: Scale, tell: Tell) -> None:

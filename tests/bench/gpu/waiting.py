@@ -34,6 +34,7 @@ def measure(scale: Scale, tell: Tell) -> None:
             with engine.decoding(num_seqs, scale.of(512, 12), num_steps * (scale.runs + 1)) as core:
                 times = step_times(core, num_steps, scale.runs)
                 busy = busy_seconds(scale, core, num_steps)
+            del core
             shares = tuple(max(0.0, 1 - busy / time) for time in times)
             how = "overlapping" if overlap == "on" else "one after the other"
             aim = 0.03 if overlap == "on" and batch == 64 else None

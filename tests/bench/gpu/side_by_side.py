@@ -1,0 +1,24 @@
+"""What takes a compiler longer than the device, in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tests.bench.gpu.scale import Scale
+
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
+
+MOST_PROCESSES = 12
+
+
+def side_by_side(scale: Scale, run: Callable[[Asked], Given], asked: Sequence[Asked]) -> list[Given]:
+    """`run` of each, in their order. Small, all of it is in this process."""
+    if scale.smoke:
+        return [run(one) for one in asked]
+    num_processes = min(MOST_PROCESSES, len(asked), os.cpu_count() or 1)
+    with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
+        return pool.map(run, asked, chunksize=1)
