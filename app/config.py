@@ -90,6 +90,8 @@ class Config(
             )
         if self.overlap == "on" and self.speculative != "off":
             raise ValueError("overlap on: guessing needs to know the last tokens; use speculative off, or overlap auto")
+        if self.model.startswith((".", "/", "~")) and not Path(self.model).is_dir():
+            raise ValueError(f"model: there is no directory {self.model}")
         for name in ("chat_template", "tls_certificate", "tls_key"):
             if (file := getattr(self, name)) is not None and not file.is_file():
                 raise ValueError(f"{name}: there is no file {file}")

@@ -9,7 +9,8 @@ from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AsyncStream, OpenAI
+from openai.types import Completion
 from openai.types.chat import ChatCompletionMessageParam
 
 from app.engine.health import Overloaded, Unavailable
@@ -124,11 +125,18 @@ async def test_refusals_are_the_clients_own_exceptions(refusal: Exception, excep
             await client.completions.create(model=MODEL, prompt="x")
 
 
+async def begun(client: AsyncOpenAI, engine: ScriptedEngine) -> AsyncStream[Completion]:
+    """A stream that has its first token, with which its response begins."""
+    asking = asyncio.ensure_future(client.completions.create(model=MODEL, prompt="x", stream=True))
+    await engine.until(lambda: len(engine.submissions) == 1)
+    engine.write("s")
+    return await asking
+
+
 async def test_an_engine_that_dies_in_a_stream_is_an_exception_to_its_reader() -> None:
     engine = ScriptedEngine()
     async with asked(engine) as client:
-        stream = await client.completions.create(model=MODEL, prompt="x", stream=True)
-        engine.write("s")
+        stream = await begun(client, engine)
         assert (await anext(aiter(stream))).choices[0].text == "s"
         engine.die()
         with pytest.raises(openai.APIError, match="engine process ended"):
@@ -138,6 +146,6 @@ async def test_an_engine_that_dies_in_a_stream_is_an_exception_to_its_reader() -
 async def test_a_reader_that_stops_reading_frees_the_sequence() -> None:
     engine = ScriptedEngine()
     async with asked(engine) as client:
-        stream = await client.completions.create(model=MODEL, prompt="x", stream=True)
+        stream = await begun(client, engine)
         await stream.close()
         await engine.until(lambda: len(engine.closed) == 1)

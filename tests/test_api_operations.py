@@ -6,12 +6,13 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from app.engine.health import EngineState, Unavailable
 from app.metrics import Metrics
 from app.text.tokenizer import Tokenizer
-from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, byte_tokenizer, ids, make_app, started
+from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, byte_tokenizer, ids, listening, make_app, started
 
 POSTS = [
     ("/v1/completions", {"prompt": "a"}),
@@ -131,6 +132,21 @@ async def test_unknown_routes_and_methods_have_the_shape_of_errors() -> None:
     assert (unknown.status_code, unknown.json()["error"]["message"]) == (404, "There is no route GET /v2.")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
     assert wrong.json()["error"]["message"] == "GET is not allowed on /v1/completions; use POST."
+
+
+async def test_probes_may_ask_for_the_head_alone() -> None:
+    async with listening(make_app(ScriptedEngine())) as (url, _), httpx.AsyncClient(base_url=url) as client:
+        for path in ("/health", "/ready"):
+            head, whole = await client.head(path), await client.get(path)
+            assert (head.status_code, head.content) == (whole.status_code, b"")
+            assert head.headers["content-length"] == str(len(whole.content))
+
+
+@pytest.mark.parametrize("path", ["/health/", "/v1/completions/", "/docs", "/redoc"])
+async def test_nobody_is_sent_elsewhere(path: str) -> None:
+    """Neither by a redirect, which would be to the host that the client names, nor by a page with others' scripts."""
+    async with started(make_app(ScriptedEngine())) as client:
+        assert (await client.get(path)).json()["error"]["code"] == "unknown_route"
 
 
 async def test_a_bug_is_a_500_that_tells_nothing() -> None:

@@ -132,6 +132,7 @@ async def test_no_cache_and_no_proxy_may_keep_a_stream() -> None:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
+    assert "connection" not in answer.headers
 
 
 async def test_a_silent_stream_is_kept_alive_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +175,8 @@ async def test_a_stream_that_cannot_be_sent_frees_its_sequence() -> None:
 
     async with started(app):
         exchange = Exchange(app, COMPLETIONS, STREAM, send=broken)
+        await engine.until(lambda: len(engine.submissions) == 1)
+        engine.write("a")
         with pytest.raises(OSError, match=r"no http\.response\.start"):
             await exchange.running
         assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE]

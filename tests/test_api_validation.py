@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -12,7 +13,8 @@ from openai.types.completion_create_params import CompletionCreateParamsStreamin
 from app.api.limits import Limits
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.schemas.completion import CompletionRequest
-from tests.scripted_engine import EOS, ScriptedEngine, ids, make_app, started
+from tests.raw_client import connected, post
+from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HI = [{"role": "user", "content": "hi"}]
@@ -209,6 +211,21 @@ async def test_a_body_of_another_content_type_is_a_400_that_names_the_right_one(
 async def test_a_body_larger_than_the_limit_is_a_413() -> None:
     status, error = await send_text(json.dumps({"prompt": "a" * 30_000}))
     assert (status, error["message"]) == (413, "The body is larger than the 20000 bytes allowed.")
+
+
+async def test_a_body_that_says_how_large_it_is_need_not_be_sent_to_be_refused() -> None:
+    async with listening(make_app(ScriptedEngine())) as (url, _), connected(url) as client:
+        await client.send(post(b"", length=2**40))
+        status, _, answer = await client.answer()
+    assert (status, answer["error"]["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_that_is_packed_is_refused_by_the_name_of_its_encoding() -> None:
+    packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    async with started(make_app(ScriptedEngine())) as client:
+        answer = await client.post("/v1/completions", content=gzip.compress(b'{"prompt": "a"}'), headers=packed)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_encoding")
+    assert "gzip" in answer.json()["error"]["message"]
 
 
 async def test_the_sampling_fields_reach_the_engine() -> None:

@@ -24,8 +24,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """The configurations that would have been served."""
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
+    """The configurations that would have been served, where there is a `./my-model`."""
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
     configs: list[Config] = []
     monkeypatch.setattr(cli, "serve", configs.append)
     return configs

@@ -179,6 +179,12 @@ def test_a_chat_template_that_exists_is_taken(tmp_path: Path) -> None:
     assert load_config({"chat_template": str(tmp_path / "template.jinja")}).chat_template is not None
 
 
+def test_a_model_that_is_written_as_a_path_must_be_there(tmp_path: Path) -> None:
+    missing = f"{tmp_path}/nothing"
+    with pytest.raises(ConfigError, match=f"model: there is no directory {missing}"):
+        load_config({"model": missing})
+
+
 def test_a_configuration_is_frozen() -> None:
     config = load_config({})
     with pytest.raises(ValidationError, match="frozen"):

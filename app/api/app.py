@@ -48,7 +48,15 @@ def create_app(
             if telemetry is not None:
                 await asyncio.to_thread(telemetry.close)
 
-    app = FastAPI(title="Millrace", version=service.version, lifespan=lifespan)
+    # Pages about the API would load scripts from elsewhere, and a redirect would trust the client's `Host`.
+    app = FastAPI(
+        title="Millrace",
+        version=service.version,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.service = service
     answer_errors(app)
     limiter = Limiter(access.keys.quota_of, clock, service.metrics.rate_limited)

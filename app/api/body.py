@@ -26,6 +26,7 @@ class JsonRequest(Request):
 
     async def stream(self) -> AsyncGenerator[bytes]:
         limits: Limits = self.app.state.service.limits
+        self._check_head(limits.max_body_bytes)
         size, now = 0, asyncio.get_running_loop().time
         begun = now()
         async with aclosing(super().stream()) as parts:
@@ -36,14 +37,25 @@ class JsonRequest(Request):
                     return
                 size += len(part)
                 if size > limits.max_body_bytes:
-                    raise HTTPException(413, f"The body is larger than the {limits.max_body_bytes} bytes allowed.")
+                    raise _too_large(limits.max_body_bytes)
                 yield part
+
+    def _check_head(self, max_bytes: int) -> None:
+        """Refuse by its head what would be refused later, before the client is asked to send it."""
+        if int(self.headers.get("content-length", 0)) > max_bytes:
+            raise _too_large(max_bytes)
+        if (encoding := self.headers.get("content-encoding", "identity")) != "identity":
+            raise HTTPException(415, f"A body with 'Content-Encoding: {encoding}' is not read; send it as it is.")
 
     async def json(self) -> Any:
         try:
             return from_json(await self.body(), allow_inf_nan=False)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _too_large(max_bytes: int) -> HTTPException:
+    return HTTPException(413, f"The body is larger than the {max_bytes} bytes allowed.")
 
 
 async def _next_part(parts: AsyncIterator[bytes], latest: float) -> bytes | None:

@@ -17,7 +17,12 @@ from app.messages import FinishReason
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate
 
 CLIENT_LEFT = 499
-CODES = {408: "receive_timeout", 413: "body_too_large", CLIENT_LEFT: "client_gone"}
+CODES = {
+    408: "receive_timeout",
+    413: "body_too_large",
+    415: "unsupported_encoding",
+    CLIENT_LEFT: "client_gone",
+}
 """Of what is raised where only the framework's own exceptions pass."""
 
 RESEND_SECONDS = 1

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
@@ -94,7 +95,15 @@ async def events(
     yield (written + DONE).encode()
 
 
-class GenerationEvents(EventSourceResponse):
+class EventStream(EventSourceResponse):
+    """Lines end as OpenAI's do. Whether the connection is kept is for the connection to say, which may be leaving."""
+
+    def __init__(self, content: AsyncGenerator[bytes], **options: Any) -> None:
+        super().__init__(content, sep="\n", **options)
+        del self.headers["connection"]
+
+
+class GenerationEvents(EventStream):
     """An event stream that closes its generation however it ends, even if it never sent its first event.
 
     The response begins with the first event or the first ping, so that what fails at once is an error by its status.
@@ -105,7 +114,6 @@ class GenerationEvents(EventSourceResponse):
     def __init__(self, generation: Generation, reply: Reply, include_usage: bool) -> None:
         super().__init__(
             events(generation, reply, include_usage, lambda: self._start is None),
-            sep="\n",
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
         )

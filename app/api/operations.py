@@ -29,6 +29,7 @@ async def get_model(model: str, service: ServiceDependency) -> JSONResponse:
     return JSONResponse(_model(service))
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health(service: ServiceDependency) -> JSONResponse:
     """200 only when a generation can begin and steps are being taken; otherwise 503 with what is the matter."""
@@ -48,6 +49,7 @@ async def health(service: ServiceDependency) -> JSONResponse:
     return _unless_healthy(state, healthy)
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(service: ServiceDependency) -> JSONResponse:
     """200 when new requests are taken."""

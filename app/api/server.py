@@ -45,6 +45,7 @@ def server_config(
         port=port,
         ssl_context_factory=(lambda *_: certificate.context) if certificate is not None else None,
         headers=list(HEADERS.items()),
+        server_header=False,
         http=cast("type[Connection]", connection),
         ws="none",
         log_config=None,

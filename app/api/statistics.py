@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Response
-from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.events import DONE
+from app.api.events import DONE, EventStream
 from app.api.service import ServiceDependency
 from app.statistics.broadcast import Subscription
 
@@ -21,11 +20,11 @@ async def stream_statistics(service: ServiceDependency) -> Response:
     return StatisticsEvents(service.broadcast.subscribe())
 
 
-class StatisticsEvents(EventSourceResponse):
+class StatisticsEvents(EventStream):
     """Gives the subscription's place back however it ends. It needs no pings: there is always something new."""
 
     def __init__(self, subscription: Subscription) -> None:
-        super().__init__(_events(subscription), sep="\n", ping=0)
+        super().__init__(_events(subscription), ping=0)
         self._subscription = subscription
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
