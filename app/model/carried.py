@@ -42,11 +42,12 @@ class Carried:
 
     def find_unknown(self, batch: ScheduledBatch, forward_batch: ForwardBatch) -> Unknown | None:
         """What the host does not know of a batch's tokens: those that the step before it sampled."""
-        rows = [index for index, row in enumerate(batch.rows) if row.ends_unknown]
-        if not rows:
+        ends = zip(batch.rows, forward_batch.cu_seqlens_q[1:].tolist(), strict=True)
+        columns = [
+            [self._indices[row.sequence.seq_id] for row in batch.rows if row.ends_unknown],
+            [end - 1 for row, end in ends if row.ends_unknown],
+        ]
+        if not columns[0]:
             return None
-        indices = [self._indices[batch.rows[index].sequence.seq_id] for index in rows]
-        lasts = forward_batch.cu_seqlens_q[1:][rows] - 1
-        columns = np.array([indices, lasts], dtype=np.int64)
-        indices_on_device, places = to_device(columns, self._token_ids.device)
-        return Unknown(self._token_ids.index_select(0, indices_on_device), places)
+        indices, places = to_device(np.array(columns, dtype=np.int64), self._token_ids.device).unbind()
+        return Unknown(self._token_ids.index_select(0, indices), places)

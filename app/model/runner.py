@@ -12,7 +12,7 @@ from app.model.carried import Carried
 from app.model.execution import DeviceExecution
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.logprobs import LogprobRows, gather_logprobs
-from app.model.sampler import is_plain, sample
+from app.model.sampler import sample
 from app.model.transfer import to_device
 from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
@@ -53,14 +53,13 @@ class ModelRunner:
         forwarded = perf_counter()
         sequences = [sampled for row in batch.rows for sampled in row.sampled]
         prompt_logprobs = _prompt_logprobs(batch.rows, logits, begin=len(sequences))
-        given = logits[: len(sequences)]
-        to_sample = given if is_plain(sequences) else given.float()
+        to_sample = logits[: len(sequences)]
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
             token_ids, logprobs = sample(to_sample, sequences, unknown), None
         else:
             at = to_device(np.array(reported), self.device)
-            model_logits = to_sample.index_select(0, at)
+            model_logits = to_sample.index_select(0, at).float()
             token_ids = sample(to_sample, sequences, unknown)
             num_top = [sequences[index].params.logprobs or 0 for index in reported]
             logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)

@@ -21,11 +21,13 @@ sorting a vocabulary of 150,000 for every row would take longer than a small mod
 
 
 def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None = None) -> torch.Tensor:
-    """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which change; they are
-    float32 unless `is_plain`.
+    """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
+    if _is_plain(sequences):
+        return _most_likely(logits)
+    logits = logits.float()
     penalise(logits, sequences, unknown)
     _apply_bias(logits, sequences)
     most_likely = _most_likely(logits)
@@ -43,15 +45,14 @@ def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | No
     return token_ids.where(most_likely != NO_TOKEN, NO_TOKEN)
 
 
-def is_plain(sequences: list[Sampled]) -> bool:
+def _is_plain(sequences: list[Sampled]) -> bool:
     """Whether every sequence takes the most likely token as the model gives it: then nothing is computed with logits,
     and they may stay in the model's own precision."""
     return all(
         params.temperature == 0
         and params.repetition_penalty == 1
         and not (params.frequency_penalty or params.presence_penalty or params.logit_bias or params.min_tokens)
-        and params.logprobs is None
-        for params in (sequence.params for sequence in sequences)
+        for params in [sequence.params for sequence in sequences]
     )
 
 

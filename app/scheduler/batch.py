@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from app.messages import SamplingParams, TokenLogprobs, WaitReason
+from app.messages import TokenLogprobs, WaitReason
 from app.scheduler.sequence import Sequence
 
 NO_TOKEN = -1
@@ -21,17 +21,14 @@ class Sampled:
     is missing: the step before samples it.
     """
 
-    __slots__ = ("_drafted", "ends_unknown", "num_tokens", "sequence")
+    __slots__ = ("_drafted", "ends_unknown", "num_tokens", "params", "sequence")
 
     def __init__(self, sequence: Sequence, num_tokens: int, ends_unknown: bool, drafted: tuple[int, ...] = ()) -> None:
         self.sequence = sequence
+        self.params = sequence.params
         self.num_tokens = num_tokens
         self.ends_unknown = ends_unknown
         self._drafted = drafted
-
-    @property
-    def params(self) -> SamplingParams:
-        return self.sequence.params
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -88,11 +85,10 @@ class ScheduledRow:
     @property
     def sampled(self) -> list[Sampled]:
         """In order of positions."""
-        end = self.end - len(self.draft)
-        return [
-            Sampled(self.sequence, end + count, self.ends_unknown, self.draft[:count])
-            for count in range(self.num_samples)
-        ]
+        if not self.draft:
+            return [Sampled(self.sequence, self.end, self.ends_unknown)] if self.num_samples else []
+        num_known = self.end - len(self.draft)
+        return [Sampled(self.sequence, num_known + i, False, self.draft[:i]) for i in range(self.num_samples)]
 
     def advance(self) -> None:
         """Let the sequence stand where this row leaves it, if all guesses are right."""
