@@ -36,7 +36,7 @@ def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | No
         return most_likely
     token_ids = most_likely.clone()
     truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
-    whole = [index for index in drawn if index not in set(truncated)]
+    whole = sorted(set(drawn) - set(truncated))
     for draw, rows in ((_draw_truncated, truncated), (_draw_whole, whole)):
         if rows:
             at = to_device(np.array(rows), logits.device)
