@@ -15,7 +15,7 @@ from app.messages import SamplingParams
 from app.model.graphs import DecodeInputs, OnDevice, Recorder, Run, batch_sizes, record_decoding
 from app.model.memory import Limits
 from app.model.runner import Decoder, ModelRunner
-from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow, in_order
+from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
 from app.scheduler.sequence import Sequence
 
 USUAL_CONTEXT = 1024
@@ -128,4 +128,4 @@ def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
         sequence.block_table.extend([0] * -(-end // block_size))
         sequence.num_computed_tokens = end - num_tokens
         rows.append(ScheduledRow.next_of(sequence, num_tokens))
-    return ScheduledBatch(in_order(rows), sum(row.num_tokens for row in rows), 0, {}, Admission())
+    return ScheduledBatch.of(rows, {}, Admission())

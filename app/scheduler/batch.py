@@ -98,12 +98,6 @@ class ScheduledRow:
         sequence.num_prompt_logprobs += len(self.prompt_logprob_positions)
 
 
-def in_order(rows: Iterable[ScheduledRow]) -> list[ScheduledRow]:
-    """Rows of one token first, shortest context first, so that rows of a kind are neighbours."""
-    by_context = sorted(rows, key=attrgetter("end"))
-    return sorted(by_context, key=lambda row: row.end - row.start > 1)
-
-
 @dataclass(slots=True)
 class Admission:
     """What admitting waiting sequences in one step came to.
@@ -131,7 +125,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledBatch:
-    """Rows stand `in_order`.
+    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours.
 
     `preempted` maps the id of each sequence that gave its blocks back to how many of its tokens had been computed.
     """
@@ -141,6 +135,15 @@ class ScheduledBatch:
     num_decode_tokens: int
     preempted: dict[int, int]
     admission: Admission
+
+    @classmethod
+    def of(cls, rows: Iterable[ScheduledRow], preempted: dict[int, int], admission: Admission) -> ScheduledBatch:
+        """Put rows in order and count their tokens."""
+        by_context = sorted(rows, key=attrgetter("end"))
+        ordered = sorted(by_context, key=lambda row: row.end - row.start > 1)
+        num_decode_tokens = sum([row.end - row.start for row in ordered if row.decodes])
+        num_prefill_tokens = sum([row.end - row.start for row in ordered if not row.decodes])
+        return cls(ordered, num_prefill_tokens, num_decode_tokens, preempted, admission)
 
     @property
     def is_empty(self) -> bool:

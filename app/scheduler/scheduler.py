@@ -8,7 +8,7 @@ from math import inf
 from operator import attrgetter
 
 from app.messages import FinishReason, StepOutput
-from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, ScheduledRow, in_order
+from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, ScheduledRow
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.block_tables import BlockTables
 from app.scheduler.columns import Columns
@@ -109,16 +109,9 @@ class Scheduler:
             left = self._advance(prompts, rows, left)
         self._admit(rows, left, admission)
         self._speculation.lengthen(rows, budget)
-        ordered = in_order(rows.values())
-        for row in ordered:
+        for row in rows.values():
             row.advance()
-        return ScheduledBatch(
-            rows=ordered,
-            num_prefill_tokens=sum([row.end - row.start for row in ordered if not row.decodes]),
-            num_decode_tokens=sum([row.end - row.start for row in ordered if row.decodes]),
-            preempted=self._preempted,
-            admission=admission,
-        )
+        return ScheduledBatch.of(rows.values(), self._preempted, admission)
 
     def observe(self, batch: ScheduledBatch, seconds: float) -> None:
         """Learn from how long the batch's execution took."""

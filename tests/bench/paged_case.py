@@ -120,7 +120,7 @@ def batch_of(sequences: list[Sequence], start: int, end: int) -> ForwardBatch:
     for sequence in sequences:
         sequence.num_computed_tokens = start
     rows = [ScheduledRow.next_of(sequence, end - start) for sequence in sequences]
-    return build_forward_batch(ScheduledBatch(rows, 0, 0, {}, Admission({}, 0, 0, {})), BLOCK_SIZE, CPU)
+    return build_forward_batch(ScheduledBatch.of(rows, {}, Admission()), BLOCK_SIZE, CPU)
 
 
 def exact(world: World) -> torch.Tensor:
