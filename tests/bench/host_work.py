@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -40,7 +41,8 @@ CONTEXT = 512
 VOCAB_SIZE = 8
 CPU = torch.device("cpu")
 PARTS = ("schedule", "inputs", "launch", "sample", "update", "send", "all")
-DRAWN = {"temperature": 0.8, "top_k": 5, "top_p": 0.95}
+GREEDY: dict[str, Any] = {"temperature": 0.0}
+DRAWN: dict[str, Any] = {"temperature": 0.8, "top_k": 5, "top_p": 0.95}
 
 Times = dict[str, list[float]]
 """Microseconds of every step, by its parts."""
@@ -69,7 +71,7 @@ def decoding(num_seqs: int, overlap: bool, drawn: bool, num_steps: int) -> Engin
     inputs = DecodeInputs(num_seqs, num_blocks, CPU) if overlap else None
     scheduler = Scheduler(BlockPool(num_blocks), BLOCK_SIZE, num_seqs, num_seqs * CONTEXT)
     core = EngineCore(scheduler, ModelRunner(NoModel(logits, inputs), BLOCK_SIZE, CPU), overlap)
-    params = SamplingParams(num_steps + 9, **(DRAWN if drawn else {"temperature": 0.0}))
+    params = SamplingParams(num_steps + 9, **(DRAWN if drawn else GREEDY))
     for seq_id in range(num_seqs):
         length = CONTEXT - (seq_id * 37) % (CONTEXT // 2)
         core.apply(Generate(seq_id, range(seq_id << 16, (seq_id << 16) + length), params))
@@ -137,8 +139,11 @@ def compare(options: argparse.Namespace) -> None:
     checkouts = {"this": ROOT} | ({} if options.against is None else {"other": options.against.resolve()})
     chosen = [f"--{name.replace('_', '-')}" for name in ("one_by_one", "drawn") if getattr(options, name)]
     chosen += ["--steps", str(options.steps), "--seqs", *map(str, options.seqs)]
-    ways = ", ".join(("one step after the other" if options.one_by_one else "overlap", "drawn" * options.drawn))
-    print_circumstances(0, load=f"{ways or 'greedy'}, contexts of {CONTEXT // 2} to {CONTEXT}, blocks of {BLOCK_SIZE}")
+    way = "one step after the other" if options.one_by_one else "overlap"
+    sampling = "drawn" if options.drawn else "greedy"
+    print_circumstances(
+        0, load=f"{way}, {sampling}, contexts of {CONTEXT // 2} to {CONTEXT} tokens, blocks of {BLOCK_SIZE}"
+    )
     rounds: dict[str, list[list[Times]]] = {name: [] for name in checkouts}
     for number in range(options.rounds):
         for name in sorted(checkouts, reverse=number % 2 == 0):

@@ -15,6 +15,7 @@ from tests.bench import (
     attention,
     continuous_batching,
     fairness,
+    host_work,
     http_share,
     interference,
     make_gguf,
@@ -28,6 +29,7 @@ from tests.bench.paged_case import Attend, World
 from tests.bench.peer_servers import millrace
 from tests.bench.random_model import fill_up, make_text
 from tests.e2e.directories import train_tokenizer
+from tests.e2e.server import ROOT
 
 TINY = ["--shape", "tiny", "--rounds", "1", "--threads", "1"]
 
@@ -168,6 +170,19 @@ def test_the_cost_of_a_token_is_printed_with_where_it_goes(capsys: pytest.Captur
     printed = capsys.readouterr().out
     for expected in ("host:", "us a token", "/v1/chat/completions", "1.00", "%  event loop", "%  sockets"):
         assert expected in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [[], ["--one-by-one", "--drawn"]], ids=["overlap", "one by one"])
+def test_the_work_of_the_host_is_printed_part_by_part(way: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    host_work.main(["--seqs", "1", "3", "--steps", "5", "--rounds", "1", "--against", str(ROOT), *way])
+    *_, header, alone, alone_other, three, three_other = capsys.readouterr().out.splitlines()
+    assert header.split()[-len(host_work.PARTS) :] == [*host_work.PARTS]
+    for line, name in ((alone, "1 sequences, this"), (alone_other, "1 sequences, other"), (three, "3 sequences, this")):
+        *parts, whole = map(float, line.removeprefix(name).split())
+        assert len(parts) == len(host_work.PARTS) - 1
+        assert whole > 0
+    assert three_other.startswith("3 sequences, other")
 
 
 @pytest.mark.slow
