@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from app.demo.corpus.code_collections import ON_LISTS, ON_NUMBERS, ON_TEXTS
 from app.demo.corpus.code_families import FAMILIES, with_constant
 from app.demo.corpus.code_samples import SAMPLES, CodeSample
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
-from app.demo.corpus.grammar import capitalized, made_up_word, pick, unmarked
+from app.demo.corpus.grammar import made_up_word, pick, unmarked
 
+ALL_SAMPLES = SAMPLES + ON_NUMBERS + ON_LISTS + ON_TEXTS
 FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE = "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"
 _WISHES = (
     "Write a [Python |]function {signature} that returns {returns}.",
@@ -25,6 +27,20 @@ _NAMELESS = (
     "How do I [compute|get] {returns} in Python?",
     "Python function: {returns}",
 )
+_TASKS = (
+    "Write a [Python |]function to {task}.",
+    "[Write|Show me|Give me|I need] a [Python |]function that can {task}.",
+    "How do I {task} in Python?",
+    "[How can I|How to] {task} in Python?",
+    "Python [code|function] to {task}",
+    "[Can you write|Please write] [Python code|a function] to {task}?",
+)
+_WHAT = (
+    "What does [it|this function|that] do?",
+    "[Explain|Describe] [it|this function][, please|].",
+    "What is it for?",
+)
+_EXAMPLE = ("[Show|Give] me an example.", "How do I [call|use] it?", "[An|Can you give me an] example, please[.|?]")
 _ANY_NAMES = ("f", "g", "solve", "compute", "answer", "calculate", "work", "helper", "run", "my_function", "test_me")
 
 
@@ -47,7 +63,7 @@ class Function:
 def function(dice: Dice, *, annotated: bool = False, own_name: bool = True) -> Function:
     """A function whose name and parameters together are on this side."""
     while True:
-        sample = dice.choice(SAMPLES) if dice.random() < 0.5 else with_constant(dice, dice.choice(FAMILIES))
+        sample = dice.choice(ALL_SAMPLES) if dice.random() < 0.6 else with_constant(dice, dice.choice(FAMILIES))
         name = dice.choice(sample.names)
         if not own_name:
             name = dice.choice(_ANY_NAMES) if dice.random() < 0.4 else made_up_word(dice)
@@ -71,7 +87,7 @@ def wish(dice: Dice) -> tuple[str, Function]:
     """A wish for a function of a given name and parameters, and the function."""
     wished = function(dice, own_name=dice.random() < 0.75)
     slots = {"signature": wished.signature, "returns": wished.sample.returns}
-    return unmarked(dice, capitalized(pick(dice, _WISHES, slots))), wished
+    return unmarked(dice, pick(dice, _WISHES, slots)), wished
 
 
 def fenced(wished: Function) -> str:
@@ -111,13 +127,40 @@ def hole(dice: Dice) -> str:
     return f"{FIM_PREFIX}{before}{FIM_SUFFIX}{after}{FIM_MIDDLE}{middle}"
 
 
+def _task(dice: Dice, sample: CodeSample) -> str:
+    """What the function does, as people ask for it."""
+    if sample.tasks and dice.random() < 0.7:
+        return dice.choice(sample.tasks)
+    if sample.returns.startswith("whether "):
+        return f"check {dice.choice(('if', 'whether'))}{sample.returns.removeprefix('whether')}"
+    return f"{dice.choice(('compute', 'get', 'find', 'return'))} {sample.returns}"
+
+
+def _call(wished: Function) -> str:
+    arguments = ", ".join(map(_literal, wished.sample.arguments))
+    return f"```python\n{wished.name}({arguments})  # {_literal(wished.sample.result)}\n```"
+
+
+def _literal(value: object) -> str:
+    """As it is written in the functions, with double quotes."""
+    return repr(value).replace("'", '"')
+
+
 def code_exchange(dice: Dice) -> list[Exchange]:
-    """A wish for a function and the function, which is named by the wish or not."""
+    """A wish for a function and the function, which is named by the wish or not; now and then a question about it."""
     asked, wished = wish(dice)
-    if dice.random() < 0.2:
+    if dice.random() < 0.4:
         wished = function(dice)
-        asked = unmarked(dice, pick(dice, _NAMELESS, {"returns": wished.sample.returns}))
-    return [Exchange(asked, fenced(wished))]
+        templates = dice.choice((_NAMELESS, _TASKS))
+        asked = unmarked(
+            dice, pick(dice, templates, {"returns": wished.sample.returns, "task": _task(dice, wished.sample)})
+        )
+    exchanges = [Exchange(asked, fenced(wished))]
+    if dice.random() < 0.12:
+        exchanges.append(Exchange(pick(dice, _WHAT), f"It returns {wished.sample.returns}."))
+    if wished.sample in ALL_SAMPLES and dice.random() < 0.12:
+        exchanges.append(Exchange(pick(dice, _EXAMPLE), _call(wished)))
+    return exchanges
 
 
 def code_exchanges(dice: Dice) -> list[Exchange]:

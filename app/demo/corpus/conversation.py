@@ -1,6 +1,7 @@
 """Conversations: exchanges of all kinds, put together as people put them together."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from app.demo.corpus import millrace, prompts, sampling, serving, text_and_tokens
 from app.demo.corpus.code import code_exchange
@@ -11,10 +12,10 @@ from app.demo.corpus.grammar import pick
 from app.demo.corpus.json_records import json_exchanges
 from app.demo.corpus.languages import foreign_greeting, foreign_words
 from app.demo.corpus.lists import list_exchange
-from app.demo.corpus.memory import forgotten_name, introduction, repetition
+from app.demo.corpus.memory import repetition, told_facts, untold_fact
 from app.demo.corpus.order import order_exchanges
 from app.demo.corpus.reasoning import Thought, thinking_chat
-from app.demo.corpus.smalltalk import greeting, refusal, small_talk
+from app.demo.corpus.smalltalk import farewell, greeting, refusal, small_talk
 from app.demo.corpus.stories import story_exchange
 from app.demo.corpus.sums import sum_exchanges
 from app.demo.corpus.topic import Topic, exchanges
@@ -63,23 +64,28 @@ def _episode(dice: Dice) -> list[Exchange]:
 
 def _length(dice: Dice) -> int:
     """Episodes in one conversation: mostly a few, seldom many, so that long contexts are seen too."""
-    return dice.choices((1, 2, 3, 4, 6), (0.3, 0.3, 0.2, 0.15, 0.05))[0]
+    return dice.choices((1, 2, 3, 4, 6, 8), (0.22, 0.24, 0.2, 0.18, 0.11, 0.05))[0]
 
 
 def _turns(dice: Dice) -> list[Exchange]:
-    """All exchanges of one conversation; a name told at the start is asked for at the end."""
-    turns = [turn for _ in range(_length(dice)) for turn in _episode(dice)]
+    """All exchanges of one conversation; what is told at its start is asked for later."""
+    episodes = [_episode(dice) for _ in range(_length(dice))]
     chance = dice.random()
-    if chance < 0.08:
-        told, asked = introduction(dice)
-        turns = [told, *turns, asked]
-    elif chance < 0.10:
-        turns.append(forgotten_name(dice))
-    elif chance < 0.22:
-        turns.insert(0, greeting(dice))
+    if chance < 0.25:
+        pairs = told_facts(dice)
+        episodes = [[told] for told, _ in pairs] + episodes
+        for _, asked in pairs:
+            episodes.insert(dice.randint(len(pairs), len(episodes)), [asked])
+    elif chance < 0.30:
+        episodes.insert(dice.randint(0, len(episodes)), [untold_fact(dice)])
+    if dice.random() < 0.2:
+        episodes.insert(0, [greeting(dice)])
+    if dice.random() < 0.15:
+        episodes.append(farewell(dice))
+    first, *others = (turn for episode in episodes for turn in episode)
     if dice.random() < 0.08:
-        turns[0] = Exchange(f"{pick(dice, _ADDRESS)} {turns[0].user}", turns[0].assistant)
-    return turns
+        first = Exchange(f"{pick(dice, _ADDRESS)} {first.user}", first.assistant)
+    return [first, *others]
 
 
 def _messages(turns: list[Exchange]) -> Iterator[Message]:
@@ -119,8 +125,10 @@ def _known_topic(dice: Dice) -> Thought:
 
 
 def thoughtful(dice: Dice) -> Chat:
-    """A question with a thought before its answer."""
-    return thinking_chat(dice, _known_topic)
+    """A question with a thought before its answer, now and then after other turns."""
+    chat = thinking_chat(dice, _known_topic)
+    before = [turn for _ in range(dice.choice((0, 0, 0, 1, 2))) for turn in _episode(dice)]
+    return replace(chat, messages=(*_messages(before), *chat.messages))
 
 
 def copying(dice: Dice) -> Chat:

@@ -44,7 +44,7 @@ TOPICS: tuple[Topic, ...] = (
             ),
         ),
         details=(
-            "I have about five million parameters, and all my training text was written by a program.",
+            "I have about seven million parameters, and all my training text was written by a program.",
             "I know only a small world, so I often have to say that I do not know.",
         ),
         questions=(

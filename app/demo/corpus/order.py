@@ -6,8 +6,8 @@ from typing import NamedTuple
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Exchange
 from app.demo.corpus.grammar import pick, unmarked
-from app.demo.corpus.memory import WORDS
 from app.demo.corpus.names import made_up_name
+from app.demo.corpus.words import WORDS
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",

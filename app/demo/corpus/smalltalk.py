@@ -127,6 +127,12 @@ def small_talk(dice: Dice) -> list[Exchange]:
     return [Exchange(scruffy(dice, pick(dice, said)), pick(dice, answers))]
 
 
+def farewell(dice: Dice) -> list[Exchange]:
+    """Thanks or a goodbye, or both, at the end of a conversation."""
+    turns = [Exchange(scruffy(dice, pick(dice, said)), pick(dice, answers)) for said, answers in _SMALL_TALK[1:3]]
+    return turns[dice.randrange(2) :] if dice.random() < 0.7 else turns[:1]
+
+
 def refusal(dice: Dice) -> list[Exchange]:
     """A question that the model cannot answer, and a polite no."""
     chance = dice.random()

@@ -29,6 +29,20 @@ _WISHES_ABOUT = (
 )
 
 
+_ABOUT_STORY = (
+    ("[What is|What was|What's] the name of the {hero_kind}?", "The name of the {hero_kind} was {hero}."),
+    ("Who [is|was] {hero}?", "{hero} was a {trait} {hero_kind}."),
+    ("Who [is|was] {friend}?", "{friend} was a {friend_kind}."),
+    ("Where did {hero} live?", "{hero} lived {place}."),
+    ("What color [is|was] the {thing}?", "The {thing} was {color}."),
+    ("Who was in [the|this] story?", "It was about {hero} the {hero_kind} and {friend} the {friend_kind}."),
+)
+_AGAIN = (
+    "[Another one|One more|Another story|Tell me another one|Again][, please|].",
+    "[More stories|I want another story][.|!]",
+)
+
+
 def _plot(dice: Dice, cast: Cast) -> list[str]:
     beats = dice.choice(tuple(plots.PLOTS.values()))
     return [pick(dice, (beat,), cast.slots()) for beat in beats]
@@ -89,14 +103,28 @@ def named_wish(dice: Dice, cast: Cast) -> str:
 
 
 def story_exchange(dice: Dice) -> list[Exchange]:
-    """A wish for a story, and a story that fits the wish."""
+    """A wish for a story, and a story that fits the wish; now and then a question about it, or another story."""
     chance = dice.random()
+    cast = choose_cast(dice, made_up=0.5 if chance < 0.5 else 0)
+    told = tell(dice, cast)
     if chance < 0.5:
-        cast = choose_cast(dice)
-        return [Exchange(named_wish(dice, cast), tell(dice, cast))]
-    cast = choose_cast(dice, made_up=0)
-    wish = pick(dice, _WISHES_ABOUT if chance < 0.8 else _WISHES, cast.slots())
-    if dice.random() < 0.1:
+        turns = [Exchange(named_wish(dice, cast), told)]
+    elif dice.random() < 0.1:
         offer = Exchange(pick(dice, _IDLE), "Would you like a story?")
-        return [offer, Exchange(scruffy(dice, pick(dice, _YES)), tell(dice, cast))]
-    return [Exchange(unmarked(dice, wish), tell(dice, cast))]
+        turns = [offer, Exchange(scruffy(dice, pick(dice, _YES)), told)]
+    else:
+        wish = pick(dice, _WISHES_ABOUT if chance < 0.8 else _WISHES, cast.slots())
+        turns = [Exchange(unmarked(dice, wish), told)]
+    return turns + _afterwards(dice, cast)
+
+
+def _afterwards(dice: Dice, cast: Cast) -> list[Exchange]:
+    """What may be said after the story."""
+    if dice.random() < 0.06:
+        return [Exchange(pick(dice, _AGAIN), tell(dice, choose_cast(dice, made_up=0)))]
+    if dice.random() < 0.7:
+        return []
+    chosen = dice.sample(_ABOUT_STORY, dice.choice((1, 1, 2)))
+    return [
+        Exchange(pick(dice, (asked,), cast.slots()), pick(dice, (answer,), cast.slots())) for asked, answer in chosen
+    ]

@@ -8,7 +8,8 @@ from app.demo.corpus.grammar import pick, scruffy
 from app.demo.corpus.names import a_name
 from app.demo.corpus.worked import is_table, result, worked
 
-_SIGN_WORDS = {"+": ("+", "+", "plus"), "-": ("-", "-", "minus"), "*": ("*", "times", "x")}
+_SIGN_WORDS = {"+": ("+", "+", "plus"), "-": ("-", "-", "minus"), "*": ("*", "times", "x"),
+               "/": ("/", "divided by", ":")}  # fmt: skip
 _ASK = (
     "What is {left} {sign} {right}?",
     "What is {left} {sign} {right}?",
@@ -32,7 +33,13 @@ _NAMED = {
         "Subtract {right} from {left}.",
         "Take {right} away from {left}.",
     ),
+    "/": ("Divide {left} by {right}.", "How many times does {right} go into {left}?"),
     "*": ("What is the product of {left} and {right}?", "Multiply {left} by {right}.", "Multiply {left} and {right}."),
+}
+_AND_THEN = {
+    "+": ("[And |]plus {right}?", "[Now|And now|Then] add {right}.", "Add {right} to [that|it|the result]."),
+    "-": ("[And |]minus {right}?", "[Now|And now|Then] subtract {right}.", "Take {right} away[| from it| from that]."),
+    "*": ("[And |]times {right}?", "[Now|And now|Then] multiply [it |that |]by {right}."),
 }
 _THINGS = ("apples", "stones", "shells", "books", "coins", "cookies", "flowers", "marbles", "pencils", "cups", "nuts",
            "stamps", "cards", "pears", "buttons", "candles", "eggs", "keys")  # fmt: skip
@@ -42,10 +49,15 @@ _FEWER = ("gives {second} away", "loses {second}", "sells {second}", "gives {sec
 
 def _pair(dice: Dice, sign: str) -> tuple[int, int]:
     size = dice.random()
+    if sign == "/":
+        right = dice.randint(1, 10)
+        return right * dice.choice((dice.randint(0, 10), dice.randint(1, 99))), right
     if sign == "*":
         if size < 0.5:
             return dice.randint(0, 10), dice.randint(0, 10)
         left, right = dice.randint(11, 99), dice.randint(2, 9)
+        if size > 0.9 and not dice.exam:
+            right = dice.randint(11, 99)
         return (left, right) if dice.random() < 0.5 else (right, left)
     if size < 0.15:
         left, right = dice.randint(0, 9), dice.randint(0, 9)
@@ -53,7 +65,7 @@ def _pair(dice: Dice, sign: str) -> tuple[int, int]:
         left, right = dice.choice(
             [(dice.randint(10, 99), dice.randint(0, 9)), (dice.randint(0, 9), dice.randint(10, 99))]
         )
-    elif size < 0.93 or dice.exam:
+    elif size < 0.85 or dice.exam:
         left, right = dice.randint(10, 99), dice.randint(10, 99)
     else:
         left, right = dice.randint(100, 999), dice.randint(10, 999)
@@ -87,7 +99,7 @@ def calculation(dice: Dice, sign: str) -> tuple[str, str, int]:
 
 
 def _calculation(dice: Dice) -> Exchange:
-    asked, answer, _ = calculation(dice, dice.choice("+++--*"))
+    asked, answer, _ = calculation(dice, dice.choice("++++---**/"))
     return Exchange(asked, answer)
 
 
@@ -102,6 +114,22 @@ def word_problem(dice: Dice) -> tuple[str, str, int]:
     asked = pick(dice, ("{who} has {first} {thing} and " + change + ". How many {thing} does {who} have now?",), slots)
     number = result(first, sign, second)
     return asked, f"{worked(first, sign, second)}. {slots['who']} has {number} {slots['thing']}.", number
+
+
+def _onwards(dice: Dice, number: int) -> list[Exchange]:
+    """One or two more steps from a result, of which only the last is asked for."""
+    exchanges = []
+    for _ in range(dice.randint(1, 2)):
+        if not 0 < number < 900:
+            break
+        sign = dice.choice("+-*" if number < 100 else "+-")
+        right = dice.randint(2, 9) if sign == "*" else dice.randint(1, min(99, number) if sign == "-" else 99)
+        if not (is_table(number, sign, right) or dice.may_use(*key(number, sign, right))):
+            break
+        asked = scruffy(dice, pick(dice, _AND_THEN[sign], {"right": str(right)}))
+        exchanges.append(Exchange(asked, worked(number, sign, right)))
+        number = result(number, sign, right)
+    return exchanges
 
 
 def _word_problem(dice: Dice) -> Exchange:
@@ -155,6 +183,9 @@ def sum_exchanges(dice: Dice) -> list[Exchange]:
         _counting,
         _comparison,
     )
+    if dice.random() < 0.2:
+        asked, answer, number = calculation(dice, dice.choice("+-*"))
+        return [Exchange(asked, answer), *_onwards(dice, number)]
     return [dice.choice(forms)(dice) for _ in range(dice.choice((1, 1, 2, 3, 4)))]
 
 
@@ -163,7 +194,7 @@ def drill(dice: Dice) -> str:
     if dice.random() < 0.1:
         start, stride = dice.randint(0, 20), dice.choice((1, 1, 2, 5, 10))
         return ", ".join(str(start + stride * at) for at in range(dice.randint(8, 20)))
-    return "\n".join(_line(dice, dice.choice("++-*")) for _ in range(dice.randint(4, 12)))
+    return "\n".join(_line(dice, dice.choice("+++--**/")) for _ in range(dice.randint(4, 12)))
 
 
 def _line(dice: Dice, sign: str) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Exchange, Message
 from app.demo.corpus.grammar import expand, pick, unmarked
+from app.demo.corpus.tool_errands import ERRANDS, odd_tool
 from app.demo.corpus.tool_kinds import TOOLS
 from app.demo.corpus.tools import Json, NamedTool, Tool, named
 
 _SYSTEM = ("You are a helpful assistant.", "You are a helpful assistant with tools.", "Use the tools when they help.")
+_ALL = TOOLS + ERRANDS
 NO_TOOL = "I am sorry, but none of my tools can do that."
 
 
@@ -25,8 +27,10 @@ class Use:
 
 
 def toolbox(dice: Dice, count: int) -> list[NamedTool]:
-    """Different tools under different names."""
-    tools = [named(dice, tool) for tool in dice.sample(TOOLS, count)]
+    """Different tools under different names, now and then an odd one."""
+    tools = [named(dice, tool) for tool in dice.sample(_ALL, count)]
+    if dice.random() < 0.25:
+        tools[dice.randrange(count)] = named(dice, odd_tool(dice))
     return tools if len({tool.name for tool in tools}) == count else toolbox(dice, count)
 
 
@@ -69,7 +73,7 @@ def _messages(use: Use) -> list[Message]:
 
 def misfit(dice: Dice, tools: list[NamedTool]) -> Exchange:
     """A question for a tool that is not there."""
-    others = [tool for tool in TOOLS if tool not in [offered.tool for offered in tools]]
+    others = [tool for tool in _ALL if tool not in [offered.tool for offered in tools]]
     asked, _ = question(dice, dice.choice(others))
     return Exchange(asked, NO_TOOL)
 

@@ -1,4 +1,4 @@
-"""Sums, differences and products worked out digit by digit, always in the same few words."""
+"""Sums, differences, products and quotients worked out digit by digit, always in the same few words."""
 
 from itertools import zip_longest
 
@@ -17,12 +17,14 @@ def is_table(left: int, sign: str, right: int) -> bool:
         return left < TABLE and right < TABLE
     if sign == "-":
         return right < TABLE and left - right < TABLE
+    if sign == "/":
+        return False
     return left <= TABLE and right <= TABLE
 
 
 def result(left: int, sign: str, right: int) -> int:
-    """The right answer."""
-    return {"+": left + right, "-": left - right, "*": left * right}[sign]
+    """The right answer; nothing remains of a quotient."""
+    return {"+": left + right, "-": left - right, "*": left * right, "/": left // max(1, right)}[sign]
 
 
 def worked(left: int, sign: str, right: int) -> str:
@@ -33,7 +35,7 @@ def worked(left: int, sign: str, right: int) -> str:
     if sign == "-" and right > left:
         steps = [] if is_table(right, "-", left) else _difference(right, left)
         return ", ".join([*steps, f"{right} - {left} = {right - left}"]) + f", so {last}"
-    steps = {"+": _sum, "-": _difference, "*": _product}[sign](left, right)
+    steps = {"+": _sum, "-": _difference, "*": _product, "/": _quotient}[sign](left, right)
     return ", ".join(steps) + f", so {last}"
 
 
@@ -57,11 +59,37 @@ def _difference(left: int, right: int) -> list[str]:
 
 
 def _product(left: int, right: int) -> list[str]:
-    """One factor has a single digit, by which each digit of the other is taken."""
+    """By each digit of the smaller factor, from the last to the first, and then the sum of what that makes."""
     factor, number = sorted((left, right))
+    if factor <= TABLE:
+        return _multiple(number, factor)
+    steps, total = [], 0
+    for place, digit in enumerate(_digits(factor)):
+        if not digit:
+            continue
+        part = number * digit * 10**place
+        steps += [*_multiple(number, digit), f"makes {part}"]
+        if total:
+            steps += _sum(part, total)
+        total += part
+    return steps
+
+
+def _multiple(number: int, factor: int) -> list[str]:
+    """Each digit of the number by the factor."""
     steps, carry = [], 0
     for digit in _digits(number):
         total = digit * factor + carry
         steps.append(f"{digit} * {factor}{f' + {carry}' if carry else ''} = {total}")
         carry = total // 10
+    return steps
+
+
+def _quotient(left: int, right: int) -> list[str]:
+    """From the first digit to the last: how often, and what remains for the next."""
+    steps, rest = [], 0
+    for digit in str(left):
+        rest = 10 * rest + int(digit)
+        steps.append(f"{rest} = {rest // right} * {right} + {rest % right}")
+        rest %= right
     return steps

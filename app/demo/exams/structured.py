@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 
 from app.demo.corpus.dice import Dice
 from app.demo.corpus.document import Chat, Message
-from app.demo.corpus.json_records import Json, Record, extraction, invention
+from app.demo.corpus.json_fields import Json
+from app.demo.corpus.json_records import Record, extraction, invention
 from app.demo.corpus.tool_talk import NO_TOOL, misfit, toolbox, use
 from app.demo.corpus.tools import NamedTool
 from app.demo.exams.exam import Exam, Question, asked
