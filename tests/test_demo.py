@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 - the odd letters are meant
 
+import random
 import re
 import subprocess
 import sys
@@ -17,12 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from app.demo.answer import answers
 from app.demo.card import put_results
-from app.demo.checkpoint import AnotherRun
+from app.demo.checkpoint import AnotherRun, Progress
 from app.demo.corpus import Chat, PlainText, documents
 from app.demo.echo import echoes, mixed
 from app.demo.evaluate import Examination, unigram_perplexity
 from app.demo.exams import EXAMS
 from app.demo.feed import batches
+from app.demo.meter import Meter
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
 from app.demo.packing import IGNORED, Packer, encode, encoded
 from app.demo.recipe import Recipe, recipe_for
@@ -395,6 +397,35 @@ def test_the_model_passes_its_first_exam_and_expects_what_it_should_write() -> N
     assert result.share >= result.exam.wanted
     samples = examination.samples(seed=1, count=20)
     assert 1 < examination.perplexity(samples) < unigram_perplexity(samples, samples, VOCAB_SIZE) / 10
+
+
+def test_questions_are_answered_together_as_they_are_one_by_one() -> None:
+    examination = Examination(MODEL, threads=1)
+    prompts = [examination.prompt(exam.ask(random.Random(3))) for exam in EXAMS[::4]]
+    assert examination.replies(prompts) == [reply for prompt in prompts for reply in examination.replies([prompt])]
+
+
+def test_the_card_says_how_to_make_the_model_again(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    recipe = replace(recipe_for("cpu", steps=2, seed=5), compiled=False, tokens_per_step=1024, num_layers=2)
+    train(recipe, tmp_path / "model", tokenizer)
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "--steps 2 --seed 5 --threads" in text
+    assert "--tokens-per-step 1024 --layers 2" in text
+    assert "tokens per second" in text
+
+
+def test_every_loss_is_recorded_however_seldom_they_are_read() -> None:
+    progress = Progress()
+    meter = Meter(progress, tokens_per_step=10)
+    for step, batch in enumerate(meter.timed("abcdefg")):
+        assert batch == "abcdefg"[step]
+        meter.add(torch.tensor(float(step)))
+        if step == 4:
+            assert progress.losses == []
+            assert "loss=2.000" in meter.read()
+    meter.read()
+    assert progress.losses == [0, 1, 2, 3, 4, 5, 6]
+    assert progress.seconds > 0
 
 
 def test_results_are_put_into_a_card_once(tmp_path: Path) -> None:

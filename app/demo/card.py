@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from app.demo.checkpoint import Progress
-from app.demo.recipe import Recipe
+from app.demo.recipe import OPTIONS, Recipe, recipe_for
 
 _RESULTS = "## Evaluation\n"
 _CARD = """---
@@ -33,7 +33,7 @@ asked to, and greets in several languages.
 | steps | {steps:,} of {tokens_per_step:,} tokens, {tokens:,} tokens in all{unfinished} |
 | optimizer | AdamW, weights in float32, arithmetic in bfloat16, peak learning rate {learning_rate}, warm-up, cosine |
 | seed | {seed} |
-| time | {minutes:.0f} minutes |
+| time | {minutes:.0f} minutes, {speed:,.0f} tokens per second |
 | hardware | {hardware} |
 | loss | {loss:.3f} nats per learned token, mean of the last {recent} steps, on text drawn fresh |
 
@@ -58,7 +58,7 @@ or is wrong. It follows no instructions beyond those it was shown, and is meant 
 ## Making it again
 
 ```
-python -m app.demo.train --out app/demo/model --steps {recipe_steps} --seed {seed} --threads {threads}
+{command}
 ```
 """
 
@@ -67,7 +67,6 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
     """The card in Markdown, of a run that may still go on."""
     config, generation = model.config, model.generation_config
     recent = max(1, progress.step // 50)
-    on_gpu = recipe.device.startswith("cuda")
     return _CARD.format(
         parameters=model.num_parameters(),
         layers=config.num_hidden_layers,
@@ -78,15 +77,15 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
         vocab_size=config.vocab_size,
         context=config.max_position_embeddings,
         steps=progress.step,
-        recipe_steps=recipe.steps,
         unfinished="" if progress.step == recipe.steps else f"; unfinished, of {recipe.steps:,}",
         tokens_per_step=recipe.tokens_per_step,
         tokens=progress.step * recipe.tokens_per_step,
         learning_rate=recipe.peak_learning_rate,
         seed=recipe.seed,
-        threads=torch.get_num_threads(),
         minutes=progress.seconds / 60,
-        hardware=torch.cuda.get_device_name() if on_gpu else f"{_processor()}, threads: {torch.get_num_threads()}",
+        speed=progress.step * recipe.tokens_per_step / progress.seconds,
+        hardware=_hardware(recipe),
+        command=_command(recipe),
         loss=progress.recent_loss(recent),
         recent=recent,
         corpora=_corpora(progress),
@@ -98,6 +97,23 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
 def _corpora(progress: Progress) -> str:
     versions = [f"`{digest}` from step {step}" for step, digest in progress.corpora]
     return f"Its sources, as digests: {', '.join(versions)}."
+
+
+def _hardware(recipe: Recipe) -> str:
+    if recipe.on_gpu:
+        return f"one {torch.cuda.get_device_name()}; text by {_processor()}"
+    return f"{_processor()}, threads: {torch.get_num_threads()}"
+
+
+def _command(recipe: Recipe) -> str:
+    """What to type for the same run."""
+    words = ["python -m app.demo.train --out app/demo/model", f"--steps {recipe.steps} --seed {recipe.seed}"]
+    words.append(f"--device {recipe.device}" if recipe.on_gpu else f"--threads {torch.get_num_threads()}")
+    usual = recipe_for(recipe.device, steps=recipe.steps, seed=recipe.seed)
+    for name, option in OPTIONS.items():
+        if getattr(recipe, name) != getattr(usual, name):
+            words.append(f"{option} {getattr(recipe, name)}")
+    return " ".join(words)
 
 
 def _processor() -> str:

@@ -63,18 +63,20 @@ class Examination:
         """The same questions for the same seed."""
         rng = random.Random(seed + zlib.crc32(exam.name.encode()))
         questions = [exam.ask(rng) for _ in range(count)]
-        replies = self._replies([self._prompt(question) for question in questions])
+        replies = self.replies([self.prompt(question) for question in questions])
         wrong = [(q, reply) for q, reply in zip(questions, replies, strict=True) if not q.right(reply)]
         return Result(exam, wrong, count)
 
-    def _prompt(self, question: Question) -> list[int]:
+    def prompt(self, question: Question) -> list[int]:
+        """The tokens of the question."""
         document = question.document
         if isinstance(document, PlainText):
             return self._tokenizer.encode(document.text)
         thinking = {"enable_thinking": True} if document.thinking else {}
         return self._tokenizer.encode_chat(document.messages, tools=document.tools, **thinking)
 
-    def _replies(self, prompts: Sequence[list[int]]) -> list[str]:
+    def replies(self, prompts: Sequence[list[int]]) -> list[str]:
+        """To each prompt; the engine works on many at once."""
         end = self._tokenizer.eos_token_ids
         params = SamplingParams(max_tokens=_REPLY_TOKENS, temperature=0.0, stop_token_ids=end)
         for seq_id, prompt in enumerate(prompts):

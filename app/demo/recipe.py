@@ -1,10 +1,16 @@
 """What decides the outcome of a training run, apart from the code."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.demo.packing import ROW_LENGTHS
 
+OPTIONS = {
+    "tokens_per_step": "--tokens-per-step",
+    "peak_learning_rate": "--learning-rate",
+    "num_layers": "--layers",
+}
+"""What of a recipe the command line can change, apart from what it must say."""
 _WARMUP = 50
 
 
@@ -32,6 +38,10 @@ class Recipe:
     """The first steps, whole intervals of them, teach nothing but to copy."""
     compiled: bool = True
 
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over the first fifty steps, then a cosine down to a hundredth of the peak."""
         if step < _WARMUP:
@@ -55,12 +65,11 @@ def recipe_for(device: str, *, steps: int, seed: int) -> Recipe:
     documents of all lengths, and no compilation, whose minutes the launches of so large steps do not cost. Its text
     comes in short intervals, which the processes that prepare it take in turn.
     """
-    if not device.startswith("cuda"):
-        return Recipe(steps=steps, seed=seed, device=device)
-    return Recipe(
-        steps=steps,
-        seed=seed,
-        device=device,
+    recipe = Recipe(steps=steps, seed=seed, device=device)
+    if not recipe.on_gpu:
+        return recipe
+    return replace(
+        recipe,
         tokens_per_step=32_768,
         row_lengths=ROW_LENGTHS[-1:],
         peak_learning_rate=1.5e-3,

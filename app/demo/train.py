@@ -19,7 +19,7 @@ from app.demo.corpus import documents
 from app.demo.feed import batches
 from app.demo.meter import Meter
 from app.demo.network import CONTEXT_LENGTH, VOCAB_SIZE, build_network
-from app.demo.recipe import Recipe, recipe_for
+from app.demo.recipe import OPTIONS, Recipe, recipe_for
 from app.demo.step import Stepper, make_repeatable
 from app.demo.tokenizer import build_tokenizer
 
@@ -85,7 +85,7 @@ def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, read
 
 def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None = None, workers: int = 0) -> Progress:
     """Train a model into `out`, or go on with one that was interrupted; learns a tokenizer if none is given."""
-    if recipe.device.startswith("cuda"):
+    if recipe.on_gpu:
         make_repeatable()
     tokenizer = tokenizer or build_tokenizer(
         islice(documents(recipe.seed), recipe.tokenizer_documents),
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda; decides the recipe")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--workers", type=int, help="processes that prepare text [on a GPU one for each core but two]")
-    parser.add_argument("--tokens-per-step", type=int, help="instead of the recipe's")
-    parser.add_argument("--learning-rate", type=float, dest="peak_learning_rate", help="peak, instead of the recipe's")
-    parser.add_argument("--layers", type=int, dest="num_layers", help="instead of the recipe's")
+    for name, option in OPTIONS.items():
+        kind = type(getattr(Recipe(steps=1), name))
+        parser.add_argument(option, type=kind, dest=name, help="instead of what suits the device")
     parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of learning one")
     parser.add_argument("--start", type=Path, help="directory of a model to go on from, more gently, on new text")
     parser.add_argument("--smoke", action="store_true", help="a tiny run that only shows that everything works")
@@ -127,14 +127,13 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if options.smoke:
         recipe = replace(recipe, hidden_size=128, num_layers=2, compiled=False, tokenizer_documents=4000)
         recipe = replace(recipe, steps=10, interval=5, saved_every=1, copying_steps=5)
-    own = ("tokens_per_step", "peak_learning_rate", "num_layers")
-    return replace(recipe, **{name: value for name in own if (value := getattr(options, name)) is not None})
+    return replace(recipe, **{name: value for name in OPTIONS if (value := getattr(options, name)) is not None})
 
 
 def _workers(options: argparse.Namespace) -> int:
-    if options.workers is not None:
-        return int(options.workers)
-    return max(0, len(os.sched_getaffinity(0)) - 2) if options.device.startswith("cuda") else 0
+    if options.workers is not None or not _recipe(options).on_gpu:
+        return int(options.workers or 0)
+    return max(0, len(os.sched_getaffinity(0)) - 2)
 
 
 if __name__ == "__main__":
