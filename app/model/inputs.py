@@ -47,18 +47,22 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
     num_decode_rows = lengths_q.count(1)
     is_decode = num_decode_rows == len(rows) == sum([row.num_samples for row in rows])
     block_tables = _block_tables(rows)
-    columns = np.empty((3, cu_seqlens_q[-1]), dtype=np.int64)
+    logits_indices = np.arange(len(rows)) if is_decode else _logits_indices(rows, cu_seqlens_q)
+    num_tokens, num_logits = cu_seqlens_q[-1], len(logits_indices)
+    packed = np.empty(3 * num_tokens + num_logits, dtype=np.int64)  # for one copy to the device
+    packed[3 * num_tokens :] = logits_indices
+    columns = packed[: 3 * num_tokens].reshape(3, num_tokens)
     columns[:, :num_decode_rows] = _decode_columns(rows[:num_decode_rows], block_size)
     for index in range(num_decode_rows, len(rows)):
         tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
         columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
-    logits_indices = np.arange(len(rows)) if is_decode else _logits_indices(rows, cu_seqlens_q)
-    input_ids, positions, slot_mapping = to_device(columns, device).unbind()
+    on_device = to_device(packed, device).split_with_sizes([num_tokens, num_tokens, num_tokens, num_logits])
+    input_ids, positions, slot_mapping, logits_indices_on_device = on_device
     return ForwardBatch(
         input_ids=input_ids,
         positions=positions,
         slot_mapping=slot_mapping,
-        logits_indices=to_device(logits_indices, device),
+        logits_indices=logits_indices_on_device,
         num_decode_rows=num_decode_rows,
         cu_seqlens_q=np.array(cu_seqlens_q, dtype=np.int32),
         seq_lens=np.array([row.end for row in rows], dtype=np.int32),

@@ -70,9 +70,9 @@ class ScheduledRow:
         """The next tokens that a sequence is owed, `num_tokens` of them if there are as many."""
         start = sequence.num_computed_tokens
         end = min(sequence.num_tokens, start + num_tokens)
-        samples = end == sequence.num_tokens
+        num_samples = 1 if end == sequence.num_tokens else 0
         decodes = end == start + 1 > sequence.num_prompt_tokens
-        row = cls(sequence, start, end, int(samples), end > len(sequence.token_ids), decodes)
+        row = cls(sequence, start, end, num_samples, end > len(sequence.token_ids), decodes)
         if sequence.params.prompt_logprobs is not None:
             first = max(start, sequence.num_prompt_logprobs)
             row.prompt_logprob_positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
