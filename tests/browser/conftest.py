@@ -100,8 +100,8 @@ def open_page(browser: Browser, contexts: list[BrowserContext], complaints: Comp
     async def open_page(url: str, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
+        complaints.watch(context)
         page = await context.new_page()
-        complaints.watch(page)
         await page.goto(url)
         return page
 

@@ -120,9 +120,17 @@ async def test_conversations_are_taken_to_another_browser(
     other = await open_page(scripted_url)
     await expect(other.locator("#no-conversations")).to_have_text("Conversations are kept in this browser.")
     (tmp_path / "other.json").write_text('{"conversations": []}')
+    whole = json.loads((tmp_path / "conversations.json").read_text())
+    whole["conversations"][0]["settings"] = [{"temperature": "hot", "stop": 3, "top_k": 5, "prompt": "mine"}, None]
+    (tmp_path / "conversations.json").write_text(json.dumps(whole))
     await other.get_by_label("File to import").set_input_files(tmp_path / "other.json")
     await expect(other.locator("#told")).to_contain_text("not an export of conversations")
     await other.get_by_label("File to import").set_input_files(tmp_path / "conversations.json")
     await other.get_by_role("button", name="one", exact=True).click()
     await expect(other.locator(".reply-body strong")).to_have_text("answer")
     await expect(other.get_by_label("System prompt")).to_have_value("Be brief.")
+    await expect(other.locator("#settings").get_by_label("Top-k")).to_have_value("5")
+    await send(other, "two")
+    await answer(engine, 1, "second")
+    await ended(other, 2)
+    assert engine.submissions[1].params.top_k == 5

@@ -1,11 +1,11 @@
-"""A browser's page whose every complaint is kept: errors on the console, exceptions, breaches of the policy."""
+"""Browser profiles, of whose pages every complaint is kept: console errors, exceptions, breaches of the policy."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from playwright.async_api import ConsoleMessage, Error, Page
+from playwright.async_api import BrowserContext, ConsoleMessage, WebError
 
 LOADING_FAILED = re.compile(r"^Failed to load resource: ")
 """Chromium says this of every answer that is an error, and every server that does not answer."""
@@ -15,7 +15,7 @@ OUTAGE = re.compile(LOADING_FAILED.pattern + r"(net::ERR_|the server responded w
 
 @dataclass
 class Complaints:
-    """What a page has complained of. `expect` names what a test provokes; the rest fails it."""
+    """What pages have complained of. `expect` names what a test provokes; the rest fails it."""
 
     seen: list[str] = field(default_factory=list)
     expected: list[re.Pattern[str]] = field(default_factory=list)
@@ -24,9 +24,9 @@ class Complaints:
 
     _is_outage_expected: bool = False
 
-    def watch(self, page: Page) -> None:
-        page.on("console", self._console)
-        page.on("pageerror", self._error)
+    def watch(self, context: BrowserContext) -> None:
+        context.on("console", self._console)
+        context.on("weberror", self._error)
 
     def expect(self, pattern: re.Pattern[str]) -> None:
         self.expected.append(pattern)
@@ -47,5 +47,6 @@ class Complaints:
         is_outage = not message.args and OUTAGE.search(message.text)
         (self.outages if is_outage and self._is_outage_expected else self.seen).append(message.text)
 
-    def _error(self, error: Error) -> None:
+    def _error(self, event: WebError) -> None:
+        error = event.error
         self.seen.append(f"{error.name}: {error.message}\n{error.stack}")

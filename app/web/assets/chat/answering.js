@@ -1,15 +1,15 @@
 // A reply being made: streamed, interrupted, taken up again when the server is back, and ended by its reader at any time.
 
 import { ConnectionLost, generate } from "./generation.js";
-import { addChunk, forgetWhatCannotGoOn } from "./reply.js";
+import { addChunk, forgetWhatCannotGoOn, numTokensOf } from "./reply.js";
 
 const MOST_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 250;
 
 /**
- * Fills `reply` from `path`. `bodyFor(reply)` is the request for what is still missing of it, which is more than the
- * beginning when an interrupted reply goes on. Dispatches "change" as often as something came; draw with measure; and
- * "anew" when what has come was forgotten.
+ * Fills `reply` from `path`. `bodyFor(numMade)` is the request for what is still missing of it, of which this many tokens
+ * came since this began. Dispatches "change" as often as something came; draw with measure; and "anew" when what has come
+ * was forgotten.
  */
 export class Answering extends EventTarget {
   #abort = new AbortController();
@@ -27,12 +27,16 @@ export class Answering extends EventTarget {
 
   async #run(path, bodyFor, health) {
     const { reply } = this;
+    let atFirst = numTokensOf(reply);
     try {
       for (let attempt = 1; ; attempt++) {
-        if (forgetWhatCannotGoOn(reply)) this.dispatchEvent(new Event("anew"));
+        if (forgetWhatCannotGoOn(reply)) {
+          atFirst = 0;
+          this.dispatchEvent(new Event("anew"));
+        }
         const before = reply.text.length;
         try {
-          await this.#stream(path, bodyFor(reply));
+          await this.#stream(path, bodyFor(numTokensOf(reply) - atFirst));
           this.#enter("done");
           return;
         } catch (error) {
@@ -50,9 +54,10 @@ export class Answering extends EventTarget {
   async #stream(path, body) {
     const { reply } = this;
     const asked = performance.now();
+    const numBroken = reply.numPieces;
     let first = 0;
     for await (const chunk of generate(path, body, this.#abort.signal)) {
-      if (!addChunk(reply, chunk)) continue;
+      if (!addChunk(reply, chunk, numBroken)) continue;
       const now = performance.now();
       if (first) reply.seconds.generating += (now - this.#last) / 1000;
       else first = now;

@@ -7,7 +7,7 @@ import { chatBody, lanesOf, newConversation, titleOf } from "./conversation.js";
 import { Keeper } from "./keeper.js";
 import { answeredHere, isAnswered } from "./occupancy.js";
 import { preference } from "./preferences.js";
-import { isRunning, newReply, numTokensOf } from "./reply.js";
+import { isRunning, newReply } from "./reply.js";
 import { Sidebar } from "./sidebar.js";
 import { Thread } from "./thread.js";
 
@@ -122,8 +122,7 @@ export class Chat extends EventTarget {
   #answer(turn, lane) {
     const { conversation } = this;
     const reply = turn.replies[lane];
-    const before = numTokensOf(reply);
-    const bodyFor = () => chatBody(conversation, turn, lane, numTokensOf(reply) - before);
+    const bodyFor = (numMade) => chatBody(conversation, turn, lane, numMade);
     const answering = new Answering(reply, "v1/chat/completions", bodyFor, this.#health);
     this.#answering.set(reply, { answering, conversation });
     answering.addEventListener("change", () => {

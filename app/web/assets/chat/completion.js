@@ -6,7 +6,7 @@ import { onEscape } from "../shell/escape.js";
 import { Answering } from "./answering.js";
 import { drawSoon } from "./frames.js";
 import { preference } from "./preferences.js";
-import { figuresOf, isRunning, newReply, numTokensOf, settingsForTheRest } from "./reply.js";
+import { figuresOf, isRunning, newReply, settingsForTheRest } from "./reply.js";
 import { COMPLETION_SETTINGS } from "./settings.js";
 import { settingsForm } from "./settings_panel.js";
 import { figure } from "./reply_view.js";
@@ -72,7 +72,7 @@ export class Completion {
     this.#reply = reply;
     this.#spoken = new SpokenText("");
     const scored = byId("completion-tokens").checked ? { logprobs: NUM_ALTERNATIVES } : {};
-    const bodyFor = () => ({ ...settingsForTheRest(reply.settings, numTokensOf(reply)), ...scored, prompt: prompt + reply.text });
+    const bodyFor = (numMade) => ({ ...settingsForTheRest(reply.settings, numMade), ...scored, prompt: prompt + reply.text });
     this.#answering = new Answering(reply, "v1/completions", bodyFor, this.#health);
     this.#answering.addEventListener("change", () => drawSoon(this));
     this.#redraw();

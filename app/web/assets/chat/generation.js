@@ -5,14 +5,16 @@ import { readEvents } from "../shell/sse.js";
 import { nextTask } from "./frames.js";
 
 const LONGEST_READ_MS = 10;
-const PASSING = new Set([429, 500, 502, 503, 504]);
+const PASSING = new Set([429, 502, 503, 504]);
+/** What would happen again, whatever the status, or would take as long again. */
+const LASTING = new Set(["engine_error", "internal_error", "request_timeout"]);
 
 /** The server's refusal, or an error event in mid-stream. `passing` says that the same may work a little later. */
 export class ServerError extends Error {
   constructor(error, status, retryAfter = 0) {
     super(error.message);
     this.code = error.code ?? error.type;
-    this.passing = PASSING.has(status);
+    this.passing = PASSING.has(status) && !LASTING.has(this.code);
     this.retryAfter = retryAfter;
   }
 }
@@ -32,8 +34,8 @@ export async function* generate(path, body, signal) {
     for await (const data of readEvents(response)) {
       if (data === "[DONE]") return;
       const chunk = JSON.parse(data);
-      // The stream has begun with 200; its errors are the engine's.
-      if (chunk.error) throw new ServerError(chunk.error, chunk.error.code === "engine_error" ? 0 : 503);
+      // The stream has begun with 200: its errors are the engine's, which comes back.
+      if (chunk.error) throw new ServerError(chunk.error, 503);
       yield chunk;
       if (performance.now() - began > LONGEST_READ_MS) {
         await nextTask();
@@ -57,7 +59,7 @@ async function post(path, body, signal) {
 
 async function refusal(response) {
   // When a server that is loading is ready, its health tells sooner.
-  const retryAfter = response.status === 429 ? Number(response.headers.get("Retry-After")) : 0;
+  const retryAfter = response.status === 429 ? Number(response.headers.get("Retry-After")) || 0 : 0;
   try {
     return new ServerError((await response.json()).error, response.status, retryAfter);
   } catch {

@@ -24,8 +24,8 @@ export function isRunning(reply) {
 /** Text can be continued. Reasoning without an answer and calls of tools cannot, and are forgotten; whether any was. */
 export function forgetWhatCannotGoOn(reply) {
   if (!reply.toolCalls.length && (reply.text || !reply.reasoning)) return false;
-  const { text, reasoning, toolCalls, tokens } = newReply(reply.settings);
-  Object.assign(reply, { text, reasoning, toolCalls, tokens });
+  const { state, notice, settings } = reply;
+  Object.assign(reply, newReply(settings), { state, notice });
   return true;
 }
 
@@ -42,9 +42,12 @@ export function settingsForTheRest(settings, numMade) {
   return rest;
 }
 
-/** Add a chunk of chat or of completion to `reply`. Gives whether it brought something to show. */
-export function addChunk(reply, chunk) {
-  if (chunk.usage) addUsage(reply, chunk.usage);
+/**
+ * Add a chunk of chat or of completion to `reply`, of which requests that were broken off made `numBroken` pieces. Gives
+ * whether it brought something to show.
+ */
+export function addChunk(reply, chunk, numBroken) {
+  if (chunk.usage) addUsage(reply, chunk.usage, numBroken);
   const choice = chunk.choices[0];
   if (!choice) return false;
   const delta = choice.delta ?? { content: choice.text };
@@ -63,13 +66,13 @@ export function addChunk(reply, chunk) {
  * Counts add up over the requests that a continued reply took; the prompt is that of the last one. Pieces stand for
  * tokens until their count comes, which never does for a request that was broken off.
  */
-function addUsage(reply, usage) {
+function addUsage(reply, usage, numBroken) {
   reply.usage = {
     prompt: usage.prompt_tokens,
     cached: usage.prompt_tokens_details?.cached_tokens ?? 0,
     output: (reply.usage?.output ?? 0) + usage.completion_tokens,
   };
-  reply.numPieces = 0;
+  reply.numPieces = numBroken;
 }
 
 /** The arguments of a call come in pieces, told apart by their index. */

@@ -51,6 +51,25 @@ const groups = (rest) => [
 export const CHAT_SETTINGS = groups([...REST, ...CHAT_ONLY]);
 export const COMPLETION_SETTINGS = groups([...REST, ...COMPLETION_ONLY]);
 
+const areAll = (values, fits) => Array.isArray(values) && values.every(fits);
+
+const FITS = {
+  range: Number.isFinite,
+  number: Number.isSafeInteger,
+  flag: (value) => typeof value === "boolean",
+  text: (value) => typeof value === "string",
+  lines: (value) => areAll(value, FITS.text),
+  numbers: (value) => areAll(value, FITS.number),
+  json: (value, { list = false }) => value !== null && typeof value === "object" && Array.isArray(value) === list,
+};
+
+/** What of `given`, which may be anybody's, are settings of the chat. */
+export function fittingSettings(given) {
+  const known = CHAT_SETTINGS.flatMap(({ settings }) => settings);
+  const fitting = known.filter((setting) => setting.name in given && FITS[setting.kind](given[setting.name], setting));
+  return Object.fromEntries(fitting.map(({ name }) => [name, given[name]]));
+}
+
 /** The settings that differ between `one` and `other`, in words, as they are in `one`. */
 export function differences(one, other) {
   const names = new Set([...Object.keys(one), ...Object.keys(other)]);

@@ -9,7 +9,7 @@ const MOST_KEPT = 10;
 
 export class SpokenText {
   #said = 0;
-  #at = 0;
+  #at = -Infinity;
 
   constructor(label) {
     this.label = label;
@@ -24,10 +24,10 @@ export class SpokenText {
   update(text) {
     const now = performance.now();
     if (now - this.#at < PAUSE_MS) return;
-    this.#at = now;
     const recent = this.#unsaid(text);
     const end = Math.max(...[". ", "\n", "? ", "! "].map((mark) => recent.lastIndexOf(mark)));
     if (end < 0) return;
+    this.#at = now;
     this.#said = text.length - recent.length + end + 1;
     this.#say(recent.slice(0, end + 1));
   }

@@ -2,8 +2,10 @@
 
 import { newConversation, newId } from "./conversation.js";
 import { newReply } from "./reply.js";
+import { fittingSettings } from "./settings.js";
 
 const FORMAT = "millrace.conversations";
+const KEPT_MS = 10_000;
 
 export function exported(conversations) {
   return JSON.stringify({ format: FORMAT, version: 1, conversations }, null, 2);
@@ -28,12 +30,13 @@ export function download(name, text) {
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  // Some browsers only begin to read it after this.
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }
 
 function conversationFrom(given) {
   if (!Array.isArray(given?.turns)) throw new Error("A conversation in the file has no turns.");
-  const settings = [0, 1].map((lane) => objectOr(given.settings?.[lane], {}));
+  const settings = [0, 1].map((lane) => fittingSettings(objectOr(given.settings?.[lane], {})));
   return {
     ...newConversation({ settings, system: textOr(given.system, "") }),
     id: newId(),
@@ -53,7 +56,7 @@ function turnFrom(given) {
 }
 
 function replyFrom(given) {
-  const standard = newReply(objectOr(given?.settings, {}));
+  const standard = newReply(fittingSettings(objectOr(given?.settings, {})));
   const usage = objectOr(given?.usage, null);
   return {
     ...standard,

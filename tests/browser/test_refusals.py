@@ -1,0 +1,134 @@
+"""What the server does not do, or not yet, or not to its end: it is explained, and nothing that came is lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from app.engine.health import Overloaded
+from app.messages import FinishReason
+from tests.browser.conftest import OpenPage
+from tests.browser.test_chat import ended, send
+from tests.browser.test_conversation import answer
+from tests.browser.watched import LOADING_FAILED, Complaints
+from tests.scripted_engine import ScriptedEngine
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def set_field(page: Page, label: str, value: str) -> None:
+    await page.locator("#settings").get_by_label(label, exact=True).fill(value)
+
+
+async def test_a_queue_that_is_full_is_explained_and_asked_again_when_the_server_said(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    engine.refusals[0] = Overloaded("The queue is full.", retry_after=20)
+    page = await open_page(scripted_url)
+    await page.clock.install()
+    await send(page, "one")
+    notice = page.locator(".reply .notice")
+    await expect(notice).to_have_text("The queue is full. Trying again in 20 s.")
+    engine.refusals.clear()
+    await page.clock.fast_forward(19_000)
+    await expect(page.locator(".reply[data-state=recovering]")).to_have_count(1)
+    assert not engine.submissions
+    await page.clock.fast_forward(1_000)
+    await answer(engine, 0, "first")
+    await ended(page)
+    await expect(notice).to_be_hidden()
+
+
+async def test_who_does_not_want_to_wait_for_a_full_queue_stops(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    engine.refusals[0] = Overloaded("The queue is full.", retry_after=3600)
+    page = await open_page(scripted_url)
+    await send(page, "one")
+    await expect(page.locator(".reply .notice")).to_contain_text("The queue is full.")
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".reply[data-state=stopped] .figures")).to_have_text("stopped by you")
+    engine.refusals.clear()
+    await page.get_by_role("button", name="Regenerate").click()
+    assert await answer(engine, 0, "first") == "user:one|assistant:"
+    await ended(page)
+
+
+async def test_settings_that_are_refused_are_named_and_mended(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    page = await open_page(scripted_url)
+    await set_field(page, "Fewest tokens", "5")
+    await set_field(page, "Stop sequences", "END")
+    await send(page, "one")
+    notice = page.locator(".reply[data-state=failed] .notice")
+    await expect(notice).to_contain_text("'min_tokens' is not supported together with 'stop'")
+    await set_field(page, "Fewest tokens", "")
+    await page.get_by_role("button", name="Regenerate").click()
+    await answer(engine, 0, "first")
+    await ended(page)
+    assert engine.submissions[0].params.min_tokens == 0
+
+
+async def test_a_prompt_that_is_refused_is_changed_and_does_not_stand_in_the_way_of_others(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    page = await open_page(scripted_url)
+    await send(page, "refuse me")
+    await expect(page.locator(".reply[data-state=failed] .notice")).to_contain_text("no")
+    await expect(page.get_by_role("button", name="Continue")).to_be_hidden()
+    await send(page, "one")
+    assert await answer(engine, 0, "first") == "user:one|assistant:"
+    await ended(page)
+    await page.get_by_role("button", name="Edit and send again").first.click()
+    await page.get_by_label("Prompt", exact=True).fill("do not refuse me")
+    await page.keyboard.press("Enter")
+    assert await answer(engine, 1, "second") == "user:do not refuse me|assistant:"
+    await ended(page)
+
+
+@pytest.mark.parametrize("reason", [FinishReason.ERROR, FinishReason.REQUEST_TIMEOUT])
+async def test_an_error_that_would_come_again_leaves_what_has_come_to_be_gone_on_with(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, reason: FinishReason
+) -> None:
+    page = await open_page(scripted_url)
+    await send(page, "one")
+    await engine.until(lambda: len(engine.submissions) == 1)
+    engine.write("Half")
+    engine.end(reason)
+    reply = page.locator(".reply[data-state=interrupted]")
+    await expect(reply.locator(".notice")).to_contain_text(re.compile("could not finish|took longer"))
+    await expect(reply.locator(".reply-body")).to_have_text("Half")
+    await page.reload()
+    await expect(reply.locator(".reply-body")).to_have_text("Half")
+    await page.get_by_role("button", name="Continue").click()
+    assert await answer(engine, 1, " an answer") == "user:one|assistant:Half"
+    await ended(page)
+    await expect(page.locator(".reply-body")).to_have_text("Half an answer")
+
+
+async def test_an_answer_that_goes_on_after_a_break_is_as_long_as_was_asked(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
+) -> None:
+    page = await open_page(scripted_url)
+    await set_field(page, "Most tokens", "10")
+    await set_field(page, "Fewest tokens", "5")
+    await send(page, "count")
+    await engine.until(lambda: len(engine.submissions) == 1)
+    engine.write("1234")
+    await expect(page.locator(".reply-body")).to_have_text("1234")
+    engine.die()
+    await engine.until(lambda: len(engine.submissions) == 2)
+    rest = engine.submissions[1]
+    assert bytes(rest.prompt_token_ids) == b"user:count|assistant:1234"
+    assert (rest.params.max_tokens, rest.params.min_tokens) == (6, 1)
+    await answer(engine, 1, "567890", FinishReason.LENGTH)
+    await ended(page)
+    await expect(page.locator(".reply-body")).to_have_text("1234567890")
+    await expect(page.locator("#turns .figures")).to_contain_text("10 output")
