@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from app.model.inputs import ForwardBatch
-from app.model.triton.attention import Options, attend, write
+from app.model.triton.attention import NewTokens, Options, attend, write
 from app.model.triton.batch import DeviceBatch
 
 NAN = float("nan")
@@ -63,8 +63,8 @@ class World:
             begin += count
         keys, values = keys.to(device), values.to(device)
         slot_mapping = torch.cat(slots).to(device)
-        new_keys, new_values = (torch.cat(parts).to(device) for parts in zip(*new, strict=True))
-        write(new_keys, new_values, keys, values, slot_mapping)
+        new_tokens = NewTokens(*(torch.cat(parts).to(device) for parts in zip(*new, strict=True)))
+        write(new_tokens, keys, values, slot_mapping)
         batch = DeviceBatch.of(
             ForwardBatch(
                 input_ids=slot_mapping,
@@ -81,7 +81,7 @@ class World:
         options = Options(self.scale, self.softcap, self.window, None if sinks is None else sinks.to(device))
         # torch's allocator gives this memory to the output next: what is not written there shows.
         torch.full((len(query), self.num_heads, self.value_size), NAN, dtype=self.dtype, device=device)
-        output = attend(query.to(device), keys, values, batch, options)
+        output = attend(query.to(device), new_tokens, keys, values, batch, options)
         return output.cpu().double(), torch.cat(expected)
 
     def _exactly(

@@ -217,6 +217,3 @@ def test_what_is_recorded_stays_where_it_is() -> None:
     whole, part = inputs.first(MOST_ROWS), inputs.first(2)
     for name in ("input_ids", "seq_lens", "block_tables", "cu_seqlens_q"):
         assert getattr(whole, name).data_ptr() == getattr(part, name).data_ptr()
-    assert part.decode_tiles().data_ptr() == inputs.first(4).decode_tiles().data_ptr(), (
-        "made before, not while recording"
-    )

@@ -15,7 +15,7 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate  # noqa: E402
 from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
-from app.model.triton.attention import Options, attend, write  # noqa: E402
+from app.model.triton.attention import NewTokens, Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
@@ -64,6 +64,13 @@ def test_the_number_of_splits_does_not_matter(num_splits: int, monkeypatch: pyte
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_long_whole_prompts_are_attended_to_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.model.triton.batch.LONG", 5)
+    for world in (World(MIXED), World(((1, 40), (33, 33), (7, 60), (6, 6), (4, 4))), World(MIXED, window=20)):
+        given, expected = world.attended(DEVICE)
+        torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
+
+
 # The interpreter computes in numpy, which has no bfloat16.
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16] if DEVICE.type == "cuda" else [torch.float16])
 def test_half_precision_is_within_its_rounding(dtype: torch.dtype) -> None:
@@ -74,7 +81,7 @@ def test_half_precision_is_within_its_rounding(dtype: torch.dtype) -> None:
 def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_to_nothing() -> None:
     keys, values = torch.zeros(2, 16, 2, 32, device=DEVICE), torch.zeros(2, 16, 2, 32, device=DEVICE)
     new = torch.ones(3, 2, 32, device=DEVICE)
-    write(new, new, keys, values, torch.tensor([-1, 5, -1], device=DEVICE))
+    write(NewTokens(new, new), keys, values, torch.tensor([-1, 5, -1], device=DEVICE))
     assert keys.sum() == values.sum() == 64
     assert keys[0, 5].sum() == 64
     token = torch.zeros(1, dtype=torch.int64, device=DEVICE)
@@ -90,7 +97,7 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
         lengths_q=(1,),
     )
     query = torch.ones(1, 4, 32, device=DEVICE)
-    assert attend(query, keys, values, batch, Options(1.0)).abs().sum() == 0
+    assert attend(query, NewTokens(new[:1], new[:1]), keys, values, batch, Options(1.0)).abs().sum() == 0
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")

@@ -19,7 +19,7 @@ import torch
 
 from app.model.inputs import ForwardBatch
 from app.model.transfer import to_device
-from app.model.triton.batch import DECODE, DeviceBatch
+from app.model.triton.batch import DeviceBatch
 
 logger = logging.getLogger("millrace.engine")
 
@@ -90,7 +90,6 @@ class DecodeInputs:
         self._seq_lens = torch.zeros(max_rows, dtype=torch.int32, device=device)
         self._block_tables = torch.zeros(max_rows, max_blocks, dtype=torch.int32, device=device)
         self._row_numbers = torch.arange(max_rows + 1, device=device)
-        self._tiles = torch.stack((self._row_numbers, torch.zeros_like(self._row_numbers)), 1).int()
         self._cu_seqlens_q = self._row_numbers.int()
 
     def first(self, size: int) -> DeviceBatch:
@@ -106,7 +105,6 @@ class DecodeInputs:
             block_tables=self._block_tables[:size],
             num_decode_rows=size,
             lengths_q=(1,) * size,
-            tiles={DECODE: self._tiles[:size]},
         )
 
     def fill(self, batch: ForwardBatch, size: int) -> None:

@@ -66,7 +66,7 @@ def test_the_sections_of_the_kernels_run_where_triton_is(tmp_path: Path) -> None
     pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
     assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", *IN_TRITON]) == 0
     assert {result["section"] for result in results(tmp_path)} == set(IN_TRITON)
-    assert json.loads((tmp_path / "tuned.json").read_text())["decode"].keys() == {"64", "128", "256"}
+    assert json.loads((tmp_path / "tuned.json").read_text())["decode_few"].keys() == {"64", "128", "256"}
 
 
 def test_a_section_that_fails_leaves_the_others_their_figures(

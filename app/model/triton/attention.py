@@ -6,13 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton
 
 from app.model.kv_cache import KVCache
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.kernels import attend_kernel, merge_kernel, write_kernel
 from app.model.triton.launch import launch_options
-from app.model.triton.tiling import SMALLEST_TILE, Kind, Tiling, decode_splits, prefill_splits, tiling_of
+from app.model.triton.tiling import (
+    SMALLEST_TILE,
+    Kind,
+    Tiling,
+    decode_kind,
+    decode_splits,
+    prefill_splits,
+    tiling_of,
+)
 
 
 class TritonAttention:
@@ -37,10 +46,11 @@ class TritonAttention:
     ) -> torch.Tensor:
         layer: int = module.layer_idx  # type: ignore[assignment]
         keys, values = self._cache.keys[layer], self._cache.values[layer]
-        write(key[0].transpose(0, 1), value[0].transpose(0, 1), keys, values, self._batch.slot_mapping)
+        new = NewTokens(key[0].transpose(0, 1), value[0].transpose(0, 1))
+        write(new, keys, values, self._batch.slot_mapping)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         options = Options(scale, softcap, sliding_window, s_aux)
-        return attend(query[0].transpose(0, 1), keys, values, self._batch, options)[None]
+        return attend(query[0].transpose(0, 1), new, keys, values, self._batch, options)[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +62,30 @@ class Options:
     window: int | None = None
     sinks: torch.Tensor | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        return self.softcap is None and self.window is None and self.sinks is None
 
-def write(
-    new_keys: torch.Tensor,
-    new_values: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    slot_mapping: torch.Tensor,
-) -> None:
-    """Store `[num_tokens, num_kv_heads, size]` keys and values in the slots of one layer's cache; < 0 is no slot."""
+
+@dataclass(frozen=True, slots=True)
+class NewTokens:
+    """Keys and values of a step's own tokens, `[num_tokens, num_kv_heads, size]`, any strides but 1 in the last."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+def write(new: NewTokens, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
+    """Store them in their slots of one layer's cache; < 0 is no slot."""
     num_kv_heads, key_size = keys.shape[2:]
-    write_kernel[(new_keys.shape[0],)](
-        new_keys,
-        new_values,
+    write_kernel[(len(new.keys),)](
+        new.keys,
+        new.values,
         keys,
         values,
         slot_mapping,
-        *new_keys.stride()[:2],
-        *new_values.stride()[:2],
+        *new.keys.stride()[:2],
+        *new.values.stride()[:2],
         NUM_KV_HEADS=num_kv_heads,
         KEY_SIZE=key_size,
         VALUE_SIZE=values.shape[3],
@@ -80,9 +96,15 @@ def write(
 
 
 def attend(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, batch: DeviceBatch, options: Options
+    query: torch.Tensor,
+    new: NewTokens,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    batch: DeviceBatch,
+    options: Options,
 ) -> torch.Tensor:
-    """Attention of `[num_tokens, num_heads, key_size]` queries over one layer's cache, their own keys included.
+    """Attention of `[num_tokens, num_heads, key_size]` queries over one layer's cache, in which `new`, which is theirs,
+    is already.
 
     Returns `[num_tokens, num_heads, value_size]`.
     """
@@ -91,8 +113,15 @@ def attend(
     if batch.num_decode_rows:
         attention.decode(output)
     if batch.num_decode_rows < len(batch.lengths_q):
-        attention.prefill(output)
+        attention.prefill(output, new)
     return output
+
+
+def attend_whole(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+    """Causal attention of one whole prompt, `[num_tokens, heads, size]`, by what torch has for that: with nothing to be
+    looked up in blocks it is half as fast again."""
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, keys, values))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,22 +183,28 @@ class _LayerAttention:
 
     def decode(self, output: torch.Tensor) -> None:
         """The rows of one token."""
-        tiling = self._tiling("decode")
-        tiles = self.batch.decode_tiles()
-        num_splits = decode_splits(len(tiles) * self.keys.shape[2], self.query.device)
-        self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows), output)
+        num_rows = self.batch.num_decode_rows
+        num_programs = num_rows * self.keys.shape[2]
+        tiling = self._tiling(decode_kind(num_programs, output.device))
+        num_splits = decode_splits(num_programs, output.device)
+        self._attend(tiling, None, num_splits, range(num_rows), output)
 
-    def prefill(self, output: torch.Tensor) -> None:
+    def prefill(self, output: torch.Tensor, new: NewTokens) -> None:
         """The rows of several tokens."""
-        tiling = self._tiling("prefill")
-        tiles = self.batch.prefill_tiles(tiling.tile_q)
-        num_splits = prefill_splits(len(tiles) * self.keys.shape[2], self.query.device)
-        self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
+        whole = self.batch.whole_prompts if self.options.is_plain else {}
+        for tokens in whole.values():
+            output[tokens] = attend_whole(self.query[tokens], new.keys[tokens], new.values[tokens], self.options.scale)
+        rows = tuple(row for row in self.batch.prefill_rows if row not in whole)
+        if rows:
+            tiling = self._tiling("prefill")
+            tiles = self.batch.prefill_tiles(tiling.tile_q, rows)
+            num_splits = prefill_splits(len(tiles) * self.keys.shape[2], output.device)
+            self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
 
     def _attend(
-        self, tiling: Tiling, tiles: torch.Tensor, num_splits: int, tokens: range, output: torch.Tensor
+        self, tiling: Tiling, tiles: torch.Tensor | None, num_splits: int, tokens: range, output: torch.Tensor
     ) -> None:
-        """Some tokens' rows, their keys in as many shares as fill the chip."""
+        """Some tokens' rows, their keys in as many shares as fill the chip. Without `tiles` they are decoding ones."""
         if num_splits == 1:
             self._launch(tiling, tiles, output)
         else:
@@ -177,13 +212,14 @@ class _LayerAttention:
             self._launch(tiling, tiles, shares)
             shares.merge_into(output, tokens, self.options.sinks)
 
-    def _launch(self, tiling: Tiling, tiles: torch.Tensor, into: torch.Tensor | Shares) -> None:
+    def _launch(self, tiling: Tiling, tiles: torch.Tensor | None, into: torch.Tensor | Shares) -> None:
         query, keys, batch, options = self.query, self.keys, self.batch, self.options
         num_heads, key_size = query.shape[1:]
         num_kv_heads, value_size = keys.shape[2], self.values.shape[3]
         shares = into if isinstance(into, Shares) else None
         num_splits, num_tokens = (1, 0) if shares is None else shares.outputs.shape[:2]
-        attend_kernel[(len(tiles), num_kv_heads, num_splits)](
+        num_tiles = batch.num_decode_rows if tiles is None else len(tiles)
+        attend_kernel[(num_tiles, num_kv_heads, num_splits)](
             query,
             keys,
             self.values,
@@ -212,6 +248,7 @@ class _LayerAttention:
             TILE_Q=tiling.tile_q,
             TILE_M=tiling.tile_m,
             TILE_N=tiling.tile_n,
+            IS_DECODE=tiles is None,
             IS_SHARE=shares is not None,
             HAS_SINKS=options.sinks is not None,
             HAS_SOFTCAP=options.softcap is not None,

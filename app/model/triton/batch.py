@@ -10,14 +10,16 @@ import torch
 from app.model.inputs import ForwardBatch
 from app.model.transfer import to_device
 
-DECODE = 0
+LONG = 1024
+"""Tokens of a prompt that is worth launching kernels of its own for."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceBatch:
     """A step's tokens, and its rows as int32, the decoding rows first. `lengths_q`: how many queries each row has.
 
-    `tiles` are made once for each number of queries to a tile (`DECODE` for the decoding rows), not for each layer.
+    `whole_prompts`: the tokens of rows that are long and have nothing in the cache before them, by row. `tiles` are
+    made once for each number of queries to a tile and the rows, not for each layer.
     A row of no tokens (`seq_lens` 0) attends to nothing; a token without a slot (`slot_mapping` below 0) is not stored.
     """
 
@@ -30,7 +32,8 @@ class DeviceBatch:
     block_tables: torch.Tensor
     num_decode_rows: int
     lengths_q: tuple[int, ...]
-    tiles: dict[int, torch.Tensor] = field(default_factory=dict)
+    whole_prompts: dict[int, slice] = field(default_factory=dict)
+    tiles: dict[tuple[int, tuple[int, ...]], torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, batch: ForwardBatch) -> DeviceBatch:
@@ -39,6 +42,8 @@ class DeviceBatch:
         packed = np.concatenate((batch.cu_seqlens_q, batch.seq_lens, batch.block_tables.ravel()), dtype=np.int32)
         on_device = to_device(packed, batch.slot_mapping.device)
         cu_seqlens_q, seq_lens, tables = torch.split(on_device, [num_rows + 1, num_rows, num_rows * width])
+        lengths_q = np.diff(batch.cu_seqlens_q)
+        is_whole = (lengths_q >= LONG) & (lengths_q == batch.seq_lens)
         return cls(
             input_ids=batch.input_ids,
             positions=batch.positions,
@@ -48,20 +53,21 @@ class DeviceBatch:
             seq_lens=seq_lens,
             block_tables=tables.view(num_rows, width),
             num_decode_rows=batch.num_decode_rows,
-            lengths_q=tuple(np.diff(batch.cu_seqlens_q).tolist()),
+            lengths_q=tuple(lengths_q.tolist()),
+            whole_prompts={
+                row: slice(*batch.cu_seqlens_q[row : row + 2].tolist()) for row in np.flatnonzero(is_whole).tolist()
+            },
         )
 
-    def decode_tiles(self) -> torch.Tensor:
-        """`[num_decode_rows, 2]`: a tile is a row of one query."""
-        return self._made(DECODE, [(row, 0) for row in range(self.num_decode_rows)])
+    @property
+    def prefill_rows(self) -> range:
+        """Those of several tokens."""
+        return range(self.num_decode_rows, len(self.lengths_q))
 
-    def prefill_tiles(self, tile_q: int) -> torch.Tensor:
-        """`[num_tiles, 2]` of the rows behind those; the longest contexts come last in a row, and begin first."""
-        rows = range(self.num_decode_rows, len(self.lengths_q))
-        tiles = [(row, first) for row in rows for first in reversed(range(0, self.lengths_q[row], tile_q))]
-        return self._made(tile_q, tiles)
-
-    def _made(self, key: int, tiles: list[tuple[int, int]]) -> torch.Tensor:
-        if key not in self.tiles:
-            self.tiles[key] = to_device(np.array(tiles, dtype=np.int32).reshape(-1, 2), self.seq_lens.device)
-        return self.tiles[key]
+    def prefill_tiles(self, tile_q: int, rows: tuple[int, ...]) -> torch.Tensor:
+        """`[num_tiles, 2]` of these rows; the longest contexts come last in a row, and begin first."""
+        if (tile_q, rows) not in self.tiles:
+            tiles = [(row, first) for row in rows for first in reversed(range(0, self.lengths_q[row], tile_q))]
+            array = np.array(tiles, dtype=np.int32).reshape(-1, 2)
+            self.tiles[tile_q, rows] = to_device(array, self.seq_lens.device)
+        return self.tiles[tile_q, rows]

@@ -19,7 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
-from app.model.triton.attention import Options, attend
+from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.launch import launch_options
 from app.model.triton.products import products_for
@@ -125,7 +125,8 @@ class FusedDecoder:
             num_warps=4,
             **launch_options(heads.device),
         )
-        return attend(heads[:, : self._num_heads], keys, values, batch, layer.options).flatten(1)
+        query, *new = heads.split_with_sizes([self._num_heads, self._num_kv_heads, self._num_kv_heads], 1)
+        return attend(query, NewTokens(*new), keys, values, batch, layer.options).flatten(1)
 
 
 def _take_layer(layers: nn.ModuleList, index: int) -> Layer:

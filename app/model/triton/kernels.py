@@ -66,7 +66,7 @@ def attend_kernel(
     output,  # [num_tokens, num_heads, VALUE_SIZE]; float32 [num_splits, num_tokens, num_heads, VALUE_SIZE] of shares
     statistics,  # of shares: float32 [num_splits, num_tokens, num_heads, 2]: largest score, sum of exponentials
     sinks,  # [num_heads]
-    tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query
+    tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query; decoding, the i-th is row i
     cu_seqlens_q,  # int32 [num_rows + 1]
     seq_lens,  # int32 [num_rows]
     block_tables,  # int32 [num_rows, table_stride]
@@ -88,6 +88,7 @@ def attend_kernel(
     TILE_Q: tl.constexpr,
     TILE_M: tl.constexpr,
     TILE_N: tl.constexpr,
+    IS_DECODE: tl.constexpr,
     IS_SHARE: tl.constexpr,
     HAS_SINKS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
@@ -96,10 +97,14 @@ def attend_kernel(
     IS_DEPENDENT: tl.constexpr,
 ):
     kv_head, split = tl.program_id(1), tl.program_id(2)
-    row = tl.load(tiles + 2 * tl.program_id(0))
-    first_query = tl.load(tiles + 2 * tl.program_id(0) + 1)
-    first_token = tl.load(cu_seqlens_q + row)
-    num_queries = tl.load(cu_seqlens_q + row + 1) - first_token
+    if IS_DECODE:
+        row, first_query, num_queries = tl.program_id(0), 0, 1
+        first_token = row
+    else:
+        row = tl.load(tiles + 2 * tl.program_id(0))
+        first_query = tl.load(tiles + 2 * tl.program_id(0) + 1)
+        first_token = tl.load(cu_seqlens_q + row)
+        num_queries = tl.load(cu_seqlens_q + row + 1) - first_token
     seq_len = tl.load(seq_lens + row)
 
     member = tl.arange(0, TILE_M)
@@ -109,12 +114,6 @@ def attend_kernel(
     tokens = (first_token + queries).to(tl.int64)
     positions = seq_len - num_queries + queries
     key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
-    wait(IS_DEPENDENT)
-    q = tl.load(
-        query + tokens[:, None] * query_token_stride + heads[:, None] * query_head_stride + key_dims[None, :],
-        mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
-        other=0.0,
-    )
 
     # Keys that any query of the tile sees, of these the share of this split, in whole tiles.
     first_position = seq_len - num_queries + first_query
@@ -130,6 +129,12 @@ def attend_kernel(
     unmasked_end = begin
     if not HAS_WINDOW:
         unmasked_end += tl.maximum(0, tl.minimum(end, first_position + 1) - begin) // TILE_N * TILE_N
+    wait(IS_DEPENDENT)
+    q = tl.load(
+        query + tokens[:, None] * query_token_stride + heads[:, None] * query_head_stride + key_dims[None, :],
+        mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
+        other=0.0,
+    )
     largest = tl.full([TILE_M], float("-inf"), dtype=tl.float32)
     total = tl.zeros([TILE_M], dtype=tl.float32)
     weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)

@@ -43,7 +43,7 @@ def norm_kernel(
 
 @triton.jit(do_not_specialize_on_alignment=["slot_mapping", "positions"])
 def rotate_and_store_kernel(
-    qkv,  # [num_tokens, NUM_HEADS + 2 * NUM_KV_HEADS, SIZE]; the queries are changed in place
+    qkv,  # [num_tokens, NUM_HEADS + 2 * NUM_KV_HEADS, SIZE]; queries and keys are changed in place
     query_weight,  # [SIZE]
     key_weight,  # [SIZE]
     cosines,  # float32 [num_positions, HALF]
@@ -87,8 +87,8 @@ def rotate_and_store_kernel(
         high = (high * scale).to(low_stored.dtype).to(tl.float32) * high_weight
     rotated_low = (low * cosine - high * sine).to(low_stored.dtype)
     rotated_high = (high * cosine + low * sine).to(low_stored.dtype)
-    tl.store(place, rotated_low, mask=is_query & is_dim)
-    tl.store(place + HALF, rotated_high, mask=is_query & is_dim)
+    tl.store(place, rotated_low, mask=(is_query | is_key) & is_dim)
+    tl.store(place + HALF, rotated_high, mask=(is_query | is_key) & is_dim)
     if slot >= 0:
         key_place = keys + (slot * NUM_KV_HEADS + head - NUM_HEADS) * SIZE + dims
         tl.store(key_place, rotated_low, mask=is_key & is_dim)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-Kind = Literal["decode", "prefill"]
+Kind = Literal["decode_few", "decode", "prefill"]
 ProductKind = Literal["one_row", "few_rows"]
 ONE_ROW: ProductKind = "one_row"
 FEW_ROWS: ProductKind = "few_rows"
@@ -45,12 +45,13 @@ class ProductTiling:
 
 
 SHAPES: dict[Kind, dict[int, Shape]] = {
-    kind: {int(size): Shape(*shape) for size, shape in TUNED[kind].items()} for kind in ("decode", "prefill")
+    kind: {int(size): Shape(*shape) for size, shape in TUNED[kind].items()}
+    for kind in ("decode_few", "decode", "prefill")
 }
 """By the largest head size that they are for."""
 
 PROGRAMS_PER_CORE: int = TUNED["programs_per_core"]
-"""Programs that a multiprocessor should have to hide the latency of memory."""
+"""Programs of decoding rows into which few of them are divided for each multiprocessor."""
 
 PRODUCTS: dict[ProductKind, dict[int, ProductTiling]] = {
     kind: {int(size): ProductTiling(*tiling) for size, tiling in TUNED[kind].items()} for kind in (ONE_ROW, FEW_ROWS)
@@ -71,7 +72,7 @@ def tiling_of(kind: Kind, group: int, head_size: int, item_size: int = 2) -> Til
     shapes = SHAPES[kind]
     shape = shapes[min((size for size in shapes if size >= head_size), default=max(shapes))]
     tile_m = max(shape.tile_m, 1 << (group - 1).bit_length())
-    tile_q = 1 if kind == "decode" else tile_m // group
+    tile_q = tile_m // group if kind == "prefill" else 1
     if item_size > 2:
         return Tiling(tile_m, max(SMALLEST_TILE, shape.tile_n // 2), shape.num_warps, 2, tile_q)
     return Tiling(tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
@@ -83,19 +84,27 @@ def product_tiling(kind: ProductKind, num_matrix_rows: int, item_size: int = 2) 
     return tiling if item_size == 2 else replace(tiling, tile_k=tiling.tile_k // 2, num_stages=2)
 
 
+def decode_kind(num_programs: int, device: torch.device) -> Kind:
+    """With fewer programs than multiprocessors, each has one to itself, and is to be quick."""
+    return "decode_few" if num_programs < _num_cores(device) else "decode"
+
+
 def decode_splits(num_programs: int, device: torch.device) -> int:
     """Into how many shares the keys of a row go, so that few rows fill the chip too.
 
     It does not depend on the rows' lengths, which change with every step: a captured graph has to hold for all.
     """
-    wanted = -(-_num_cores(device) * PROGRAMS_PER_CORE // num_programs)
-    return min(MOST_SPLITS, 1 << (wanted - 1).bit_length())
+    return _power_of_2(_num_cores(device) * PROGRAMS_PER_CORE // num_programs)
 
 
 def prefill_splits(num_programs: int, device: torch.device) -> int:
     """The same for pieces of prompts, and for guessed tokens: a few long rows must not leave most of the chip idle."""
-    idle_share = _num_cores(device) // num_programs
-    return min(MOST_SPLITS, 1 << max(0, idle_share.bit_length() - 1))
+    return _power_of_2(_num_cores(device) // num_programs)
+
+
+def _power_of_2(most: int) -> int:
+    """The largest one that is no more than this, or than is useful."""
+    return min(MOST_SPLITS, 1 << max(0, most.bit_length() - 1))
 
 
 @cache

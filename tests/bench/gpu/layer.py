@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.model.triton.batch import DeviceBatch
+from app.model.triton.batch import LONG, DeviceBatch
 from tests.bench.gpu.scale import Scale
 
 BLOCK_SIZE = 16
@@ -35,9 +35,15 @@ class Layer:
         seen = sum(self.context - later for later in range(self.num_queries))
         return 4 * self.num_rows * seen * self.num_heads * self.head_size
 
+    @property
+    def whole_prompts(self) -> dict[int, slice]:
+        if self.num_queries < max(self.context, LONG):
+            return {}
+        return {row: slice(row * self.context, (row + 1) * self.context) for row in range(self.num_rows)}
+
     def make(self, scale: Scale) -> Callable[[], torch.Tensor]:
         """Its attention over random keys and values in shuffled blocks."""
-        from app.model.triton.attention import Options, attend
+        from app.model.triton.attention import NewTokens, Options, attend
 
         width = -(-self.context // BLOCK_SIZE)
         shape = (self.num_rows * width, BLOCK_SIZE, self.num_kv_heads, self.head_size)
@@ -55,9 +61,11 @@ class Layer:
             block_tables=torch.randperm(self.num_rows * width, device=scale.device).int().view(self.num_rows, width),
             num_decode_rows=self.num_rows if self.num_queries == 1 else 0,
             lengths_q=(self.num_queries,) * self.num_rows,
+            whole_prompts=self.whole_prompts,
         )
+        new = NewTokens(*(tensor.flatten(0, 1)[:num_tokens] for tensor in (keys, values)))
         options = Options(self.head_size**-0.5)
-        return lambda: attend(query, keys, values, batch, options)
+        return lambda: attend(query, new, keys, values, batch, options)
 
 
 def heads_of(scale: Scale, name: str) -> tuple[int, int, int]:

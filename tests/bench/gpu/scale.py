@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -70,7 +70,11 @@ class Scale:
 
     def recorded(self, run: Callable[[], torch.Tensor]) -> Callable[[], object]:
         """The same without the host's share, which for short kernels would be what is timed."""
-        return CudaRecorder(self.device)(run) if self.device.type == "cuda" else run
+        if self.device.type != "cuda":
+            return run
+        replay = CudaRecorder(self.device)(run)
+        # The recording reads where what `run` holds is: that must live as long.
+        return partial(lambda replay, _: replay(), replay, run)
 
     def times(self, run: Callable[[], object], at_least: float = 0.02) -> tuple[float, ...]:
         """Seconds that one call takes, in each of the runs; a run repeats it until it takes so long."""

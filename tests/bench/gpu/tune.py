@@ -65,6 +65,7 @@ def all_choices(scale: Scale) -> Iterator[Choice]:
     kinds: dict[str, Callable[[], Iterator[Any]]] = {
         ONE_ROW: one_row_candidates,
         FEW_ROWS: few_rows_candidates,
+        "decode_few": decode_candidates,
         "decode": decode_candidates,
         "prefill": prefill_candidates,
     }
@@ -110,11 +111,14 @@ PRODUCTS = {
 
 
 def layers_of(scale: Scale, kind: str, size: int) -> list[Layer]:
-    decodes = [(64, 1, 1024), (256, 1, 256), (16, 1, 8192), (1, 1, 4096)]
-    prefills = [(1, 8192, 8192), (16, 512, 512)]
+    judged = {
+        "decode_few": [(1, 1, 1024), (1, 1, 8192), (8, 1, 2048)],
+        "decode": [(64, 1, 1024), (256, 1, 256), (17, 1, 8192)],
+        "prefill": [(1, 8192, 8192), (16, 512, 512)],
+    }
     return [
         Layer(32, 8, size, scale.of(rows, 1), scale.of(queries, min(queries, 5)), scale.of(context, 20))
-        for rows, queries, context in scale.few(decodes if kind == "decode" else prefills)
+        for rows, queries, context in scale.few(judged[kind])
     ]
 
 
