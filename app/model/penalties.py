@@ -8,7 +8,7 @@ import torch
 
 from app.model.carried import Unknown
 from app.model.inputs import as_numpy
-from app.model.transfer import column, to_device
+from app.model.transfer import columns, to_device
 from app.scheduler.batch import Sampled
 
 
@@ -18,15 +18,17 @@ def penalise(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | 
     if repeated:
         at = to_device(np.array(repeated), logits.device)
         rows, seen = logits.index_select(0, at), _count(logits, sequences, repeated, unknown, with_prompt=True) > 0
-        penalties = column([sequences[i].params.repetition_penalty for i in repeated], logits.device)
+        [penalties] = columns(logits.device, [sequences[i].params.repetition_penalty for i in repeated])
         penalised = torch.where(rows > 0, rows / penalties, rows * penalties)
         logits.index_copy_(0, at, penalised.where(seen, rows))
     counted = [i for i, s in enumerate(sequences) if s.params.frequency_penalty or s.params.presence_penalty]
     if counted:
         at = to_device(np.array(counted), logits.device)
         counts = _count(logits, sequences, counted, unknown, with_prompt=False)
-        frequency = column([sequences[i].params.frequency_penalty for i in counted], logits.device)
-        presence = column([sequences[i].params.presence_penalty for i in counted], logits.device)
+        params = [sequences[i].params for i in counted]
+        frequency, presence = columns(
+            logits.device, [p.frequency_penalty for p in params], [p.presence_penalty for p in params]
+        )
         logits.index_add_(0, at, frequency * counts + presence * (counts > 0), alpha=-1)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.model.carried import Unknown
 from app.model.penalties import penalise
-from app.model.transfer import column, to_device
+from app.model.transfer import columns, to_device
 from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUCLEUS_CANDIDATES = 256
@@ -88,53 +88,61 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the whole vocabulary, in its own order: nothing is sorted."""
-    probabilities = (logits / column([s.params.temperature for s in sequences], logits.device)).softmax(-1)
-    min_p = [s.params.min_p for s in sequences]
+    params = [sequence.params for sequence in sequences]
+    min_p = [p.min_p for p in params]
+    temperature, share, draws = columns(logits.device, [p.temperature for p in params], min_p, uniforms(sequences))
+    probabilities = (logits / temperature).softmax(-1)
     if any(min_p):
-        floor = probabilities.amax(-1, keepdim=True) * column(min_p, logits.device)
+        floor = probabilities.amax(-1, keepdim=True) * share
         probabilities = probabilities.masked_fill(probabilities < floor, 0)
-    return _invert(probabilities, sequences)
+    return _invert(probabilities, draws)
 
 
 def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
     """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
     these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
-    scaled = logits / column([s.params.temperature for s in sequences], logits.device)
     vocab_size = logits.shape[-1]
-    top_k = [min(s.params.top_k or vocab_size, vocab_size) for s in sequences]
-    num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in top_k))
+    params = [sequence.params for sequence in sequences]
+    most = [min(p.top_k or vocab_size, vocab_size) for p in params]
+    temperature, top_k, top_p, min_p, draws = columns(
+        logits.device,
+        [p.temperature for p in params],
+        most,
+        [p.top_p for p in params],
+        [p.min_p for p in params],
+        uniforms(sequences),
+    )
+    scaled = logits / temperature
+    unlimited = top_k >= vocab_size
+    num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in most))
     log_total = scaled.logsumexp(-1, keepdim=True)
-    unlimited = column([k >= vocab_size for k in top_k], logits.device).bool()
-    top_p = column([s.params.top_p for s in sequences], logits.device)
     while True:
         values, candidates = scaled.topk(num_candidates)
         probabilities = (values - log_total).exp()
-        if num_candidates == vocab_size or max(top_k) < vocab_size:
+        if num_candidates == vocab_size or max(most) < vocab_size:
             break
         lacking = unlimited & (probabilities.sum(-1, keepdim=True) < top_p)
         if not bool(lacking.any()):  # the one place where sampling waits for the device: top-p without top-k
             break
         num_candidates = min(vocab_size, 16 * num_candidates)
     ranks = torch.arange(probabilities.shape[-1], device=logits.device)
-    probabilities = probabilities.masked_fill(ranks >= column(top_k, logits.device), 0)
+    probabilities = probabilities.masked_fill(ranks >= top_k, 0)
     total = probabilities.sum(-1, keepdim=True).masked_fill(unlimited, 1)
     before = probabilities.cumsum(-1) - probabilities
-    floor = probabilities[:, :1] * column([s.params.min_p for s in sequences], logits.device)
+    floor = probabilities[:, :1] * min_p
     probabilities = probabilities.masked_fill((before >= top_p * total) | (probabilities < floor), 0)
-    return candidates.gather(1, _invert(probabilities, sequences)[:, None])[:, 0]
+    return candidates.gather(1, _invert(probabilities, draws)[:, None])[:, 0]
 
 
-def _invert(probabilities: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """Invert the cumulative distribution of (unnormalised) probabilities at each sequence's uniform number.
+def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Invert the cumulative distribution of (unnormalised) probabilities at each row's uniform number.
 
     The first entry whose cumulative sum exceeds `u * total` has a probability above 0, since u < 1.
     """
     precise = torch.float32 if probabilities.device.type == "mps" else torch.float64
     cumulative = probabilities.cumsum(-1, dtype=precise)
-    draws = column(uniforms(sequences), cumulative.device).to(precise)
-    return torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)[:, 0].clamp(
-        max=probabilities.shape[-1] - 1
-    )
+    found = torch.searchsorted(cumulative, draws.to(precise) * cumulative[:, -1:], right=True)
+    return found[:, 0].clamp(max=probabilities.shape[-1] - 1)
 
 
 def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:

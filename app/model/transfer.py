@@ -17,14 +17,24 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """
     if device.type != "cuda":
         return torch.from_numpy(array).to(device)
+    return _pinned(array).to(device, non_blocking=True)
+
+
+def copy_to(target: torch.Tensor, array: NDArray[Any]) -> None:
+    """The same numbers in the first places of a tensor that is there already."""
+    source = _pinned(array) if target.is_cuda else torch.from_numpy(array)
+    target[: len(array)].copy_(source, non_blocking=True)
+
+
+def _pinned(array: NDArray[Any]) -> torch.Tensor:
     pinned = torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype, pin_memory=True)
     np.copyto(pinned.numpy(), array)
-    return pinned.to(device, non_blocking=True)
+    return pinned
 
 
-def column(values: ArrayLike, device: torch.device) -> torch.Tensor:
-    """Float32 `[num_values, 1]` on the device: a number for each row of a matrix."""
-    return to_device(np.array(values, dtype=np.float32)[:, None], device)
+def columns(device: torch.device, *values: ArrayLike) -> tuple[torch.Tensor, ...]:
+    """Float32 `[num_rows, 1]` on the device for each list of a number for each row of a matrix, all by one copy."""
+    return to_device(np.array(values, dtype=np.float32)[:, :, None], device).unbind()
 
 
 class ToHost:
