@@ -34,22 +34,28 @@ def longest_task(trace: bytes) -> LongestTask:
     # "X" is an event that is whole: the last may be open when tracing ends. Some come without the processor's time.
     whole = [event for event in events if event["name"] == "RunTask" and event["ph"] == "X"]
     tasks = [event for event in whole if (event["pid"], event["tid"]) in mains]
-    return LongestTask(max(task["dur"] for task in tasks) / 1e3, max(task.get("tdur", 0) for task in tasks) / 1e3)
+    # The two clocks are not read at the same moment: the work in a task may seem longer than the task.
+    work = [min(task["dur"], task.get("tdur", 0)) for task in tasks]
+    return LongestTask(max(task["dur"] for task in tasks) / 1e3, max(work) / 1e3)
 
 
+@pytest.mark.parametrize("seen_as", ["Markdown", "tokens"])
 async def test_a_reply_of_4000_tokens_leaves_the_page_responsive(
-    browser: Browser, open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
+    browser: Browser, open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, seen_as: str
 ) -> None:
     page = await open_page(scripted_url)
+    if seen_as == "tokens":
+        await page.get_by_role("button", name="Tokens").click()
     await expect(page.get_by_role("status").filter(has_text="Ready")).to_be_visible()
     await browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline"])
     await send(page, "go")
     await engine.until(lambda: len(engine.submissions) == 1)
     for char in (PARAGRAPH * 50)[:4000]:
         engine.write(char)
-        await asyncio.sleep(0)
+        while engine.submissions[0].stream.is_ahead:
+            await asyncio.sleep(0)
     engine.end()
     await ended(page)
     longest = longest_task(await browser.stop_tracing())
-    print(f"longest task while 4,000 tokens came: {longest.clock:.0f} ms, {longest.processor:.0f} ms of them work")
-    assert await page.locator(".markdown > .code").count() > 20
+    print(f"longest task, 4,000 tokens as {seen_as}: {longest.clock:.0f} ms; most work: {longest.processor:.0f} ms")
+    assert await page.locator(".markdown > .code, .token").count() > 20

@@ -1,6 +1,6 @@
 // The probabilities of one token and of what else could have stood there, in a box beside it.
 
-import { el } from "../shell/dom.js";
+import { byId, el } from "../shell/dom.js";
 import { appendText } from "./markdown/inline.js";
 
 const DISTANCE = 6;
@@ -19,7 +19,7 @@ class TokenDetails {
   show(token, element) {
     this.#token?.removeAttribute("aria-describedby");
     this.#token = element;
-    document.body.append(this.#box);
+    byId("main").append(this.#box);
     this.#box.replaceChildren(...rowsOf(token));
     element.setAttribute("aria-describedby", this.#box.id);
     const at = element.getBoundingClientRect();
