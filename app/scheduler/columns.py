@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from app.messages import FinishReason, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN
+from app.scheduler.batch import NO_TOKEN, ModelOutput
 from app.scheduler.sequence import Sequence
 
 
 class Columns:
-    """Filled sequence by sequence. `reported` has the logprobs of the model's output, by the index of the sample.
-    `expired` sequences have ended already.
-    """
+    """Filled sequence by sequence. `expired` sequences have ended already."""
 
-    def __init__(self, reported: Mapping[int, TokenLogprobs], expired: Iterable[int]) -> None:
-        self._reported = reported
+    def __init__(self, output: ModelOutput, expired: Iterable[int]) -> None:
+        self._output = output
         self._grown: list[Sequence] = []
         self.token_ids: list[int] = []
         self.logprobs: dict[int, TokenLogprobs] = {}
@@ -30,15 +28,17 @@ class Columns:
     def num_tokens_of_owners(self) -> Counter[str]:
         return Counter([sequence.owner for sequence in self._grown])
 
-    def take(self, sequence: Sequence, token_ids: list[int], begin: int) -> None:
-        """Let a sequence grow by samples, whose indices start at `begin`. One that got no token ends with an error."""
-        for index, token_id in enumerate(token_ids, begin):
+    def take(self, sequence: Sequence, begin: int, end: int) -> None:
+        """Let a sequence grow by the samples `begin` to `end`. One that got no token ends with an error."""
+        reported = self._output.logprobs
+        for index in range(begin, end):
+            token_id = self._output.token_ids[index]
             if token_id == NO_TOKEN:
                 sequence.num_tokens -= 1
                 sequence.finish_reason = FinishReason.ERROR
             else:
-                if index in self._reported:
-                    self.logprobs[len(self.token_ids)] = self._reported[index]
+                if index in reported:
+                    self.logprobs[len(self.token_ids)] = reported[index]
                 sequence.append(token_id)
                 self._grown.append(sequence)
                 self.token_ids.append(token_id)

@@ -122,15 +122,16 @@ class Scheduler:
         """Give every sequence of the batch what was sampled for it, and release those that ended."""
         size, end = self.block_size, 0
         accepted: list[int] = []
-        columns = Columns(output.logprobs, batch.admission.expired)
+        columns = Columns(output, batch.admission.expired)
         for row in batch.rows:
             sequence, begin, end = row.sequence, end, end + row.num_samples
             if sequence.finish_reason is not None:
                 continue
-            num_known_tokens, token_ids = len(sequence.token_ids), output.token_ids[begin:end]
+            num_known_tokens, num_wrong = len(sequence.token_ids), 0
             if row.draft:
-                accepted.append(self._speculation.judge(row, token_ids, len(batch.rows)))
-            columns.take(sequence, token_ids, begin)
+                accepted.append(self._speculation.judge(row, output.token_ids[begin:end], len(batch.rows)))
+                num_wrong = len(row.draft) - accepted[-1]
+            columns.take(sequence, begin, end - num_wrong)
             if sequence.num_computed_tokens // size > num_known_tokens // size:
                 self._tables.publish(sequence, num_known_tokens, sequence.num_computed_tokens)
             if sequence.finish_reason is not None:

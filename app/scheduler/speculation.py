@@ -59,14 +59,13 @@ class Speculation:
                 left -= len(draft)
 
     def judge(self, row: ScheduledRow, token_ids: list[int], num_rows: int) -> int:
-        """Drop the tokens sampled behind a wrong guess, with what was computed for them and their blocks.
+        """Take back what was computed for wrong guesses, and its blocks, by the tokens sampled in their places.
 
-        Returns how many guesses were right.
+        Returns how many guesses were right; the samples behind the first wrong one are worth nothing.
         """
         sequence = row.sequence
         right = takewhile(lambda pair: pair[0] == pair[1], zip(row.draft, token_ids, strict=False))
         num_right = sum(1 for _ in right)
-        del token_ids[num_right + 1 :]
         num_wrong = len(row.draft) - num_right
         sequence.num_computed_tokens -= num_wrong
         sequence.num_tokens -= num_wrong
