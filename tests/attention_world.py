@@ -67,15 +67,13 @@ class World:
         write(new_tokens, keys, values, slot_mapping)
         batch = DeviceBatch.of(
             ForwardBatch(
-                input_ids=slot_mapping,
-                positions=slot_mapping,
-                slot_mapping=slot_mapping,
-                logits_indices=slot_mapping,
+                packed=np.zeros(3 * len(slot_mapping), dtype=np.int64),
                 num_decode_rows=sum(count == 1 for count, _ in self.rows),
                 cu_seqlens_q=np.cumsum([0, *(count for count, _ in self.rows)], dtype=np.int32),
                 seq_lens=np.array([length for _, length in self.rows], dtype=np.int32),
                 block_tables=tables.astype(np.int32),
                 is_decode=False,
+                device=device,
             )
         )
         options = Options(self.scale, self.softcap, self.window, None if sinks is None else sinks.to(device))

@@ -56,7 +56,7 @@ class TellingModel:
             for token in range(int(begin), int(end)):
                 length = int(batch.seq_lens[row] - (end - 1 - token))
                 positions = torch.arange(length)
-                blocks = batch.block_tables[row].long()[positions // BLOCK_SIZE]
+                blocks = batch.block_tables[row * int(batch.table_width) :].long()[positions // BLOCK_SIZE]
                 read = self.slots[blocks * BLOCK_SIZE + positions % BLOCK_SIZE]
                 if read.isnan().any():
                     logits[token] = torch.nan
@@ -215,5 +215,5 @@ def test_what_is_recorded_stays_where_it_is() -> None:
     """A recording reads the addresses that it was made with."""
     inputs = DecodeInputs(MOST_ROWS, NUM_BLOCKS, CPU)
     whole, part = inputs.first(MOST_ROWS), inputs.first(2)
-    for name in ("input_ids", "seq_lens", "block_tables", "cu_seqlens_q"):
+    for name in ("seq_lens", "block_tables", "table_width", "cu_seqlens_q"):
         assert getattr(whole, name).data_ptr() == getattr(part, name).data_ptr()

@@ -94,15 +94,15 @@ def step(decoder: NativeDecoder | ModuleDecoder, *rows: tuple[Story, int, int]) 
     ]
     ends = np.cumsum([0, *(len(at) for at in positions)]).tolist()
     batch = ForwardBatch(
-        input_ids=torch.from_numpy(np.concatenate([story.token_ids[start:end] for story, start, end in rows])),
-        positions=torch.from_numpy(np.concatenate(positions)),
-        slot_mapping=torch.from_numpy(np.concatenate(slots)),
-        logits_indices=torch.arange(ends[-1]),
+        packed=np.concatenate(
+            [story.token_ids[start:end] for story, start, end in rows] + positions + slots + [np.arange(ends[-1])]
+        ),
         num_decode_rows=sum(len(at) == 1 for at in positions),
         cu_seqlens_q=np.array(ends, dtype=np.int32),
         seq_lens=np.array([end for _, _, end in rows], dtype=np.int32),
         block_tables=np.stack([story.blocks for story, _, _ in rows]).astype(np.int32),
         is_decode=False,
+        device=torch.device("cpu"),
     )
     with torch.inference_mode():
         logits = decoder.forward(batch)

@@ -71,10 +71,7 @@ def rows_of(batch: ForwardBatch, first: int, end: int) -> ForwardBatch:
     rows, count = slice(first, end), end - first
     return replace(
         batch,
-        input_ids=batch.input_ids[rows],
-        positions=batch.positions[rows],
-        slot_mapping=batch.slot_mapping[rows],
-        logits_indices=torch.arange(count),
+        packed=np.concatenate((batch.columns[:, rows].ravel(), np.arange(count))),
         num_decode_rows=count,
         cu_seqlens_q=np.arange(count + 1, dtype=np.int32),
         seq_lens=batch.seq_lens[rows],

@@ -92,7 +92,8 @@ def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_
         logits_indices=token,
         cu_seqlens_q=torch.tensor([0, 1], dtype=torch.int32, device=DEVICE),
         seq_lens=torch.zeros(1, dtype=torch.int32, device=DEVICE),
-        block_tables=torch.zeros(1, 1, dtype=torch.int32, device=DEVICE),
+        table_width=torch.ones(1, dtype=torch.int32, device=DEVICE),
+        block_tables=torch.zeros(1, dtype=torch.int32, device=DEVICE),
         num_decode_rows=1,
         lengths_q=(1,),
     )

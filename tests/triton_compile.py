@@ -78,7 +78,7 @@ def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = F
         **dict.fromkeys(("query", "keys", "values", "sinks"), f"*{dtype}"),
         "output": f"*{dtype}" if kind == "prefill" else "*fp32",
         "statistics": "*fp32",
-        **dict.fromkeys(("tiles", "cu_seqlens_q", "seq_lens", "block_tables"), "*i32"),
+        **dict.fromkeys(("tiles", "cu_seqlens_q", "seq_lens", "table_width", "block_tables"), "*i32"),
         **dict.fromkeys(("scale", "softcap"), "fp32"),
     }
     return source_of(attend_kernel, types, constants, ALIGNED), tiling.num_warps, tiling.num_stages

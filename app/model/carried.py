@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from app.model.inputs import ForwardBatch
 from app.model.transfer import to_device
-from app.scheduler.batch import Sampled, ScheduledBatch
+from app.scheduler.batch import Sampled, ScheduledRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unknown:
-    """The last tokens, `NO_TOKEN` among them, of the sequences of a step that end in a token unknown to the host.
+    """The last tokens of a step's sequences that the host does not know, in the order of samples.
 
-    `token_ids[i]` stands at `places[i]` of the step's tokens. Both int64, `[num_unknown]`, in the order of samples.
+    Of what the step before `sampled`, `NO_TOKEN` included, number `indices[i]` stands at `places[i]` of this step's
+    tokens.
     """
 
-    token_ids: torch.Tensor
-    places: torch.Tensor
+    sampled: torch.Tensor
+    indices: list[int]
+    places: list[int]
+
+    @cached_property
+    def _on_device(self) -> tuple[torch.Tensor, torch.Tensor]:
+        columns = np.array((self.indices, self.places), dtype=np.int64)
+        indices, places = to_device(columns, self.sampled.device).unbind()
+        return self.sampled.index_select(0, indices), places
+
+    @property
+    def token_ids(self) -> torch.Tensor:
+        """int64 `[num_unknown]`"""
+        return self._on_device[0]
 
     def fill(self, input_ids: torch.Tensor) -> None:
         """Put the tokens where they belong; one that could not be sampled may be any, for what follows is dropped."""
-        input_ids.index_copy_(0, self.places, self.token_ids.clamp(min=0))
+        token_ids, places = self._on_device
+        input_ids.index_copy_(0, places, token_ids.clamp(min=0))
 
 
 class Carried:
@@ -40,14 +54,12 @@ class Carried:
         self._token_ids = token_ids
         self._indices = {sampled.sequence.seq_id: index for index, sampled in enumerate(sequences)}
 
-    def find_unknown(self, batch: ScheduledBatch, forward_batch: ForwardBatch) -> Unknown | None:
-        """What the host does not know of a batch's tokens: those that the step before it sampled."""
-        ends = zip(batch.rows, forward_batch.cu_seqlens_q[1:].tolist(), strict=True)
-        columns = [
-            [self._indices[row.sequence.seq_id] for row in batch.rows if row.ends_unknown],
-            [end - 1 for row, end in ends if row.ends_unknown],
-        ]
-        if not columns[0]:
+    def find_unknown(self, rows: Sequence[ScheduledRow], cu_seqlens_q: Sequence[int]) -> Unknown | None:
+        """What the host does not know of a batch's tokens: those that the step before it sampled. Row i ends before
+        token `cu_seqlens_q[i + 1]`."""
+        places = [cu_seqlens_q[index + 1] - 1 for index, row in enumerate(rows) if row.ends_unknown]
+        if not places:
             return None
-        indices, places = to_device(np.array(columns, dtype=np.int64), self._token_ids.device).unbind()
-        return Unknown(self._token_ids.index_select(0, indices), places)
+        return Unknown(
+            self._token_ids, [self._indices[row.sequence.seq_id] for row in rows if row.ends_unknown], places
+        )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from app.model.inputs import ForwardBatch
-from app.model.transfer import to_device
+from app.model.transfer import copy_to
 from app.model.triton.batch import DeviceBatch
 
 logger = logging.getLogger("millrace.engine")
@@ -26,7 +26,7 @@ logger = logging.getLogger("millrace.engine")
 MOST_SECONDS = 10.0
 """That recording may take at the start. Sizes that it leaves out are filled up to larger ones."""
 
-NO_SLOT = -1
+NO_SLOT = KNOWN = -1
 
 Run = Callable[[], torch.Tensor]
 
@@ -81,28 +81,40 @@ class OnDevice(Protocol):
 
 
 class DecodeInputs:
-    """A decode step of up to `max_rows` rows at fixed addresses, with block tables of fixed width."""
+    """A decode step of up to `max_rows` rows at fixed addresses, which one copy of int32 fills.
+
+    First the width of the block tables, then columns of `max_rows` (token, position, slot, length, and which sample of
+    the step before the token is, if the host does not know it), then the block tables, end to end.
+    """
 
     def __init__(self, max_rows: int, max_blocks: int, device: torch.device) -> None:
         self._device = device
-        self._columns = torch.zeros(3, max_rows, dtype=torch.int64, device=device)
-        self._columns[2] = NO_SLOT
-        self._seq_lens = torch.zeros(max_rows, dtype=torch.int32, device=device)
-        self._block_tables = torch.zeros(max_rows, max_blocks, dtype=torch.int32, device=device)
+        self._num_columns = 5
+        self._begin_tables = 1 + self._num_columns * max_rows
+        self._packed = torch.zeros(self._begin_tables + max_rows * max_blocks, dtype=torch.int32, device=device)
+        self._header = np.zeros(self._begin_tables, dtype=np.int32)
+        self._columns = self._header[1:].reshape(self._num_columns, max_rows)
+        self._columns[2], self._columns[4] = NO_SLOT, KNOWN  # recording stores nothing
+        copy_to(self._packed, self._header)
+        self._sampled = torch.zeros(max_rows, dtype=torch.int64, device=device)
         self._row_numbers = torch.arange(max_rows + 1, device=device)
         self._cu_seqlens_q = self._row_numbers.int()
 
     def first(self, size: int) -> DeviceBatch:
-        """The first `size` rows, to be run on whatever they hold by then."""
-        input_ids, positions, slot_mapping = self._columns[:, :size]
+        """The first `size` rows as they are now; part of what is recorded."""
+        header = self._packed[1 : self._begin_tables].view(self._num_columns, -1)[:, :size]
+        token_ids, positions, slot_mapping = header[:3].long()
+        seq_lens, sources = header[3:]
+        carried = self._sampled.index_select(0, sources.clamp(min=0)).clamp(min=0)
         return DeviceBatch(
-            input_ids=input_ids,
+            input_ids=torch.where(sources == KNOWN, token_ids, carried),
             positions=positions,
             slot_mapping=slot_mapping,
             logits_indices=self._row_numbers[:size],
             cu_seqlens_q=self._cu_seqlens_q[: size + 1],
-            seq_lens=self._seq_lens[:size],
-            block_tables=self._block_tables[:size],
+            seq_lens=seq_lens,
+            table_width=self._packed[:1],
+            block_tables=self._packed[self._begin_tables :],
             num_decode_rows=size,
             lengths_q=(1,) * size,
         )
@@ -111,15 +123,16 @@ class DecodeInputs:
         """Take over a step's rows. Those behind them, up to `size`, have no tokens and no slots: nothing is read for
         them, and nothing written."""
         num_rows, width = batch.block_tables.shape
-        lengths_and_tables = np.concatenate((batch.seq_lens, batch.block_tables.ravel()), dtype=np.int32)
-        seq_lens, tables = torch.split(to_device(lengths_and_tables, self._device), [num_rows, num_rows * width])
-        for column, values in zip(self._columns, (batch.input_ids, batch.positions, batch.slot_mapping), strict=True):
-            column[:num_rows].copy_(values)
-        self._seq_lens[:num_rows].copy_(seq_lens)
-        self._block_tables[:num_rows, :width].copy_(tables.view(num_rows, width))
-        if num_rows < size:
-            self._columns[2, num_rows:size].fill_(NO_SLOT)
-            self._seq_lens[num_rows:size].zero_()
+        self._header[0], columns = width, self._columns
+        columns[:3, :num_rows] = batch.columns
+        columns[3, :num_rows] = batch.seq_lens
+        columns[4, :num_rows] = KNOWN
+        columns[2, num_rows:size] = NO_SLOT
+        columns[3, num_rows:size] = 0
+        if batch.unknown is not None:
+            columns[4, batch.unknown.places] = batch.unknown.indices
+            self._sampled[: len(batch.unknown.sampled)].copy_(batch.unknown.sampled)
+        copy_to(self._packed, np.concatenate((self._header, batch.block_tables.ravel())))
 
 
 class GraphDecoder:
@@ -172,8 +185,12 @@ def record_decoding(
             logger.warning("recording CUDA graphs took more than %.0f s: %s are left out", MOST_SECONDS, size)
             break
         try:
-            graphs[size] = record(partial(decoder.run, inputs.first(size)))
+            graphs[size] = record(partial(_run_first, decoder, inputs, size))
         except RuntimeError as error:
             logger.warning("decode steps are not recorded as CUDA graphs: %s", error)
             return None
     return GraphDecoder(decoder, inputs, graphs)
+
+
+def _run_first(decoder: OnDevice, inputs: DecodeInputs, size: int) -> torch.Tensor:
+    return decoder.run(inputs.first(size))

@@ -4,35 +4,69 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 import torch
 
+from app.model.carried import Carried, Unknown
 from app.model.transfer import to_device
 from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ForwardBatch:
-    """All tokens of a step laid end to end, rows of one token first.
+    """All tokens of a step laid end to end, rows of one token first: on the host, and on the device once asked for.
 
-    `input_ids`, `positions`, `slot_mapping`: `[num_tokens]`. Row i covers tokens `cu_seqlens_q[i]` to
+    `packed`, int64: all tokens, then their positions, then their slots (`columns`), then which tokens' logits are
+    wanted, those to sample from first, prompt logprobs after. Row i covers tokens `cu_seqlens_q[i]` to
     `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, padded with
-    zeros; these three are int32. A token that the host does not know is 0 in `input_ids` (see `app.model.carried`).
-    `logits_indices`: the tokens whose logits are wanted, those to sample from first, prompt logprobs after.
+    zeros; these three are int32. A token that the host does not know is 0 there, and one of `unknown`.
     `is_decode`: every row is one token, and they are what is wanted, in their order.
     """
 
-    input_ids: torch.Tensor
-    positions: torch.Tensor
-    slot_mapping: torch.Tensor
-    logits_indices: torch.Tensor
+    packed: np.ndarray
     num_decode_rows: int
     cu_seqlens_q: np.ndarray
     seq_lens: np.ndarray
     block_tables: np.ndarray
     is_decode: bool
+    device: torch.device
+    unknown: Unknown | None = None
+
+    @property
+    def columns(self) -> np.ndarray:
+        """`[3, num_tokens]`"""
+        num_tokens = int(self.cu_seqlens_q[-1])
+        return self.packed[: 3 * num_tokens].reshape(3, num_tokens)
+
+    @cached_property
+    def _on_device(self) -> tuple[torch.Tensor, ...]:
+        num_tokens = int(self.cu_seqlens_q[-1])
+        sizes = [num_tokens, num_tokens, num_tokens, len(self.packed) - 3 * num_tokens]
+        tensors = to_device(self.packed, self.device).split_with_sizes(sizes)
+        if self.unknown is not None:
+            self.unknown.fill(tensors[0])
+        return tensors
+
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """`[num_tokens]`, as the next three"""
+        return self._on_device[0]
+
+    @property
+    def positions(self) -> torch.Tensor:
+        return self._on_device[1]
+
+    @property
+    def slot_mapping(self) -> torch.Tensor:
+        return self._on_device[2]
+
+    @property
+    def logits_indices(self) -> torch.Tensor:
+        """`[num_logits]`"""
+        return self._on_device[3]
 
 
 def as_numpy(token_ids: array[int]) -> np.ndarray:
@@ -40,7 +74,10 @@ def as_numpy(token_ids: array[int]) -> np.ndarray:
     return np.frombuffer(token_ids, dtype=np.int32)
 
 
-def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.device) -> ForwardBatch:
+def build_forward_batch(
+    batch: ScheduledBatch, block_size: int, device: torch.device, carried: Carried | None = None
+) -> ForwardBatch:
+    """`carried`: what the step before sampled, where that step is still on its way."""
     rows = batch.rows
     lengths_q = [row.end - row.start for row in rows]
     cu_seqlens_q = [0, *accumulate(lengths_q)]
@@ -49,25 +86,22 @@ def build_forward_batch(batch: ScheduledBatch, block_size: int, device: torch.de
     block_tables = _block_tables(rows)
     logits_indices = np.arange(len(rows)) if is_decode else _logits_indices(rows, cu_seqlens_q)
     num_tokens, num_logits = cu_seqlens_q[-1], len(logits_indices)
-    packed = np.empty(3 * num_tokens + num_logits, dtype=np.int64)  # for one copy to the device
+    packed = np.empty(3 * num_tokens + num_logits, dtype=np.int64)
     packed[3 * num_tokens :] = logits_indices
     columns = packed[: 3 * num_tokens].reshape(3, num_tokens)
     columns[:, :num_decode_rows] = _decode_columns(rows[:num_decode_rows], block_size)
     for index in range(num_decode_rows, len(rows)):
         tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
         columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
-    on_device = to_device(packed, device).split_with_sizes([num_tokens, num_tokens, num_tokens, num_logits])
-    input_ids, positions, slot_mapping, logits_indices_on_device = on_device
     return ForwardBatch(
-        input_ids=input_ids,
-        positions=positions,
-        slot_mapping=slot_mapping,
-        logits_indices=logits_indices_on_device,
+        packed=packed,
         num_decode_rows=num_decode_rows,
         cu_seqlens_q=np.array(cu_seqlens_q, dtype=np.int32),
         seq_lens=np.array([row.end for row in rows], dtype=np.int32),
         block_tables=block_tables,
         is_decode=is_decode,
+        device=device,
+        unknown=None if carried is None else carried.find_unknown(rows, cu_seqlens_q),
     )
 
 

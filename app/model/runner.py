@@ -44,10 +44,8 @@ class ModelRunner:
     def execute(self, batch: ScheduledBatch) -> DeviceExecution:
         """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
         began = perf_counter()
-        forward_batch = build_forward_batch(batch, self.block_size, self.device)
-        unknown = self._carried.find_unknown(batch, forward_batch)
-        if unknown is not None:
-            unknown.fill(forward_batch.input_ids)
+        forward_batch = build_forward_batch(batch, self.block_size, self.device, self._carried)
+        unknown = forward_batch.unknown
         built = perf_counter()
         logits = self.decoder.forward(forward_batch)
         forwarded = perf_counter()

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
@@ -76,7 +77,8 @@ def _one_layer(case: Case, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def _with_all_logits(batch: ForwardBatch) -> ForwardBatch:
-    return replace(batch, logits_indices=torch.arange(len(batch.input_ids)))
+    columns = batch.columns
+    return replace(batch, packed=np.concatenate((columns.ravel(), np.arange(columns.shape[1]))))
 
 
 def _exact_logits(model: PreTrainedModel, sequence: Sequence, num_queries: int) -> torch.Tensor:

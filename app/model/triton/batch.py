@@ -17,6 +17,7 @@ LONG = 1024
 @dataclass(frozen=True, slots=True)
 class DeviceBatch:
     """A step's tokens, and its rows as int32, the decoding rows first. `lengths_q`: how many queries each row has.
+    `block_tables` are laid end to end, `table_width` blocks each.
 
     `whole_prompts`: the tokens of rows that are long and have nothing in the cache before them, by row. `tiles` are
     made once for each number of queries to a tile and the rows, not for each layer.
@@ -29,6 +30,7 @@ class DeviceBatch:
     logits_indices: torch.Tensor
     cu_seqlens_q: torch.Tensor
     seq_lens: torch.Tensor
+    table_width: torch.Tensor
     block_tables: torch.Tensor
     num_decode_rows: int
     lengths_q: tuple[int, ...]
@@ -37,11 +39,12 @@ class DeviceBatch:
 
     @classmethod
     def of(cls, batch: ForwardBatch) -> DeviceBatch:
-        """One copy to the device for everything."""
         num_rows, width = batch.block_tables.shape
-        packed = np.concatenate((batch.cu_seqlens_q, batch.seq_lens, batch.block_tables.ravel()), dtype=np.int32)
-        on_device = to_device(packed, batch.slot_mapping.device)
-        cu_seqlens_q, seq_lens, tables = torch.split(on_device, [num_rows + 1, num_rows, num_rows * width])
+        packed = np.concatenate(
+            ([width], batch.cu_seqlens_q, batch.seq_lens, batch.block_tables.ravel()), dtype=np.int32
+        )
+        sizes = [1, num_rows + 1, num_rows, num_rows * width]
+        table_width, cu_seqlens_q, seq_lens, tables = to_device(packed, batch.device).split_with_sizes(sizes)
         lengths_q = np.diff(batch.cu_seqlens_q)
         is_whole = (lengths_q >= LONG) & (lengths_q == batch.seq_lens)
         return cls(
@@ -51,7 +54,8 @@ class DeviceBatch:
             logits_indices=batch.logits_indices,
             cu_seqlens_q=cu_seqlens_q,
             seq_lens=seq_lens,
-            block_tables=tables.view(num_rows, width),
+            table_width=table_width,
+            block_tables=tables,
             num_decode_rows=batch.num_decode_rows,
             lengths_q=tuple(lengths_q.tolist()),
             whole_prompts={

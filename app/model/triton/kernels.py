@@ -17,8 +17,8 @@ LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 
 # Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
 # change from step to step, that would hold up a request by seconds, now and then, long after the start.
-VARYING = ["window", "table_stride", "first_token", "num_tokens", "num_splits"]
-VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "block_tables", "slot_mapping"]
+VARYING = ["window", "first_token", "num_tokens", "num_splits"]
+VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "table_width", "block_tables", "slot_mapping"]
 
 
 @triton.jit
@@ -69,11 +69,11 @@ def attend_kernel(
     tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query; decoding, the i-th is row i
     cu_seqlens_q,  # int32 [num_rows + 1]
     seq_lens,  # int32 [num_rows]
-    block_tables,  # int32 [num_rows, table_stride]
+    table_width,  # int32 [1]
+    block_tables,  # int32 [num_rows, *table_width]
     scale,
     softcap,
     window,
-    table_stride,
     num_tokens,
     num_splits,
     query_token_stride,
@@ -139,7 +139,7 @@ def attend_kernel(
     total = tl.zeros([TILE_M], dtype=tl.float32)
     weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
     num_kv_heads: tl.constexpr = NUM_HEADS // GROUP
-    table = block_tables + row.to(tl.int64) * table_stride
+    table = block_tables + row.to(tl.int64) * tl.load(table_width)
     factor = 1.0 if HAS_SOFTCAP else scale * LOG2_E
     is_key_dim, is_value_dim = (key_dims < KEY_SIZE)[:, None], (value_dims < VALUE_SIZE)[None, :]
     keys_padded: tl.constexpr = KEY_SIZE != KEY_PADDED
