@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.config import Config
+from app.engine import child
 from app.engine.client import EngineClient
 from app.engine.health import EngineState, Overloaded, Unavailable
 from app.engine.recovery import MOST_DEATHS
@@ -87,6 +89,16 @@ async def engine(llama_config: Config) -> AsyncIterator[tuple[EngineClient, Witn
 
 
 Engine = tuple[EngineClient, Witness]
+
+
+@pytest.fixture
+def _engines_that_start_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked from a process that has imported torch already, which is most of a start. The first engine is not."""
+    multiprocessing.set_forkserver_preload(["app.engine.startup"])
+    monkeypatch.setattr(child, "START_METHOD", "forkserver")
+
+
+quickly = pytest.mark.usefixtures("_engines_that_start_quickly")
 
 
 async def test_a_start_tells_how_long_each_phase_took_from_the_first_on(engine: Engine) -> None:
@@ -200,6 +212,7 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
     assert sorted(witness.scheduled) == sorted({*witness.scheduled}), "no sequence is counted twice"
 
 
+@quickly
 async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_again(engine: Engine) -> None:
     client, witness = engine
     leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
@@ -212,7 +225,7 @@ async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_
     assert witness.num_recovered == num_recovered + 1
 
 
-@pytest.mark.slow
+@quickly
 async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> None:
     client, _ = engine
     await until_ready(client)
@@ -230,6 +243,7 @@ async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> 
     await until_ready(client)
 
 
+@quickly
 async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: Engine) -> None:
     client, _ = engine
     await until_ready(client)
@@ -249,6 +263,7 @@ async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: En
     assert await collect(client.generate(PROMPT, greedy(5))) == generate_alone("Llama", PROMPT, 5)
 
 
+@quickly
 async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(llama_config: Config) -> None:
     client = EngineClient(llama_config, Witness(), on_failed=pytest.fail)
     await client.start()
@@ -262,6 +277,7 @@ async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(l
     assert client.health.state is EngineState.STOPPED
 
 
+@quickly
 async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llama_config: Config) -> None:
     """So little time that every sequence is late as it comes."""
     witness = Witness()
@@ -275,6 +291,7 @@ async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llam
     await client.stop(0)
 
 
+@quickly
 async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config: Config) -> None:
     """Four sequences that fill 5 blocks each, and 12 blocks."""
     ready = engine[0].ready
@@ -293,6 +310,7 @@ async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config:
     await client.stop(0)
 
 
+@quickly
 async def test_a_model_that_cannot_be_served_stops_the_engine_with_the_reason(
     llama_config: Config, tmp_path: Path
 ) -> None:

@@ -12,6 +12,9 @@ from app.engine.pipe import EventReader
 from app.engine.process import run_engine
 from app.messages import Command, Event
 
+START_METHOD = "spawn"
+"""Nothing of the API process reaches the engine but its arguments: no threads, no locks, no CUDA."""
+
 PATIENCE = 5.0
 """Seconds that the process has to leave once its pipe is closed."""
 
@@ -20,7 +23,7 @@ class EngineProcess:
     """A running engine process. Its events arrive on the event loop that made it, and so does the news of its end."""
 
     def __init__(self, config: Config, receive: Callable[[Event], None], lost: Callable[[], None]) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(START_METHOD)
         command_reader, self._commands = context.Pipe(duplex=False)
         events, event_writer = context.Pipe(duplex=False)
         self._process = context.Process(
