@@ -20,6 +20,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
 
 
 @pytest.fixture(scope="session")
+def demo_server() -> Iterator[ServerProcess]:
+    """The embedded model, served as its users do."""
+    with serving("demo", "--kv-cache-memory", "64MiB", *ONE_THREAD) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
 def server(model: TextModel) -> Iterator[ServerProcess]:
     """Few sequences run at once, so that many have to wait."""
     limits = ("--max-num-seqs", "8", "--max-queue", str(MAX_SEQUENCES - 8), "--kv-cache-memory", "32MiB")

@@ -25,12 +25,6 @@ BODIES: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def plain() -> Iterator[ServerProcess]:
-    with serving(DEMO, *LIMITS) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def guessing() -> Iterator[ServerProcess]:
     with serving(DEMO, *LIMITS, "--speculative", "ngram") as process:
         yield process
@@ -42,8 +36,8 @@ async def answers(server: ServerProcess, read: Read) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("read", [read_whole, read_streamed])
-async def test_the_answers_are_the_same(plain: ServerProcess, guessing: ServerProcess, read: Read) -> None:
-    assert await answers(guessing, read) == await answers(plain, read)
+async def test_the_answers_are_the_same(demo_server: ServerProcess, guessing: ServerProcess, read: Read) -> None:
+    assert await answers(guessing, read) == await answers(demo_server, read)
 
 
 def completion(server: ServerProcess, body: dict[str, Any]) -> Any:
@@ -57,10 +51,10 @@ def counts(server: ServerProcess, name: str) -> float:
 
 
 def test_a_text_that_repeats_takes_fewer_steps_and_the_metrics_say_why(
-    plain: ServerProcess, guessing: ServerProcess
+    demo_server: ServerProcess, guessing: ServerProcess
 ) -> None:
     said, steps = [], []
-    for server in (plain, guessing):
+    for server in (demo_server, guessing):
         until(server.is_idle, "the server is idle")
         before = server.metrics()['millrace_step_seconds_count{part="forward"}']
         said.append(completion(server, REPEATING))
@@ -79,12 +73,12 @@ def test_a_text_that_repeats_takes_fewer_steps_and_the_metrics_say_why(
     by_position = {name: value for name, value in guessing.metrics().items() if name.startswith(per_position)}
     assert sum(by_position.values()) == accepted
     assert next(iter(by_position)) == per_position + '{position="0"}'
-    assert counts(plain, "spec_decode_num_draft_tokens") == 0
+    assert counts(demo_server, "spec_decode_num_draft_tokens") == 0
 
 
-def test_logprobs_belong_to_the_tokens_they_stand_beside(plain: ServerProcess, guessing: ServerProcess) -> None:
+def test_logprobs_belong_to_the_tokens_they_stand_beside(demo_server: ServerProcess, guessing: ServerProcess) -> None:
     without, with_guesses = (
-        completion(server, REPEATING | {"logprobs": 2})["choices"][0]["logprobs"] for server in (plain, guessing)
+        completion(server, REPEATING | {"logprobs": 2})["choices"][0]["logprobs"] for server in (demo_server, guessing)
     )
     assert with_guesses["tokens"] == without["tokens"]
     assert with_guesses["text_offset"] == without["text_offset"]
