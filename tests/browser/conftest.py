@@ -103,6 +103,7 @@ def open_page(browser: Browser, contexts: list[BrowserContext], complaints: Comp
         complaints.watch(context)
         page = await context.new_page()
         await page.goto(url)
+        await page.locator("main:not([inert])").wait_for()
         return page
 
     return open_page

@@ -42,6 +42,16 @@ async def test_what_is_shown_at_rest_is_what_the_metrics_say(open_page: OpenPage
     await expect(page.locator("#requests tbody tr").first).to_contain_text("length")
 
 
+async def test_before_anything_was_asked_every_part_says_that_there_is_nothing(
+    open_page: OpenPage, scripted_url: str
+) -> None:
+    page = await open_page(f"{scripted_url}/dashboard")
+    await expect(page.locator("#charts")).to_contain_text("No step yet")
+    await expect(page.locator("#ends")).to_contain_text("None has ended yet.")
+    await expect(page.locator("#scatters text").filter(has_text="No request has ended yet")).to_have_count(2)
+    await expect(page.locator("#requests tbody")).to_have_text("No request has ended yet.")
+
+
 async def test_a_column_sorts_the_requests_from_the_keyboard(open_page: OpenPage, demo_server: ServerProcess) -> None:
     page = await open_page(f"{demo_server.url}/dashboard")
     for max_tokens in (3, 9, 6):

@@ -83,10 +83,12 @@ async function start() {
   const chat = new Chat(await Store.open(), health);
   joinChat(chat);
   await chat.start();
+  // What is pressed before would be lost.
+  byId("main").inert = false;
   chat.composer.focus();
 }
 
 start().catch((error) => {
-  tell(`The page cannot start: ${error.message}`);
+  byId("told").textContent = `The page cannot start: ${error.message}`;
   throw error;
 });

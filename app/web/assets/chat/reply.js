@@ -1,5 +1,8 @@
 // A reply of the model as data: what came, when, and how it ended. It is kept in the browser as it is here.
 
+/** Seconds. What came sooner came at once, and says nothing of how fast it was made. */
+const LEAST_TIMED = 0.02;
+
 /** `state`: "waiting", "streaming", "recovering"; then "done", "stopped" (by the reader), "interrupted" or "failed". */
 export function newReply(settings) {
   return {
@@ -105,7 +108,7 @@ export function figuresOf(reply) {
   const figures = [];
   const numTokens = numTokensOf(reply);
   if (seconds.toFirst !== null) figures.push(["TTFT", duration(seconds.toFirst), "Time to the first token"]);
-  if (numTokens > 1 && seconds.generating > 0) {
+  if (numTokens > 1 && seconds.generating > LEAST_TIMED) {
     const rate = (numTokens - 1) / seconds.generating;
     figures.push(["tokens/s", rate.toFixed(rate < 10 ? 1 : 0), "Tokens per second after the first"]);
   }

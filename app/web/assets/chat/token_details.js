@@ -56,7 +56,7 @@ function row(label, probability, chosen, kind = "") {
   return el(
     "div",
     { class: `alternative ${kind}${chosen ? " chosen" : ""}`, "data-probability": String(probability) },
-    withText(el("span", { class: "alternative-text" }), label),
+    withText(el("span", { class: "alternative-text" }), label.replaceAll("\n", "↵")),
     el("span", { class: "bar-track" }, bar),
     el("span", { class: "alternative-share" }, share(probability)),
   );

@@ -37,19 +37,19 @@ const TIME_CHARTS = [
   },
   {
     title: "Time to first token",
-    hint: "From arrival to the first output token, over the last 10 s.",
+    hint: "From arrival to the first output token, over the last 10\u00a0s.",
     format: seconds,
     series: percentiles("ttft"),
   },
   {
     title: "Inter-token latency",
-    hint: "Between two output tokens of a sequence, over the last 10 s.",
+    hint: "Between two output tokens of a sequence, over the last 10\u00a0s.",
     format: seconds,
     series: percentiles("itl"),
   },
   {
     title: "End-to-end time",
-    hint: "From arrival to the end, of requests that came to it, over the last 10 s.",
+    hint: "From arrival to the end, of requests that came to it, over the last 10\u00a0s.",
     format: seconds,
     series: percentiles("e2e"),
   },

@@ -1,4 +1,4 @@
-// Numbers as an operator reads them: few digits, always a unit.
+// Numbers as an operator reads them: few digits, always a unit, from which no line break parts them.
 
 /** A count: 1,234 and from ten thousand on 12.3k, 4.5M. */
 export function count(value) {
@@ -10,23 +10,23 @@ export function count(value) {
 
 /** Seconds, in the unit that fits: 0.42 ms, 42 ms, 1.23 s, 2 min 5 s. */
 export function seconds(value) {
-  if (value === 0) return "0 s";
-  if (value < 0.9995) return `${digits(value * 1e3)} ms`;
-  if (value < 99.5) return `${digits(value)} s`;
+  if (value === 0) return "0\u00a0s";
+  if (value < 0.9995) return `${digits(value * 1e3)}\u00a0ms`;
+  if (value < 99.5) return `${digits(value)}\u00a0s`;
   const whole = Math.round(value);
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
 }
 
 /** A share of one: 4.2 %, 97 %. */
 export function percent(share) {
-  return `${digits(share * 100)} %`;
+  return `${digits(share * 100)}\u00a0%`;
 }
 
 /** Bytes, in powers of 1024. */
 export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
-  return `${digits(value / 1024 ** power)} ${units[power]}`;
+  return `${digits(value / 1024 ** power)}\u00a0${units[power]}`;
 }
 
 /** The time of day of seconds since the epoch. */

@@ -25,7 +25,7 @@ export class Plot {
   width = 480;
   height = HEIGHT;
 
-  constructor(parent, { title, hint, series = [], table, onResize }) {
+  constructor(parent, { title, hint, series, table, onResize }) {
     this.#title = title;
     this.#table = table;
     this.#svg.append(this.#axes, this.#marks);
@@ -59,8 +59,11 @@ export class Plot {
     return (event.clientX - box.left - LEFT) / (this.width - LEFT - RIGHT);
   }
 
-  /** Draw axes with `ticks` of {at, label}, and marks above them. `summary` says in words what is to be seen. */
-  draw({ xTicks, yTicks, xTitle, marks, summary, note = "" }) {
+  /**
+   * Draw axes with `ticks` of {at, label}, and marks above them. `summary` says in words what is to be seen, `note` what
+   * the axes are, and `nothing` stands where there is nothing to draw.
+   */
+  draw({ xTicks, yTicks, marks, summary, note = "", nothing = "" }) {
     this.#svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     this.#svg.setAttribute("aria-label", `${this.#title}. ${summary}`);
     const base = this.y(0);
@@ -74,9 +77,9 @@ export class Plot {
       ),
     );
     this.#marks.replaceChildren(...marks);
+    if (nothing) this.#marks.append(svg("text", { x: this.x(0.5), y: this.y(0.5), class: "middle" }, nothing));
     this.#note.textContent = note;
     this.#note.hidden = !note;
-    if (xTitle) this.#axes.append(svg("text", { x: this.x(0.5), y: base + 17, class: "middle" }, xTitle));
     this.tabulate();
   }
 
@@ -104,7 +107,7 @@ export class Plot {
 
   /** The numbers as a table, if it is open. */
   tabulate() {
-    if (!this.#details.open || !this.#table) return;
+    if (!this.#details.open) return;
     const { head, rows } = this.#table();
     const cells = (tag, row) => el("tr", {}, ...row.map((cell) => el(tag, tag === "th" ? { scope: "col" } : {}, cell)));
     const table = el("table", {}, el("thead", {}, cells("th", head)), el("tbody", {}, ...rows.map((row) => cells("td", row))));

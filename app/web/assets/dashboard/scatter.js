@@ -41,7 +41,8 @@ export class Scatter {
       yTicks: ticks(up, this.#y.format),
       marks: paths.map((d, index) => svg("path", { d, class: `dots ${this.#series[index].look}` })),
       summary: `${this.#points.length} requests: ${this.#y.label} against ${this.#x.label}.`,
-      note: this.#points.length ? `Across: ${this.#x.label}. Up: ${this.#y.label}.` : "No finished requests yet.",
+      note: `Across: ${this.#x.label}. Up: ${this.#y.label}.`,
+      nothing: this.#points.length ? "" : "No request has ended yet",
     });
   }
 

@@ -51,6 +51,7 @@ export class StepChart {
       yTicks: scale.ticks.map((tick) => ({ at: scale.place(tick), label: count(tick) })),
       marks: bars.map((d, layer) => svg("path", { d, class: `bar ${LOOKS[layer].look}` })),
       summary: last ? `The newest step: ${this.#words(last).join(", ")}.` : "No step yet.",
+      nothing: last ? "" : "No step yet",
     });
   }
 

@@ -11,8 +11,8 @@ const TILES = [
   { label: "Waiting", unit: "sequences", read: ({ now }) => [count(now.waiting), reasons(now.waiting_for)] },
   { label: "Output", unit: "tokens/s", read: ({ recent }) => [count(rate(recent, "output_tokens"))] },
   { label: "Prefill", unit: "tokens/s", read: ({ recent }) => [count(rate(recent, "prefill_tokens"))] },
-  { label: "TTFT", unit: "median, 10 s", read: ({ last }) => [orDash(seconds)(last?.ttft_p50), p99(last?.ttft_p99)] },
-  { label: "ITL", unit: "median, 10 s", read: ({ last }) => [orDash(seconds)(last?.itl_p50), p99(last?.itl_p99)] },
+  { label: "TTFT", unit: "median, 10\u00a0s", read: ({ last }) => [orDash(seconds)(last?.ttft_p50), p99(last?.ttft_p99)] },
+  { label: "ITL", unit: "median, 10\u00a0s", read: ({ last }) => [orDash(seconds)(last?.itl_p50), p99(last?.itl_p99)] },
   { label: "Prefix cache", unit: "hits since start", read: ({ now }) => hitRate(now.totals) },
   { label: "KV cache", unit: "in use", read: ({ now, last }) => cacheUse(last, now.engine) },
 ];

@@ -53,6 +53,7 @@ export class TimeChart {
       // What lies at the bottom is drawn last, over what lies above it.
       marks: marks.reverse(),
       summary: this.#summary(),
+      nothing: rows.flat().every((value) => value === null) ? "Nothing in this time" : "",
     });
   }
 
