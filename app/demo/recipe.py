@@ -70,12 +70,12 @@ def recipe_for(device: str, *, steps: int, seed: int) -> Recipe:
         return recipe
     return replace(
         recipe,
-        tokens_per_step=32_768,
+        tokens_per_step=65_536,
         row_lengths=ROW_LENGTHS[-1:],
         peak_learning_rate=1.5e-3,
         num_layers=8,
         interval=32,
         saved_every=40,
-        copying_steps=320,
+        copying_steps=256,
         compiled=False,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from app.config import Config
 
 logger = logging.getLogger("millrace.engine")
+
+AMPERE = (8, 0)
+LARGEST_HEAD = 256
+"""For which Triton's kernels were checked."""
 
 
 def run_by_torch(
@@ -43,8 +50,19 @@ def run_by_torch(
     return decoder, max_model_len
 
 
+def runs_triton(config: Config, facts: ModelFacts, device: torch.device) -> bool:
+    """Whether Triton's kernels are asked for, or are the fastest that there is: where they can be compiled, for chips
+    with bfloat16 and for heads that fit them."""
+    if config.backend != "auto" or device.type != "cuda":
+        return config.backend == "triton"
+    has_compiler = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
+    can_compile = find_spec("triton") is not None and has_compiler
+    fits = all(max(layer.key_size, layer.value_size) <= LARGEST_HEAD for layer in facts.layers)
+    return can_compile and fits and torch.cuda.get_device_capability(device) >= AMPERE
+
+
 def choose_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
-    if config.backend != "triton":
+    if not runs_triton(config, facts, model.device):
         return ModuleDecoder(model, cache)
     from app.model.triton import fused
     from app.model.triton.decoder import TritonDecoder
@@ -58,7 +76,7 @@ def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: 
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
     try:
-        needed = measure_needs(decoder, config.block_size, step_limits(config, facts), device, meter, record)
+        needed = measure_needs(decoder, config.block_size, step_limits(config, facts, device), device, meter, record)
     except torch.OutOfMemoryError as error:
         raise CacheTooSmall(
             "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "
@@ -101,7 +119,7 @@ def limits_of(config: Config, facts: ModelFacts) -> Limits:
     return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
 
 
-def step_limits(config: Config, facts: ModelFacts) -> Limits:
+def step_limits(config: Config, facts: ModelFacts, device: torch.device) -> Limits:
     """Those that the memory of steps depends on."""
     limits = limits_of(config, facts)
-    return without_long_contexts(limits) if config.backend == "triton" else limits
+    return without_long_contexts(limits) if runs_triton(config, facts, device) else limits

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from app.messages import FinishReason, TokenLogprobs
 
-MOST_TOKENS_BEHIND = 64
+MOST_TOKENS_BEHIND = 8
 """A reader that is no further behind than this still gets one token at a time."""
 
 WHOLE = (None, FinishReason.STOP, FinishReason.LENGTH)

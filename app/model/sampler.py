@@ -63,8 +63,8 @@ def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     operators costs as much as numpy's search.
     """
     if logits.device.type != "cpu":
-        token_ids = logits.argmax(-1)
-        return token_ids.where(logits.gather(1, token_ids[:, None])[:, 0].isfinite(), NO_TOKEN)
+        largest, token_ids = logits.max(-1)
+        return token_ids.where(largest.abs() < torch.inf, NO_TOKEN)
     values = logits.float().numpy()
     found = values.argmax(-1)
     found[~np.isfinite(values[np.arange(len(found)), found])] = NO_TOKEN

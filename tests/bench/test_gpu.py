@@ -10,8 +10,8 @@ import pytest
 
 from tests.bench.gpu import __main__ as gpu
 from tests.bench.gpu.figures import Figure, Missing, table
+from tests.bench.gpu.parts import covered
 from tests.bench.gpu.scale import Scale
-from tests.bench.gpu.waiting import covered
 from tests.test_imports import ROOT, imports_at_the_top, within
 
 WEB = (

@@ -37,11 +37,11 @@ def measure_shape(scale: Scale, tell: Tell, name: str, bytes_per_second: float) 
             before = contexts(core)
             times = step_times(core, num_steps, scale.runs)
             lengths = [(first + last) // 2 for first, last in zip(before, contexts(core), strict=True)]
-            tell_parts(scale, tell, what, core, num_steps)
+            busy = tell_parts(scale, tell, what, core, num_steps)
         read = cost.weight_bytes(num_seqs) + cost.cache_elements(lengths) * scale.dtype.itemsize
         shares = tuple(read / time / bytes_per_second for time in times)
         tell(Figure("decode", f"{what}: bandwidth", shares, "of copy", at_least=share))
-        note = f"{sum(lengths) / num_seqs:,.0f} tokens of context in the mean"
+        note = f"{sum(lengths) / num_seqs:,.0f} tokens of context in the mean; device busy {1e3 * busy:.3g} ms"
         tell(Figure("decode", f"{what}: TPOT", tuple(1e3 * t for t in times), "ms", at_most=milliseconds, note=note))
 
 

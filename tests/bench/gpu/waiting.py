@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from statistics import median
 
-import torch
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
-
-from app.engine.core import EngineCore
 from tests.bench.gpu.engine import Engine, give_memory_back, step_times
 from tests.bench.gpu.figures import Figure, Tell
+from tests.bench.gpu.parts import covered, kernels_of
 from tests.bench.gpu.scale import Scale
-
-GAP = 5.0
-"""Microseconds between two kernels up to which the device is not said to wait: what it takes to start the next one of a
-recording."""
 
 
 def measure(scale: Scale, tell: Tell) -> None:
@@ -33,7 +24,7 @@ def measure(scale: Scale, tell: Tell) -> None:
             num_seqs, num_steps = scale.of(batch, 2), scale.of(32, 2)
             with engine.decoding(num_seqs, scale.of(512, 12), num_steps * (scale.runs + 1)) as core:
                 times = step_times(core, num_steps, scale.runs)
-                busy = busy_seconds(scale, core, num_steps)
+                busy = covered(span for _, span in kernels_of(scale, core, num_steps)) / 1e6 / num_steps
             del core
             shares = tuple(max(0.0, 1 - busy / time) for time in times)
             how = "overlapping" if overlap == "on" else "one after the other"
@@ -42,27 +33,3 @@ def measure(scale: Scale, tell: Tell) -> None:
             tell(Figure("waiting", f"0.6B, {batch} at once, steps {how}", shares, "of time", at_most=aim, note=note))
         del engine
         give_memory_back(scale)
-
-
-def busy_seconds(scale: Scale, core: EngineCore, num_steps: int) -> float:
-    """Seconds of a step in which the device computes."""
-    is_cuda = scale.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if is_cuda else ProfilerActivity.CPU]) as profiler:
-        for _ in range(num_steps):
-            core.step()
-        scale.synchronize()
-    kind = DeviceType.CUDA if is_cuda else DeviceType.CPU
-    events = [event.time_range for event in profiler.events() if event.device_type == kind]
-    return covered((event.start, event.end) for event in events) / 1e6 / num_steps
-
-
-def covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """The length that intervals cover together, gaps of no more than `GAP` included."""
-    total, reached = 0.0, -torch.inf
-    for begin, end in sorted(intervals):
-        if begin - reached > GAP:
-            total += end - begin
-        else:
-            total += max(0.0, end - reached)
-        reached = max(reached, end)
-    return total
