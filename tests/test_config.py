@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from app import config as config_module
+from app.api.run import run_server
 from app.config import DEFAULTS, DEMO_MODEL, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
 
 APP = Path(config_module.__file__).parent
@@ -177,6 +178,12 @@ def test_a_budget_smaller_than_the_number_of_sequences_is_refused_and_both_are_n
 def test_a_chat_template_that_exists_is_taken(tmp_path: Path) -> None:
     (tmp_path / "template.jinja").write_text("{{ messages }}")
     assert load_config({"chat_template": str(tmp_path / "template.jinja")}).chat_template is not None
+
+
+def test_a_chat_template_that_is_no_text_ends_the_start_with_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "template"
+    file.write_bytes(b"\xff\xfe")
+    assert str(run_server(load_config({"chat_template": file}))).startswith(f"chat_template: {file} cannot be read")
 
 
 def test_a_model_that_is_written_as_a_path_must_be_there(tmp_path: Path) -> None:

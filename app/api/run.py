@@ -20,7 +20,7 @@ from app.api.quota import Quota
 from app.api.server import Server, server_config
 from app.api.service import Service
 from app.api.tracing import TelemetryError, make_telemetry
-from app.config import Config
+from app.config import Config, ConfigError
 from app.engine.client import EngineClient
 from app.engine.observers import Observers
 from app.metrics import Metrics
@@ -60,6 +60,14 @@ def make_certificate(config: Config) -> Certificate | None:
     return Certificate(config.tls_certificate, config.tls_key, _plain(config.tls_key_password))
 
 
+def read_template(config: Config) -> str | None:
+    """The chat template that is given in a file, if one is. Raises ConfigError."""
+    try:
+        return config.chat_template.read_text() if config.chat_template else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"chat_template: {config.chat_template} cannot be read: {error}") from error
+
+
 def make_reload(config: Config, access: Access, certificate: Certificate | None) -> Callable[[], None] | None:
     """What SIGHUP reads again; None, and it ends the server, if there are no files to read."""
     reloads = [access.keys.reload] if config.api_keys_file else []
@@ -78,7 +86,8 @@ def run_server(config: Config) -> str | None:
         access = make_access(config)
         certificate = make_certificate(config)
         telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
-    except (BadKeys, BadCertificate, TelemetryError) as error:
+        template = read_template(config)
+    except (BadKeys, BadCertificate, TelemetryError, ConfigError) as error:
         return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
@@ -89,7 +98,6 @@ def run_server(config: Config) -> str | None:
         server.should_exit = True
 
     engine = EngineClient(config, Observers(metrics, recorder), give_up)
-    template = config.chat_template.read_text() if config.chat_template else None
     service = Service(
         engine=engine,
         load_tokenizer=partial(Tokenizer.load, config.model_path, revision=config.revision, chat_template=template),
