@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import multiprocessing
 from collections.abc import Callable
+from typing import Final
 
 from app.config import Config
 from app.engine.pipe import EventReader
 from app.engine.process import run_engine
 from app.messages import Command, Event
 
-START_METHOD = "spawn"
+START_METHOD: Final = "spawn"
 """Nothing of the API process reaches the engine but its arguments: no threads, no locks, no CUDA."""
 
 PATIENCE = 5.0
