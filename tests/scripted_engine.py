@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.certificate import Certificate
+from app.api.files import MOST_FILES
 from app.api.limits import Limits
 from app.api.server import Server, server_config
 from app.api.service import Service
@@ -248,6 +249,7 @@ async def listening(
     *,
     stall_seconds: float = 30.0,
     certificate: Certificate | None = None,
+    num_files: int = MOST_FILES,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
 
@@ -255,7 +257,8 @@ async def listening(
         await drain()
         app.state.service.broadcast.close()
 
-    server = SignallingServer(server_config(app, "127.0.0.1", 0, stall_seconds, certificate), drain_and_close, reload)
+    config = server_config(app, "127.0.0.1", 0, stall_seconds, certificate, num_files)
+    server = SignallingServer(config, drain_and_close, reload)
     serving = asyncio.create_task(server.serve())
     await server.up.wait()
     await app.state.service.loading

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
 
 from app.api.connection import MOST_HEAD_BYTES, MOST_HEADERS
+from app.api.files import MOST_FILES, allow_many_files, room_of
 from app.api.limits import Limits
 from app.messages import FinishReason
 from tests.raw_client import RawClient, connected, post
@@ -128,6 +130,53 @@ async def test_an_endless_trailer_ends_too() -> None:
         attacking = asyncio.create_task(endless_trailer(client))
         assert await client.rest()
         await attacking
+
+
+async def test_one_connection_too_many_is_told_so_and_the_next_finds_room_when_somebody_has_left() -> None:
+    app = make_app(ScriptedEngine())
+    async with AsyncExitStack() as stack, listening(app, num_files=16) as (address, _):
+        clients = [await stack.enter_async_context(connected(address)) for _ in range(room_of(16).connections)]
+        assert [await is_served(client) for client in clients] == [True] * len(clients)
+        async with connected(address) as late:
+            status, headers, body = await late.answer()
+            assert (status, body["error"]["code"]) == (503, "too_many_connections")
+            assert (headers["retry-after"], headers["connection"]) == ("1", "close")
+            assert await late.rest() == b""
+        assert b'reason="too_many_connections"} 1.0' in app.state.service.metrics.render("")[0]
+        clients[0].writer.close()
+        async with asyncio.timeout(30):
+            while not await anybody_is_served(address):
+                pass
+
+
+async def is_served(client: RawClient) -> bool:
+    await client.send(HEAD + b"\r\n")
+    return (await client.answer())[0] == 200
+
+
+async def anybody_is_served(address: str) -> bool:
+    async with connected(address) as client:
+        try:
+            return await is_served(client)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return False
+
+
+@pytest.mark.parametrize("num_files", [16, 256, 1024, MOST_FILES])
+def test_connections_and_a_backlog_leave_files_for_the_process_itself(num_files: int) -> None:
+    room = room_of(num_files)
+    assert 0 < room.backlog < room.connections
+    assert num_files // 2 <= room.connections < num_files - room.backlog
+
+
+def test_a_process_opens_as_many_files_as_it_may() -> None:
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        assert allow_many_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert allow_many_files() == (MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_head_up_to_the_bounds_is_read() -> None:

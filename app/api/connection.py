@@ -31,6 +31,9 @@ LINGER_SECONDS = 1.0
 MOST_DISCARDED = 1 << 20
 """Bytes that are read of a refused client before it is left to wait for its end."""
 
+RETRY_SECONDS = 1
+"""When somebody may have left, where there are too many."""
+
 LEFT_AS = "left_as"
 """Where a scope's state says how the client has left, if it is not simply gone."""
 
@@ -40,15 +43,22 @@ class Connection(HttpToolsProtocol):
 
     `receive_seconds` bound a request's head, and what still comes of a request once it is answered; its body is the
     application's to wait for. A client that takes nothing of its answer for `stall_seconds` is cut off. `refused` is
-    told each error that the application does not know of.
+    told each error that the application does not know of. Of all connections there are at most `most_connections`.
     """
 
     def __init__(
-        self, *, receive_seconds: float, stall_seconds: float, refused: Callable[[ApiError], None], **uvicorns: Any
+        self,
+        *,
+        receive_seconds: float,
+        stall_seconds: float,
+        most_connections: int,
+        refused: Callable[[ApiError], None],
+        **uvicorns: Any,
     ) -> None:
         super().__init__(**uvicorns)
         self._receive_seconds = receive_seconds
         self._stall_seconds = stall_seconds
+        self._most_connections = most_connections
         self._refused = refused
         self._open: deque[RequestResponseCycle] = deque()
         self._num_fruitless = 0
@@ -64,6 +74,9 @@ class Connection(HttpToolsProtocol):
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._wait_for_client()
+        if len(self.connections) > self._most_connections:
+            self._refuse(_too_many(self._most_connections))
+            self.transport.close()  # without lingering: its place is what is lacking
 
     def connection_lost(self, exc: Exception | None) -> None:
         """uvicorn tells the latest request only; one before it may still be being answered."""
@@ -198,8 +211,16 @@ def _too_large(message: str) -> ApiError:
     return ApiError(431, message, code="headers_too_large")
 
 
+def _too_many(most: int) -> ApiError:
+    message = f"There are {most} connections already, as many as this server can have."
+    return ApiError(
+        503, message, type="server_error", code="too_many_connections", headers={"Retry-After": str(RETRY_SECONDS)}
+    )
+
+
 def _written(error: ApiError, headers: list[tuple[bytes, bytes]]) -> bytes:
     body = error.body().encode()
+    of_error = ((name.encode(), value.encode()) for name, value in (error.headers or {}).items())
     own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close"))
-    fields = b"".join(b"%b: %b\r\n" % field for field in (*headers, *own))
+    fields = b"".join(b"%b: %b\r\n" % field for field in (*headers, *of_error, *own))
     return STATUS_LINE[error.status] + fields + b"\r\n" + body

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.certificate import BadCertificate, Certificate
+from app.api.files import allow_many_files
 from app.api.keys import BadKeys, KeyRing
 from app.api.limits import Limits
 from app.api.quota import Quota
@@ -122,7 +123,7 @@ def run_server(config: Config) -> str | None:
         service.broadcast.close()
 
     app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts, config.cors_origins)
-    told = server_config(app, config.host, config.port, config.stall_timeout, certificate)
+    told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=allow_many_files())
     server = Server(told, drain, make_reload(config, access, certificate))
     server.run()
     return failures[0] if failures else None

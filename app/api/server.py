@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from app.api.certificate import Certificate
 from app.api.connection import Connection
 from app.api.errors import ApiError
+from app.api.files import MOST_FILES, room_of
 from app.api.origins import HEADERS
 from app.api.service import Service
 
@@ -27,17 +28,30 @@ SHUTDOWN_MARGIN = 5
 
 
 def server_config(
-    app: FastAPI, host: str, port: int, stall_seconds: float, certificate: Certificate | None = None
+    app: FastAPI,
+    host: str,
+    port: int,
+    stall_seconds: float,
+    certificate: Certificate | None = None,
+    num_files: int = MOST_FILES,
 ) -> uvicorn.Config:
-    """How uvicorn is to serve `app`: over our own connections, and with no log but ours."""
+    """How uvicorn is to serve `app`: over our own connections, and with no log but ours.
+
+    `num_files` is how many this process may have open.
+    """
     service: Service = app.state.service
+    room = room_of(num_files)
 
     def refused(error: ApiError) -> None:
         service.metrics.request_rejected(error.cause)
         service.recorder.failed(error.cause)
 
     connection = partial(
-        Connection, receive_seconds=service.limits.receive_seconds, stall_seconds=stall_seconds, refused=refused
+        Connection,
+        receive_seconds=service.limits.receive_seconds,
+        stall_seconds=stall_seconds,
+        most_connections=room.connections,
+        refused=refused,
     )
     return uvicorn.Config(
         app,
@@ -50,6 +64,7 @@ def server_config(
         ws="none",
         log_config=None,
         access_log=False,
+        backlog=room.backlog,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_MARGIN,
     )
