@@ -20,10 +20,11 @@ PARAGRAPH = "Some *words* of a **long** answer with `code` and a list:\n\n- one\
 
 @dataclass(frozen=True)
 class LongestTask:
-    """Of the page's main thread, in milliseconds: as the clock has it, and as the processor worked on it."""
+    """Of the page's main thread, in milliseconds: by the clock, how much of that was work, and the most work in any."""
 
     clock: float
-    processor: float
+    work: float
+    most_work: float
 
 
 def longest_task(trace: bytes) -> LongestTask:
@@ -35,8 +36,8 @@ def longest_task(trace: bytes) -> LongestTask:
     whole = [event for event in events if event["name"] == "RunTask" and event["ph"] == "X"]
     tasks = [event for event in whole if (event["pid"], event["tid"]) in mains]
     # The two clocks are not read at the same moment: the work in a task may seem longer than the task.
-    work = [min(task["dur"], task.get("tdur", 0)) for task in tasks]
-    return LongestTask(max(task["dur"] for task in tasks) / 1e3, max(work) / 1e3)
+    timed = [(task["dur"] / 1e3, min(task["dur"], task.get("tdur", 0)) / 1e3) for task in tasks]
+    return LongestTask(*max(timed), most_work=max(work for _, work in timed))
 
 
 @pytest.mark.parametrize("seen_as", ["Markdown", "tokens"])
@@ -57,5 +58,8 @@ async def test_a_reply_of_4000_tokens_leaves_the_page_responsive(
     engine.end()
     await ended(page)
     longest = longest_task(await browser.stop_tracing())
-    print(f"longest task, 4,000 tokens as {seen_as}: {longest.clock:.0f} ms; most work: {longest.processor:.0f} ms")
+    print(
+        f"longest task, 4,000 tokens as {seen_as}: {longest.clock:.0f} ms, {longest.work:.0f} ms of them work; "
+        f"most work in any task: {longest.most_work:.0f} ms"
+    )
     assert await page.locator(".markdown > .code, .token").count() > 20

@@ -10,7 +10,7 @@ const PASSING = new Set([429, 502, 503, 504]);
 const LASTING = new Set(["engine_error", "internal_error", "request_timeout"]);
 
 /** The server's refusal, or an error event in mid-stream. `passing` says that the same may work a little later. */
-export class ServerError extends Error {
+class ServerError extends Error {
   constructor(error, status, retryAfter = 0) {
     super(error.message);
     this.code = error.code ?? error.type;

@@ -1,8 +1,8 @@
 // What the server told, as far back as the charts go. Old rows go when new ones come.
 
-export const MOST_FRAMES = 600;
+const MOST_FRAMES = 600;
 export const MOST_STEPS = 160;
-export const MOST_REQUESTS = 500;
+const MOST_REQUESTS = 500;
 
 /** Rows as objects: `frames`, `steps` and `requests`, oldest first, and the last event as `now`. */
 export class History {

@@ -10,18 +10,13 @@ const PATHS = {
   copy: "M5.5 5.5h8v8h-8zM3.5 10.5h-1v-8h8v1",
   download: "M8 2.5v7.5M4.8 7L8 10.2 11.2 7M3 13h10",
   menu: "M2.5 4h11M2.5 8h11M2.5 12h11",
-  next: "M6 3.5L10.5 8 6 12.5",
   pencil: "M3 13l.7-2.9L10.8 3l2.2 2.2-7.1 7.1zM9.3 4.5l2.2 2.2",
-  plus: "M8 3v10M3 8h10",
-  previous: "M10 3.5L5.5 8l4.5 4.5",
   refresh: "M13 8a5 5 0 1 1-1.5-3.6M13 2.5v2.8h-2.8",
-  search: "M7 2.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9zM10.3 10.3l3.2 3.2",
   send: "M8 13V3.5M4 7.2L8 3.2l4 4",
   sliders: "M2.5 4.5h6M11.5 4.5h2M2.5 11.5h2M7.5 11.5h6M10 3v3M6 10v3",
   stop: "M4.5 4.5h7v7h-7z",
   tokens: "M2.5 5.5h4v5h-4zM8 5.5h2v5H8zM11.5 5.5h2v5h-2z",
   trash: "M3 4.5h10M6 4.5V3h4v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5",
-  upload: "M8 10.5V3M4.8 6L8 2.8 11.2 6M3 13h10",
 };
 
 export function icon(name) {
