@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import product, takewhile
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -48,10 +48,9 @@ def kernels(scale: Scale, tell: Tell) -> None:
     scale.needs_triton()
     dtypes = (torch.float32,) if scale.smoke else (torch.bfloat16, torch.float16, torch.float32)
     names = list(FEATURES)[18:] if scale.smoke else list(FEATURES)
-    asked = [*product(dtypes, names)]
-    found = dict(zip(asked, side_by_side(scale, partial(error_of, scale), asked), strict=True))
-    for dtype in dtypes:
-        errors = {name: found[dtype, name] for name in names}
+    for dtype in dtypes:  # told one by one: in float32 kernels take a minute to compile
+        asked = [(dtype, name) for name in names]
+        errors = dict(zip(names, side_by_side(scale, partial(error_of, scale), asked), strict=True))
         worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else torch.inf)
         limit = 1e-5 if dtype is torch.float32 else TOLERANCE
         what = f"error of {len(errors)} kinds of attention, {str(dtype).removeprefix('torch.')}"
