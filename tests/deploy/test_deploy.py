@@ -8,10 +8,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from app.api.server import KEEP_ALIVE_SECONDS
 from app.messages import FinishReason
@@ -113,6 +118,25 @@ def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
     asked = " ".join([*panels, *(rule["expr"] for rule in (*ALERTS, *RECORDED))])
     names = set(re.findall(r"(?<!job:)\bmillrace_\w+", asked))
     assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in names} <= exposed
+
+
+def test_grafana_knows_every_field_of_the_dashboard() -> None:
+    """By Grafana's own schema: what it does not know is lost when the dashboard is read and written."""
+    register_default_plugins()
+    read = Dashboard.from_json(json.loads(json.dumps(DASHBOARD)))
+    assert list(lost(DASHBOARD, json.loads(json.dumps(read, cls=JSONEncoder)))) == []
+
+
+def lost(written: Any, kept: Any, path: str = "") -> Iterator[str]:
+    """Where what was written is not what was kept; what was added is no matter."""
+    if isinstance(written, dict) and isinstance(kept, dict):
+        for name, value in written.items():
+            yield from lost(value, kept.get(name), f"{path}.{name}")
+    elif isinstance(written, list) and isinstance(kept, list) and len(written) == len(kept):
+        for index, value in enumerate(written):
+            yield from lost(value, kept[index], f"{path}[{index}]")
+    elif written != kept:
+        yield path
 
 
 def test_what_is_no_error_in_the_objectives_is_an_end_that_there_is() -> None:
