@@ -184,7 +184,7 @@ class EngineSettings(BaseModel):
     device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
     backend: Literal["auto", "native", "sdpa", "triton"] = Field(
-        description="native: compiled, for Llama-like models on CPUs; triton: NVIDIA GPUs; sdpa: torch; auto: what applies"
+        description="native: compiled, Llama-like models on CPUs; triton: NVIDIA GPUs; sdpa: torch; auto: what applies"
     )
     enforce_eager: bool = Field(
         description="launch every kernel of a decode step by itself instead of recorded as CUDA graphs; triton only"

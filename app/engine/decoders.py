@@ -53,7 +53,7 @@ def run_by_torch(
 def runs_triton(config: Config, facts: ModelFacts, device: torch.device) -> bool:
     """Whether Triton's kernels are asked for, or are the fastest that there is: where they can be compiled, for chips
     with bfloat16 and for heads that fit them."""
-    if config.backend != "auto" or device.type != "cuda":
+    if config.backend != "auto" or device.type != "cuda" or torch.version.hip:
         return config.backend == "triton"
     has_compiler = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
     can_compile = find_spec("triton") is not None and has_compiler

@@ -11,8 +11,10 @@ import triton
 
 from app.model.kv_cache import KVCache
 from app.model.triton.batch import DeviceBatch
-from app.model.triton.kernels import attend_kernel, merge_kernel, write_kernel
+from app.model.triton.kernels import attend_kernel
 from app.model.triton.launch import launch_options
+from app.model.triton.shares import Shares
+from app.model.triton.small_kernels import write_kernel
 from app.model.triton.tiling import (
     SMALLEST_TILE,
     Kind,
@@ -122,45 +124,6 @@ def attend_whole(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, 
     looked up in blocks it is half as fast again."""
     q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, keys, values))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Attention to `num_splits` shares of the keys, to be merged.
-
-    `outputs`: float32 `[num_splits, num_tokens, num_heads, value_size]`; `statistics`: float32 `[num_splits,
-    num_tokens, num_heads, 2]`, the largest score and the sum of exponentials relative to it.
-    """
-
-    outputs: torch.Tensor
-    statistics: torch.Tensor
-
-    @classmethod
-    def empty(cls, num_splits: int, num_tokens: int, like: torch.Tensor) -> Shares:
-        """For `like`, which is `[…, num_heads, value_size]`."""
-        shape = (num_splits, num_tokens, like.shape[1])
-        return cls(
-            like.new_empty((*shape, like.shape[2]), dtype=torch.float32),
-            like.new_empty((*shape, 2), dtype=torch.float32),
-        )
-
-    def merge_into(self, output: torch.Tensor, tokens: range, sinks: torch.Tensor | None) -> None:
-        num_splits, num_tokens, num_heads, value_size = self.outputs.shape
-        merge_kernel[(len(tokens), num_heads)](
-            self.outputs,
-            self.statistics,
-            output,
-            sinks,
-            tokens.start,
-            num_tokens,
-            num_splits,
-            NUM_HEADS=num_heads,
-            VALUE_SIZE=value_size,
-            VALUE_PADDED=triton.next_power_of_2(value_size),
-            SPLITS_PADDED=triton.next_power_of_2(num_splits),
-            HAS_SINKS=sinks is not None,
-            **launch_options(output.device),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Paged attention in Triton: one kernel over the block table for decode and prefill alike, and its small companions.
+"""Paged attention in Triton: one kernel over the block table for decode and prefill alike, and one that merges shares.
 
 A tile is a few consecutive queries of one row together with all query heads that share a key-value head, so that keys
 and values are read once per group. Its softmax is computed online over tiles of keys (FlashAttention-2: Dao 2023).
@@ -18,7 +18,7 @@ LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 # Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
 # change from step to step, that would hold up a request by seconds, now and then, long after the start.
 VARYING = ["window", "first_token", "num_tokens", "num_splits"]
-VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "table_width", "block_tables", "slot_mapping"]
+VARYING_POINTERS = ["tiles", "cu_seqlens_q", "seq_lens", "table_width", "block_tables"]
 
 
 @triton.jit
@@ -238,35 +238,3 @@ def merge_kernel(
     )
     merged = tl.sum(weighted * shrink[:, None], 0) / tl.where(whole == 0, 1.0, whole)
     tl.store(output + place * VALUE_SIZE + dims, merged.to(output.dtype.element_ty), mask=is_dim)
-
-
-@triton.jit(do_not_specialize_on_alignment=VARYING_POINTERS)
-def write_kernel(
-    new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides but 1 in the last
-    new_values,  # [num_tokens, num_kv_heads, VALUE_SIZE], likewise
-    keys,  # [num_slots, num_kv_heads, KEY_SIZE]
-    values,  # [num_slots, num_kv_heads, VALUE_SIZE]
-    slot_mapping,  # int64 [num_tokens]; a token without a slot has a negative one
-    key_token_stride,
-    key_head_stride,
-    value_token_stride,
-    value_head_stride,
-    NUM_KV_HEADS: tl.constexpr,
-    KEY_SIZE: tl.constexpr,
-    VALUE_SIZE: tl.constexpr,
-    HEADS_PADDED: tl.constexpr,
-    KEY_PADDED: tl.constexpr,
-    VALUE_PADDED: tl.constexpr,
-):
-    """Store one token's keys and values in its slot."""
-    token = tl.program_id(0).to(tl.int64)
-    slot = tl.load(slot_mapping + token)
-    heads = tl.arange(0, HEADS_PADDED)[:, None]
-    key_dims, value_dims = tl.arange(0, KEY_PADDED)[None, :], tl.arange(0, VALUE_PADDED)[None, :]
-    is_head = heads < NUM_KV_HEADS
-    is_key, is_value = is_head & (key_dims < KEY_SIZE), is_head & (value_dims < VALUE_SIZE)
-    if slot >= 0:
-        key = tl.load(new_keys + token * key_token_stride + heads * key_head_stride + key_dims, mask=is_key)
-        value = tl.load(new_values + token * value_token_stride + heads * value_head_stride + value_dims, mask=is_value)
-        tl.store(keys + (slot * NUM_KV_HEADS + heads) * KEY_SIZE + key_dims, key, mask=is_key)
-        tl.store(values + (slot * NUM_KV_HEADS + heads) * VALUE_SIZE + value_dims, value, mask=is_value)

@@ -1,4 +1,5 @@
-"""What lies between the matrix products of a Llama-like layer, in three kernels instead of some thirty.
+"""What lies between the matrix products of a Llama-like layer, in three kernels instead of some thirty, and what stores
+other models' keys and values.
 
 Each reads its numbers once and rounds where transformers' modules do, as far as that can be seen in the result.
 """
@@ -116,3 +117,35 @@ def silu_multiply_kernel(
     exact = gate.to(tl.float32)
     silu = (exact * tl.sigmoid(exact)).to(gate.dtype).to(tl.float32)
     tl.store(activated + token * SIZE + dims, (silu * up.to(tl.float32)).to(gate.dtype), mask=is_dim)
+
+
+@triton.jit(do_not_specialize_on_alignment=["slot_mapping"])
+def write_kernel(
+    new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides but 1 in the last
+    new_values,  # [num_tokens, num_kv_heads, VALUE_SIZE], likewise
+    keys,  # [num_slots, num_kv_heads, KEY_SIZE]
+    values,  # [num_slots, num_kv_heads, VALUE_SIZE]
+    slot_mapping,  # int64 [num_tokens]; a token without a slot has a negative one
+    key_token_stride,
+    key_head_stride,
+    value_token_stride,
+    value_head_stride,
+    NUM_KV_HEADS: tl.constexpr,
+    KEY_SIZE: tl.constexpr,
+    VALUE_SIZE: tl.constexpr,
+    HEADS_PADDED: tl.constexpr,
+    KEY_PADDED: tl.constexpr,
+    VALUE_PADDED: tl.constexpr,
+):
+    """Store one token's keys and values in its slot."""
+    token = tl.program_id(0).to(tl.int64)
+    slot = tl.load(slot_mapping + token)
+    heads = tl.arange(0, HEADS_PADDED)[:, None]
+    key_dims, value_dims = tl.arange(0, KEY_PADDED)[None, :], tl.arange(0, VALUE_PADDED)[None, :]
+    is_head = heads < NUM_KV_HEADS
+    is_key, is_value = is_head & (key_dims < KEY_SIZE), is_head & (value_dims < VALUE_SIZE)
+    if slot >= 0:
+        key = tl.load(new_keys + token * key_token_stride + heads * key_head_stride + key_dims, mask=is_key)
+        value = tl.load(new_values + token * value_token_stride + heads * value_head_stride + value_dims, mask=is_value)
+        tl.store(keys + (slot * NUM_KV_HEADS + heads) * KEY_SIZE + key_dims, key, mask=is_key)
+        tl.store(values + (slot * NUM_KV_HEADS + heads) * VALUE_SIZE + value_dims, value, mask=is_value)
