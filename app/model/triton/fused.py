@@ -22,7 +22,7 @@ from app.model.llama_like import is_llama_like, window_of
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.launch import launch_options
-from app.model.triton.products import products_for
+from app.model.triton.products import add_product, gated_of_norm, of_norm
 from app.model.triton.small_kernels import rotate_and_store_kernel
 
 HEADS_AT_ONCE = 8
@@ -90,14 +90,14 @@ class FusedDecoder:
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         residual = F.embedding(batch.input_ids, self._embedding)
-        products, epsilon = products_for(len(residual)), self._epsilon
+        epsilon = self._epsilon
         for index, layer in enumerate(self._layers):
-            qkv = products.of_norm(residual, layer.input_norm, epsilon, layer.qkv, layer.qkv_bias)
-            products.add_to(residual, self._attend(index, layer, qkv, batch), layer.output, layer.output_bias)
-            activated = products.gated_of_norm(residual, layer.post_norm, epsilon, layer.gate_up)
-            products.add_to(residual, activated, layer.down)
+            qkv = of_norm(residual, layer.input_norm, epsilon, layer.qkv, layer.qkv_bias)
+            add_product(residual, self._attend(index, layer, qkv, batch), layer.output, layer.output_bias)
+            activated = gated_of_norm(residual, layer.post_norm, epsilon, layer.gate_up)
+            add_product(residual, activated, layer.down)
         wanted = residual[batch.logits_indices]
-        return products_for(len(wanted)).of_norm(wanted, self._final_norm, epsilon, self._head)
+        return of_norm(wanted, self._final_norm, epsilon, self._head)
 
     def _attend(self, index: int, layer: Layer, qkv: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
         """Of projections `[num_tokens, queries, keys and values]`; `[num_tokens, outputs of all heads]`."""

@@ -1,8 +1,9 @@
-"""The products of a decoder layer with what comes before and after each of them, for few rows and for many."""
+"""The products of a decoder layer with what comes before and after each of them.
+
+Few rows go through kernels that read the matrix once and do all else on the way, many through the library's products.
+"""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,92 +15,40 @@ from app.model.triton.small_kernels import norm_kernel, silu_multiply_kernel
 from app.model.triton.tiling import FEW_ROWS, ONE_ROW, product_tiling
 
 MOST_FEW = 16
-"""Rows for which a product is bound by its matrix, whose kernels here are faster than the library's."""
+"""Rows up to which a product takes as long as reading its matrix."""
 
 
-class Products(Protocol):
-    """Of `[num_rows, size]` inputs and `[num_outputs, size]` weights. A norm is the root mean square's (Zhang and
-    Sennrich 2019)."""
-
-    def of_norm(
-        self,
-        residual: torch.Tensor,
-        norm: torch.Tensor,
-        epsilon: float,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-    ) -> torch.Tensor: ...
-
-    def gated_of_norm(
-        self, residual: torch.Tensor, norm: torch.Tensor, epsilon: float, gate_up: torch.Tensor
-    ) -> torch.Tensor:
-        """`silu(gate) * up` (SwiGLU: Shazeer 2020); the gates come first in `gate_up`."""
-
-    def add_to(
-        self, residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-    ) -> None:
-        """Change `residual` in place."""
-
-
-class ManyRows:
-    """The library's products."""
-
-    def of_norm(
-        self,
-        residual: torch.Tensor,
-        norm: torch.Tensor,
-        epsilon: float,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+def of_norm(
+    residual: torch.Tensor, norm: torch.Tensor, epsilon: float, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Of the root-mean-square norm (Zhang and Sennrich 2019) of `[num_rows, size]` residuals, with
+    `[num_outputs, size]` weights."""
+    if len(residual) > MOST_FEW:
         return F.linear(normed(residual, norm, epsilon), weight, bias)
+    output = residual.new_empty(len(residual), len(weight))
+    _launch(residual, weight, output, bias=bias, norm=norm, epsilon=epsilon)
+    return output
 
-    def gated_of_norm(
-        self, residual: torch.Tensor, norm: torch.Tensor, epsilon: float, gate_up: torch.Tensor
-    ) -> torch.Tensor:
+
+def gated_of_norm(residual: torch.Tensor, norm: torch.Tensor, epsilon: float, gate_up: torch.Tensor) -> torch.Tensor:
+    """The same, as `silu(gate) * up` (SwiGLU: Shazeer 2020); the gates come first in `gate_up`."""
+    if len(residual) > MOST_FEW:
         return silu_multiply(F.linear(normed(residual, norm, epsilon), gate_up))
+    output = residual.new_empty(len(residual), len(gate_up) // 2)
+    _launch(residual, gate_up, output, norm=norm, epsilon=epsilon, is_gated=True)
+    return output
 
-    def add_to(
-        self, residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-    ) -> None:
+
+def add_product(
+    residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> None:
+    """Change `residual` in place."""
+    if len(residual) > MOST_FEW:
         if bias is not None:
             residual += bias
         residual.addmm_(inputs, weight.T)
-
-
-class FewRows:
-    """Kernels that read the matrix once and do all the rest on the way."""
-
-    def of_norm(
-        self,
-        residual: torch.Tensor,
-        norm: torch.Tensor,
-        epsilon: float,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        output = residual.new_empty(len(residual), len(weight))
-        _launch(residual, weight, output, bias=bias, norm=norm, epsilon=epsilon)
-        return output
-
-    def gated_of_norm(
-        self, residual: torch.Tensor, norm: torch.Tensor, epsilon: float, gate_up: torch.Tensor
-    ) -> torch.Tensor:
-        output = residual.new_empty(len(residual), len(gate_up) // 2)
-        _launch(residual, gate_up, output, norm=norm, epsilon=epsilon, is_gated=True)
-        return output
-
-    def add_to(
-        self, residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-    ) -> None:
+    else:
         _launch(inputs, weight, residual, bias=bias, adds=True)
-
-
-FEW, MANY = FewRows(), ManyRows()
-
-
-def products_for(num_rows: int) -> Products:
-    return FEW if num_rows <= MOST_FEW else MANY
 
 
 def _launch(

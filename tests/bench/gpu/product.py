@@ -24,7 +24,7 @@ class Product:
 
     def make(self, scale: Scale, num_rows: int) -> Callable[[], torch.Tensor]:
         """Many in a row, each of another matrix."""
-        from app.model.triton.products import FEW
+        from app.model.triton.products import add_product, gated_of_norm, of_norm
 
         num_outputs, size = scale.of(self.num_outputs, 40), scale.of(self.size, 48)
         shape = (num_outputs * (1 + self.is_gated), size)
@@ -38,11 +38,11 @@ class Product:
             given = sums
             for matrix in matrices:
                 if self.is_gated:
-                    given = FEW.gated_of_norm(inputs, norm, 1e-6, matrix)
+                    given = gated_of_norm(inputs, norm, 1e-6, matrix)
                 elif self.of_norm:
-                    given = FEW.of_norm(inputs, norm, 1e-6, matrix)
+                    given = of_norm(inputs, norm, 1e-6, matrix)
                 else:
-                    FEW.add_to(sums, inputs, matrix)
+                    add_product(sums, inputs, matrix)
             return given
 
         return run
