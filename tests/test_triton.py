@@ -17,6 +17,7 @@ from app.messages import Generate  # noqa: E402
 from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
+from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.attention_world import World  # noqa: E402
@@ -76,6 +77,30 @@ def test_long_whole_prompts_are_attended_to_as_others_are(monkeypatch: pytest.Mo
 def test_half_precision_is_within_its_rounding(dtype: torch.dtype) -> None:
     given, expected = World(MIXED, dtype=dtype, key_size=64, value_size=64).attended(DEVICE)
     assert ((given - expected).norm() / expected.norm()).item() < 2e-2
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 16, 17])
+@pytest.mark.parametrize(("size", "num_outputs"), [(48, 20), (1100, 7)])
+def test_products_are_what_they_are_by_definition(num_rows: int, size: int, num_outputs: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(DEVICE)
+
+    rows, norm, weight, bias = normal(num_rows, size), normal(size), normal(2 * num_outputs, size), normal(num_outputs)
+    exact = rows.double()
+    normed = (exact * (exact.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * norm.double()) @ weight.double().T
+    gates, ups = normed.split(num_outputs, dim=1)
+    sums = normal(num_rows, num_outputs)
+    expected = [
+        normed[:, :num_outputs] + bias.double(),
+        torch.nn.functional.silu(gates) * ups,
+        sums.double() + bias.double() + exact @ weight[:num_outputs].double().T,
+    ]
+    add_product(sums, rows, weight[:num_outputs], bias)
+    given = [of_norm(rows, norm, 1e-5, weight[:num_outputs], bias), gated_of_norm(rows, norm, 1e-5, weight), sums]
+    for one, other in zip(given, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
 def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_to_nothing() -> None:
