@@ -1,6 +1,6 @@
 // A reply of the model as data: what came, when, and how it ended. It is kept in the browser as it is here.
 
-/** Seconds. What came sooner came at once, and says nothing of how fast it was made. */
+/** Seconds. What came within less was read at once, and says nothing of how fast it was made. */
 const LEAST_TIMED = 0.02;
 
 /** `state`: "waiting", "streaming", "recovering"; then "done", "stopped" (by the reader), "interrupted" or "failed". */
@@ -108,10 +108,7 @@ export function figuresOf(reply) {
   const figures = [];
   const numTokens = numTokensOf(reply);
   if (seconds.toFirst !== null) figures.push(["TTFT", duration(seconds.toFirst), "Time to the first token"]);
-  if (numTokens > 1 && seconds.generating > LEAST_TIMED) {
-    const rate = (numTokens - 1) / seconds.generating;
-    figures.push(["tokens/s", rate.toFixed(rate < 10 ? 1 : 0), "Tokens per second after the first"]);
-  }
+  if (numTokens > 1 && seconds.toFirst !== null) figures.push(rateOf(numTokens, seconds));
   if (numTokens) figures.push(["output", `${numTokens.toLocaleString("en")}`, "Tokens of the answer"]);
   if (usage) {
     figures.push(["prompt", usage.prompt.toLocaleString("en"), "Tokens of the prompt, with the conversation so far"]);
@@ -121,6 +118,13 @@ export function figuresOf(reply) {
   if (broken) figures.push(["", broken, "How it ended"]);
   else if (finishReason) figures.push(["", `finish: ${finishReason}`, FINISHES[finishReason] ?? "How it ended"]);
   return figures;
+}
+
+function rateOf(numTokens, { toFirst, generating }) {
+  const isTimed = generating >= LEAST_TIMED;
+  const rate = isTimed ? (numTokens - 1) / generating : numTokens / (toFirst + generating);
+  const explanation = isTimed ? "Tokens per second after the first" : "Tokens per second, the time to the first included";
+  return ["tokens/s", rate.toLocaleString("en", { maximumFractionDigits: rate < 10 ? 1 : 0 }), explanation];
 }
 
 const FINISHES = {
