@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -359,3 +360,13 @@ def test_threads_that_share_a_tokenizer_get_what_one_thread_gets(make: Callable[
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda text: round_trip(shared, text), texts))
     assert together == [round_trip(alone, text) for text in texts]
+
+
+def test_others_go_on_while_a_long_text_is_encoded() -> None:
+    encoding = Thread(target=byte_level().encode, args=(TRAINING_TEXT[0] * 10_000,))
+    encoding.start()
+    num_turns = 0
+    while encoding.is_alive():
+        encoding.join(1e-4)
+        num_turns += 1
+    assert num_turns > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,10 @@ from app.text.pieces import UnsupportedDecoderError, Vocabulary
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
+
+
+# Each text is encoded in its caller's thread, so that a long one holds up nobody else's in a pool. Read at each call.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class TokenizerError(ValueError):
@@ -92,7 +97,9 @@ class Tokenizer:
         return ChatFormat.of(self._tokenizer.get_chat_template(tools=[{}]))
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        return self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        # As a batch of one: the backend's `encode` keeps all other threads waiting while it works.
+        [encoding] = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        return encoding.ids
 
     def encode_chat(
         self,
