@@ -220,6 +220,16 @@ async def test_a_body_that_says_how_large_it_is_need_not_be_sent_to_be_refused()
     assert (status, answer["error"]["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+async def test_a_text_that_is_surely_too_long_is_refused_before_it_is_tokenized(path: str) -> None:
+    text = "a" * 1_000_000
+    body = {"messages": [{"role": "user", "content": text}]} if path == CHAT else {"prompt": text}
+    status, error, engine = await send(path, **body)
+    assert (status, error["code"]) == (400, "context_length_exceeded")
+    assert "at least" in error["message"]
+    assert engine.submissions == []
+
+
 async def test_a_body_that_is_packed_is_refused_by_the_name_of_its_encoding() -> None:
     packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     async with started(make_app(ScriptedEngine())) as client:

@@ -17,7 +17,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
-from app.text.tokenizer import ChatTemplateError, NoChatTemplate, Tokenizer, TokenizerError
+from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong, Tokenizer, TokenizerError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -370,3 +370,12 @@ def test_others_go_on_while_a_long_text_is_encoded() -> None:
         encoding.join(1e-4)
         num_turns += 1
     assert num_turns > 10
+
+
+def test_a_text_that_is_surely_too_long_is_refused_unread_and_one_that_may_fit_is_read() -> None:
+    tokenizer = byte_level()
+    longest = max(map(len, tokenizer._tokenizer.get_vocab()))
+    may_fit = "a" * (4 * longest * 11 - 1)
+    assert len(tokenizer.encode(may_fit, most_tokens=10)) > 10
+    with pytest.raises(TextTooLong, match="at least 11 tokens; with what follows there may be 10"):
+        tokenizer.encode(may_fit + "a", most_tokens=10)

@@ -32,6 +32,11 @@ class Prompt:
     echo: Echo | None = None
 
 
+def most_tokens(ready: EngineReady) -> int:
+    """Of a prompt and its output together: what fits the model's length, and the whole cache."""
+    return min(ready.max_model_len, ready.num_cache_tokens)
+
+
 def check_token_ids(token_ids: Iterable[int], vocab_size: int, param: str) -> None:
     """Refuse ids that the model has no row for."""
     for token_id in token_ids:
@@ -69,7 +74,7 @@ def _fit_max_tokens(num_prompt_tokens: int, body: SamplingFields, ready: EngineR
     """
     if num_prompt_tokens == 0:
         raise invalid(f"'{param}' is empty: it has no tokens.", param)
-    limit = min(ready.max_model_len, ready.num_cache_tokens)
+    limit = most_tokens(ready)
     room = limit - num_prompt_tokens
     field, wanted = body.wanted_tokens
     if room < (wanted or 1):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.admission import admit
+from app.api.admission import admit, most_tokens
 from app.api.body import JsonRoute
 from app.api.chat_reply import ChatReply
 from app.api.errors import invalid
@@ -36,7 +36,9 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
         message = "This model's chat template has no tools, or calls them in a form that this server does not read yet."
         raise invalid(message, "tools", "tools_not_supported")
     messages = [message.for_template() for message in body.messages]
-    token_ids = await asyncio.to_thread(tokenizer.encode_chat, messages, tools=tools, **body.template_kwargs)
+    token_ids = await asyncio.to_thread(
+        tokenizer.encode_chat, messages, most_tokens(ready), tools=tools, **body.template_kwargs
+    )
     prompts = admit([(token_ids, None)], body, ready, service.seeds, "messages")
     reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)

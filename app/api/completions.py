@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.admission import Echo, admit, check_token_ids
+from app.api.admission import Echo, admit, check_token_ids, most_tokens
 from app.api.body import JsonRoute
 from app.api.generation import Generation, Piece
 from app.api.logprobs import completion_logprobs
@@ -15,6 +15,7 @@ from app.api.responses import respond
 from app.api.schemas.completion import CompletionRequest
 from app.api.service import ServiceDependency
 from app.api.throttle import reserve_tokens
+from app.messages import EngineReady
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     """Continue a text, or several."""
     tokenizer, ready = service.require(body.model)
     service.limits.check(body, len(body.prompt))
-    encoded = await asyncio.to_thread(_encode, body, tokenizer, ready.vocab_size)
+    encoded = await asyncio.to_thread(_encode, body, tokenizer, ready)
     prompts = admit(encoded, body, ready, service.seeds, "prompt")
     reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
@@ -61,13 +62,13 @@ def _choice(index: int, text: str, logprobs: Json | None, finish_reason: str | N
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _encode(body: CompletionRequest, tokenizer: Tokenizer, vocab_size: int) -> list[tuple[list[int], Echo | None]]:
+def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -> list[tuple[list[int], Echo | None]]:
     encoded: list[tuple[list[int], Echo | None]] = []
     for prompt in body.prompt:
         if isinstance(prompt, str):
-            token_ids = tokenizer.encode(prompt, add_special_tokens=body.add_special_tokens)
+            token_ids = tokenizer.encode(prompt, body.add_special_tokens, most_tokens(ready))
         else:
-            check_token_ids(prompt, vocab_size, "prompt")
+            check_token_ids(prompt, ready.vocab_size, "prompt")
             token_ids = prompt
         encoded.append((token_ids, _echo(prompt, token_ids, body, tokenizer) if body.echo else None))
     return encoded

@@ -14,7 +14,7 @@ from app.api.record import current_record
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.messages import FinishReason
-from app.text.tokenizer import ChatTemplateError, NoChatTemplate
+from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong
 
 CLIENT_LEFT = 499
 CODES = {
@@ -84,6 +84,8 @@ def as_api_error(error: Exception) -> ApiError:
             return invalid(str(error), "messages", "no_chat_template")
         case ChatTemplateError():
             return invalid(str(error), "messages", "chat_template_error")
+        case TextTooLong():
+            return ApiError(400, str(error), code="context_length_exceeded")
         case RequestValidationError():
             return _from_validation(error)
         case HTTPException():
@@ -113,7 +115,7 @@ def ended_with(reason: FinishReason | None) -> ApiError | None:
 
 def answer_errors(app: FastAPI) -> None:
     """Make `app` answer every exception that it knows, its own and the framework's, with an error object."""
-    refusals = (ApiError, Overloaded, Unavailable, EngineDied, NoChatTemplate, ChatTemplateError)
+    refusals = (ApiError, Overloaded, Unavailable, EngineDied, NoChatTemplate, ChatTemplateError, TextTooLong)
     known: tuple[type[Exception], ...] = (*refusals, RequestValidationError, HTTPException)
     for kind in known:
         app.add_exception_handler(kind, _answer)

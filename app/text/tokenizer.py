@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ class ChatTemplateError(ValueError):
     """The chat template does not accept these messages; the message carries the template's own words."""
 
 
+class TextTooLong(ValueError):
+    """A text has more tokens than there may be, which its length alone tells; the message says how many at least."""
+
+
 class Tokenizer:
     """A model's vocabulary. Threads may share one: nothing in it changes after it is made, except caches."""
 
@@ -56,6 +61,7 @@ class Tokenizer:
             self._vocabulary = Vocabulary(self._backend)
         except UnsupportedDecoderError as error:
             raise TokenizerError(str(error)) from error
+        self._longest_token = max(map(len, self._backend.get_vocab()))
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = model_eos_token_ids | (frozenset() if own is None else {own})
         self.sampling_defaults = sampling_defaults
@@ -96,7 +102,10 @@ class Tokenizer:
             return ChatFormat()
         return ChatFormat.of(self._tokenizer.get_chat_template(tools=[{}]))
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = True, most_tokens: float = inf) -> list[int]:
+        """Raises TextTooLong, before it takes time and memory, if there are surely more than `most_tokens`."""
+        if (fewest := len(text) // (SHORTENED * self._longest_token)) > most_tokens:
+            raise TextTooLong(f"The prompt has at least {fewest} tokens; with what follows there may be {most_tokens}.")
         # As a batch of one: the backend's `encode` keeps all other threads waiting while it works.
         [encoding] = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         return encoding.ids
@@ -104,6 +113,8 @@ class Tokenizer:
     def encode_chat(
         self,
         messages: Sequence[Mapping[str, Any]],
+        most_tokens: float = inf,
+        /,
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
@@ -112,7 +123,7 @@ class Tokenizer:
         """Write a conversation with the chat template, and encode it: the template gives all special tokens.
 
         `template_kwargs` are variables of the template (`enable_thinking`), `documents` or `continue_final_message`.
-        Raises NoChatTemplate, and ChatTemplateError for what the template does not accept.
+        Raises NoChatTemplate, ChatTemplateError for what the template does not accept, and TextTooLong as `encode`.
         """
         if not self._tokenizer.chat_template:
             raise NoChatTemplate(
@@ -132,7 +143,7 @@ class Tokenizer:
             )
         except Exception as error:  # a template is a program: whatever it raises is about these messages
             raise ChatTemplateError(f"The chat template does not accept these messages: {error}") from error
-        return self.encode(str(text), add_special_tokens=False)
+        return self.encode(str(text), add_special_tokens=False, most_tokens=most_tokens)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a whole output, the same as streaming it. Ids that the vocabulary does not have show nothing.
@@ -157,6 +168,9 @@ class Tokenizer:
         """`token_bytes` as text, with U+FFFD for bytes that are no whole character."""
         return self.token_bytes(token_id).decode(errors="replace")
 
+
+SHORTENED = 4
+"""A tokenizer may compose characters before it looks for tokens, but makes no text shorter than by this factor."""
 
 # How a model's makers may say that it is sampled best, in generation_config.json.
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
