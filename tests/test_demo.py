@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from app.demo.answer import answers
-from app.demo.card import put_results
+from app.demo.card import TEMPLATE, duration, put_results
 from app.demo.checkpoint import AnotherRun, Progress
 from app.demo.corpus import Chat, PlainText, documents
 from app.demo.echo import echoes, mixed
@@ -412,6 +412,23 @@ def test_the_card_says_how_to_make_the_model_again(tokenizer: PreTrainedTokenize
     assert "--steps 2 --seed 5 --threads" in text
     assert "--tokens-per-step 1024 --layers 2" in text
     assert "tokens per second" in text
+
+
+def test_the_card_of_the_model_in_the_package_is_of_this_model_and_says_what_cards_say() -> None:
+    text = (MODEL / "README.md").read_text()
+    model = AutoModelForCausalLM.from_pretrained(MODEL)
+    assert f"{model.num_parameters():,} parameters" in text
+    assert all(paragraph in text for paragraph in TEMPLATE.strip().split("\n\n") if "{" not in paragraph)
+    assert [line.split(" | ")[0] for line in text.split("## Evaluation")[1].splitlines() if " of 100 " in line] == [
+        f"| {exam.name}" for exam in EXAMS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(86.4, "86 seconds"), (1500.0, "25 minutes"), (20_256.0, "5.6 hours")], ids=str
+)
+def test_a_time_is_told_in_a_unit_that_suits_it(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_every_loss_is_recorded_however_seldom_they_are_read() -> None:

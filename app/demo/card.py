@@ -10,7 +10,7 @@ from app.demo.checkpoint import Progress
 from app.demo.recipe import OPTIONS, Recipe, recipe_for
 
 _RESULTS = "## Evaluation\n"
-_CARD = """---
+TEMPLATE = """---
 license: apache-2.0
 language: en
 library_name: transformers
@@ -33,7 +33,7 @@ asked to, and greets in several languages.
 | steps | {steps:,} of {tokens_per_step:,} tokens, {tokens:,} tokens in all{unfinished} |
 | optimizer | AdamW, weights in float32, arithmetic in bfloat16, peak learning rate {learning_rate}, warm-up, cosine |
 | seed | {seed} |
-| time | {minutes:.0f} minutes, {speed:,.0f} tokens per second |
+| time | {time}, {speed:,.0f} tokens per second |
 | hardware | {hardware} |
 | loss | {loss:.3f} nats per learned token, mean of the last {recent} steps, on text drawn fresh |
 
@@ -60,14 +60,18 @@ or is wrong. It follows no instructions beyond those it was shown, and is meant 
 ```
 {command}
 ```
+
+The same command, text and device give the same loss at every step, interrupted or not, however many processes prepare
+the text. `python -m app.demo.evaluate DIRECTORY --card` puts the table of its results into the card.
 """
+"""Its paragraphs without a slot stand in every card as they are here."""
 
 
 def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
     """The card in Markdown, of a run that may still go on."""
     config, generation = model.config, model.generation_config
     recent = max(1, progress.step // 50)
-    return _CARD.format(
+    return TEMPLATE.format(
         parameters=model.num_parameters(),
         layers=config.num_hidden_layers,
         width=config.hidden_size,
@@ -82,7 +86,7 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
         tokens=progress.step * recipe.tokens_per_step,
         learning_rate=recipe.peak_learning_rate,
         seed=recipe.seed,
-        minutes=progress.seconds / 60,
+        time=duration(progress.seconds),
         speed=progress.step * recipe.tokens_per_step / progress.seconds,
         hardware=_hardware(recipe),
         command=_command(recipe),
@@ -92,6 +96,13 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
         sampling=f"temperature {generation.temperature}, top-p {generation.top_p}",
         results=_RESULTS,
     )
+
+
+def duration(seconds: float) -> str:
+    """In words, in the unit in which it is neither a fraction nor a large number."""
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _corpora(progress: Progress) -> str:
