@@ -54,8 +54,10 @@ async def test_a_server_killed_in_mid_chat_and_started_again_is_explained_and_th
         whole = await letters(chat)
         assert len(whole) > len(kept) > 5
         assert whole.startswith(kept)
+        await chat.get_by_role("button", name="New conversation").click()
+        await expect(chat.locator(".reply")).to_have_count(0)
         await send(chat, "Thank you.")
-        await ended(chat, 2)
+        await ended(chat)
         await expect(dashboard.locator("#banner")).to_be_hidden()
         await generate(second, 1)
         await expect(dashboard.locator("#requests tbody tr").first).to_contain_text("length")
