@@ -36,7 +36,8 @@ async def test_a_reader_waits_for_each_token_and_for_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_tokens", "lengths"), [(MOST_TOKENS_BEHIND, [1] * MOST_TOKENS_BEHIND), (MOST_TOKENS_BEHIND + 1, [MOST_TOKENS_BEHIND + 1])]
+    ("num_tokens", "lengths"),
+    [(MOST_TOKENS_BEHIND, [1] * MOST_TOKENS_BEHIND), (MOST_TOKENS_BEHIND + 1, [MOST_TOKENS_BEHIND + 1])],
 )
 async def test_tokens_come_one_by_one_until_the_reader_is_too_far_behind(num_tokens: int, lengths: list[int]) -> None:
     stream = make_stream()
