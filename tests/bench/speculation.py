@@ -42,9 +42,10 @@ def copying(choice: random.Random, num_tokens: int) -> dict[str, Any]:
 
 
 def random_text(choice: random.Random, num_tokens: int) -> dict[str, Any]:
-    """Random tokens, to be continued at temperature 1."""
+    """Random tokens, to be continued at random: models that learned to copy repeat them at temperature 1."""
     prompt = choice.choices(range(MOST_TOKEN_IDS), k=128)
-    return {"prompt": prompt, "max_tokens": num_tokens, "temperature": 1, "seed": choice.getrandbits(32)}
+    sampling = {"temperature": 2, "top_p": 1, "seed": choice.getrandbits(32)}
+    return {"prompt": prompt, "max_tokens": num_tokens, **sampling}
 
 
 WORKLOADS: dict[str, Callable[[random.Random, int], dict[str, Any]]] = {"copying": copying, "random": random_text}
