@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from app.demo.answer import QUESTIONS, answers
 from tests.e2e.directories import DEMO, STORIES
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving
 from tests.e2e.streams import Read, read_streamed, read_whole
@@ -94,3 +95,12 @@ async def test_sixteen_prompts_at_once_give_the_text_of_transformers(
         answers = await asyncio.gather(*(read(client, real_server.url, body) for body in bodies))
     assert answers == expected
     assert len({text for text, _ in answers}) > 12, "the prompts say different things"
+
+
+@pytest.mark.parametrize("real_model", [DEMO], ids=["demo"], indirect=True)
+def test_questions_are_answered_as_plain_transformers_answers_them(real_server: ServerProcess) -> None:
+    """With its own template and tokenizer, loaded from the directory and from nothing else."""
+    for question, answer in answers(DEMO, QUESTIONS, torch.float32):
+        body = {"messages": [{"role": "user", "content": question}], "temperature": 0}
+        reply = httpx.post(f"{real_server.url}/v1/chat/completions", json=body, timeout=60).json()
+        assert reply["choices"][0]["message"]["content"] == answer
