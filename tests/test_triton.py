@@ -18,6 +18,7 @@ from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
+from app.model.triton.tiling import FEW_ROWS, MOST_FEW, product_tiling  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.attention_world import World  # noqa: E402
@@ -101,6 +102,17 @@ def test_products_are_what_they_are_by_definition(num_rows: int, size: int, num_
     given = [of_norm(rows, norm, 1e-5, weight[:num_outputs], bias), gated_of_norm(rows, norm, 1e-5, weight), sums]
     for one, other in zip(given, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_kibibytes", [99, 163, 227])
+def test_tiles_of_products_fit_the_chip(num_kibibytes: int) -> None:
+    for num_rows in (16, 2048, 6144, 28_672, 151_936):
+        for is_gated in (False, True):
+            for size in (2, 4):
+                tiling = product_tiling(FEW_ROWS, num_rows, is_gated, size, num_kibibytes * 1024)
+                ahead = tiling.num_stages * tiling.tile_k * (tiling.tile_n * (1 + is_gated) + MOST_FEW) * size
+                assert ahead < num_kibibytes * 1024
+                assert tiling.tile_k >= MOST_FEW
 
 
 def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_to_nothing() -> None:

@@ -20,14 +20,16 @@ from triton.compiler import ASTSource
 
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
-from app.model.triton.products import MOST_FEW
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
-from app.model.triton.tiling import FEW_ROWS, ONE_ROW, SHAPES, Kind, product_tiling, tiling_of
+from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Kind, product_tiling, tiling_of
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
 FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
 WARP = 32
+HOPPER = 90
+MEMORY = {80: 163 * 1024, 90: 227 * 1024}
+"""Bytes of shared memory that a program may take, by compute capability (CUDA C++ Programming Guide)."""
 
 
 def main(arguments: list[str]) -> None:
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps({"kind": kind, "features": True, **taken}))
     for kind, kernel in ((ONE_ROW, one_row_kernel), (FEW_ROWS, few_rows_kernel)):
         for is_gated, (num_outputs, size) in product((False, True), ((1024, 2048), (4096, 1024), (151_936, 1024))):
-            tiling = product_tiling(kind, num_outputs * (1 + is_gated))
+            tiling = product_tiling(kind, num_outputs * (1 + is_gated), is_gated, 2, MEMORY[capability])
             source = product_source(kernel, num_outputs, size, is_gated, tiling.tile_n, tiling.tile_k)
             taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
             print(json.dumps({"kind": kind, "outputs": num_outputs, "gated": is_gated, **taken}))
@@ -70,7 +72,7 @@ def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = F
         "IS_SHARE": kind != "prefill",
         **dict.fromkeys(FEATURES, has_features),
         "PRECISION": "ieee" if dtype == "fp32" else "tf32",
-        "IS_DEPENDENT": True,
+        "IS_DEPENDENT": False,
         **({} if has_features else {"sinks": None}),
         **({"statistics": None} if kind == "prefill" else {"tiles": None}),
     }
@@ -96,7 +98,7 @@ def product_source(kernel: Any, num_outputs: int, size: int, is_gated: bool, til
         "HAS_NORM": True,
         "IS_GATED": is_gated,
         "ADDS": False,
-        "IS_DEPENDENT": True,
+        "IS_DEPENDENT": False,
         **({"ROWS": MOST_FEW, "PRECISION": "tf32"} if kernel is few_rows_kernel else {}),
     }
     pointers = ("inputs", "weight", "norm_weight", "output")
@@ -117,7 +119,7 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
     }
     sizes = {"NUM_HEADS": heads, "NUM_KV_HEADS": 8, "SIZE": 128, "HALF": 64, "HALF_PADDED": 64, "TILE_H": HEADS_AT_ONCE}
     options = {"HAS_NORMS": has_norms} | ({} if has_norms else {"query_weight": None, "key_weight": None})
-    dependent = {"IS_DEPENDENT": True}
+    dependent = {"IS_DEPENDENT": False}
     return {
         "norm": source_of(
             norm_kernel,
@@ -151,6 +153,8 @@ def compiled(capability: int, source: ASTSource, num_warps: int, num_stages: int
     `capability`: 90 is Hopper's.
     """
     options = {"num_warps": num_warps, "num_stages": num_stages}
+    if capability >= HOPPER:  # as `launch_options` says
+        source.constants[source.fn.arg_names.index("IS_DEPENDENT"),] = True
     kernel = triton.compile(source, target=GPUTarget("cuda", capability, WARP), options=options)
     assembly = kernel.asm["ptx"]
     return {

@@ -145,7 +145,7 @@ def load_options(load: str, output_tokens: int, few: bool) -> list[str]:
             return ["streams", "--concurrency", "2" if few else str(STREAMS), *prompts, *outputs]
         case _:
             long = ["--long-prompt-tokens", "64"] if few else []
-            return ["interference", *prompts, *long, "--output-tokens", str(16 if few else 2 * output_tokens)]
+            return ["interference", *prompts, *long, "--output-tokens", str(512 if few else 2 * output_tokens)]
 
 
 def measure(case: Case, options: argparse.Namespace) -> None:

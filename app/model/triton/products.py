@@ -12,10 +12,7 @@ import triton
 from app.model.triton.launch import launch_options
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, silu_multiply_kernel
-from app.model.triton.tiling import FEW_ROWS, ONE_ROW, product_tiling
-
-MOST_FEW = 16
-"""Rows up to which a product takes as long as reading its matrix."""
+from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, product_tiling, shared_memory_of
 
 
 def of_norm(
@@ -67,7 +64,8 @@ def _launch(
     else:
         precision = "ieee" if weight.dtype == torch.float32 else "tf32"
         kernel, kind, constants = few_rows_kernel, FEW_ROWS, {"ROWS": MOST_FEW, "PRECISION": precision}
-    tiling = product_tiling(kind, len(weight), weight.element_size())
+    memory = shared_memory_of(weight.device)
+    tiling = product_tiling(kind, len(weight), is_gated, weight.element_size(), memory)
     kernel[(triton.cdiv(num_outputs, tiling.tile_n),)](
         inputs,
         weight,

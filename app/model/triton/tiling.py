@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from triton.runtime import driver
 
 Kind = Literal["decode_few", "decode", "prefill"]
 ProductKind = Literal["one_row", "few_rows"]
@@ -58,6 +59,13 @@ PRODUCTS: dict[ProductKind, dict[int, ProductTiling]] = {
 }
 """By the largest number of a matrix's rows that they are for."""
 
+MOST_FEW = 16
+"""Rows up to which a product takes as long as reading its matrix."""
+
+HOPPER_MEMORY = 227 * 1024
+SPARE = 2048
+"""Bytes of shared memory that a kernel takes beside its tiles."""
+
 SMALLEST_TILE = 16
 """What the matrix units take at least."""
 
@@ -78,10 +86,34 @@ def tiling_of(kind: Kind, group: int, head_size: int, item_size: int = 2) -> Til
     return Tiling(tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
 
 
-def product_tiling(kind: ProductKind, num_matrix_rows: int, item_size: int = 2) -> ProductTiling:
+def product_tiling(
+    kind: ProductKind, num_matrix_rows: int, is_gated: bool, item_size: int, shared_memory: int
+) -> ProductTiling:
+    """The tiles for a matrix of so many rows, gates included.
+
+    With gates two tiles are read at once, and numbers of more than two bytes take more room: no more are ahead than fit
+    `shared_memory`, in bytes.
+    """
     tilings = PRODUCTS[kind]
     tiling = tilings[min((size for size in tilings if size >= num_matrix_rows), default=max(tilings))]
-    return tiling if item_size == 2 else replace(tiling, tile_k=tiling.tile_k // 2, num_stages=2)
+    if kind == ONE_ROW:
+        return tiling
+    rows = tiling.tile_n * (1 + is_gated) + MOST_FEW
+    while tiling.num_stages * tiling.tile_k * rows * item_size + SPARE > shared_memory:
+        if tiling.num_stages > 2:
+            tiling = replace(tiling, num_stages=tiling.num_stages - 1)
+        else:
+            tiling = replace(tiling, tile_k=tiling.tile_k // 2)
+    return tiling
+
+
+@cache
+def shared_memory_of(device: torch.device) -> int:
+    """Bytes that one program may have."""
+    if device.type != "cuda":
+        return HOPPER_MEMORY
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])
 
 
 def decode_kind(num_programs: int, device: torch.device) -> Kind:
