@@ -98,8 +98,9 @@ async def test_a_signal_under_many_streams_loses_none_and_readiness_ends_at_once
     body = SHORT | {"max_tokens": 300}
     with started(model.directory, *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
-        streams = [Reading(client, server.url, body) for _ in range(32)]
-        await all_begun(streams)
+        streams = [Reading(client, server.url, body) for _ in range(31)]
+        last_to_end = Reading(client, server.url, body | {"max_tokens": 4000})
+        await all_begun([*streams, last_to_end])
         server.signal()
         await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
         refused = await client.post(f"{server.url}/v1/completions", json=body)
@@ -108,6 +109,8 @@ async def test_a_signal_under_many_streams_loses_none_and_readiness_ends_at_once
         for stream in streams:
             *_, last, done = await stream.end()
             assert (stream.text, last["choices"][0]["finish_reason"], done) == (expected, "length", DONE)
+        *_, last, done = await last_to_end.end()
+        assert (last["choices"][0]["finish_reason"], done) == ("length", DONE)
         assert await asyncio.to_thread(server.exit_code) == 0, server.output
 
 
