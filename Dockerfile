@@ -80,10 +80,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
-# The tokens are those of a step, no secret.
-# hadolint ignore=DL3064
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    MILLRACE_MAX_NUM_SEQS=256 MILLRACE_MAX_NUM_BATCHED_TOKENS=8192
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=dependencies-cuda /opt/millrace /opt/millrace
 COPY --from=package /package /opt/millrace
 

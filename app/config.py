@@ -30,6 +30,7 @@ from app.settings import (
 ENV_PREFIX = "MILLRACE_"
 PACKAGE = Path(__file__).parent
 DEMO_MODEL = PACKAGE / "demo" / "model"
+NVIDIA_DRIVER = Path("/dev/nvidiactl")
 
 ENGINE_SETTINGS = (
     *("device", "dtype", "backend", "enforce_eager", "quantization", "threads", "max_model_len"),
@@ -43,6 +44,10 @@ ENGINE_SETTINGS = (
         "overlap",
     ),
 )
+
+CPU_LIMITS = {"max_num_seqs": 64, "max_num_batched_tokens": 512}
+GPU_LIMITS = {"max_num_seqs": 256, "max_num_batched_tokens": 8192}
+"""What `auto` is: a GPU is only busy with much at once."""
 
 # An installed package carries the file inside; a checkout keeps it beside.
 DEFAULTS = next(
@@ -81,6 +86,12 @@ class Config(
         """The command line wins over the environment, which wins over the file of defaults."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, DEFAULTS)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_for_the_device(cls, values: dict[str, object]) -> dict[str, object]:
+        chosen = GPU_LIMITS if runs_on_gpu(str(values.get("device"))) else CPU_LIMITS
+        return values | {name: limit for name, limit in chosen.items() if values.get(name) == "auto"}
+
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         if self.max_num_batched_tokens < self.max_num_seqs:
@@ -116,6 +127,11 @@ class Config(
         if self.model == "demo":
             return "millrace-demo"
         return Path(self.model).resolve().name if Path(self.model).is_dir() else self.model
+
+
+def runs_on_gpu(device: str) -> bool:
+    """Told from the driver, since torch, which knows, takes seconds to import."""
+    return device.startswith("cuda") or (device == "auto" and NVIDIA_DRIVER.exists())
 
 
 def load_defaults() -> dict[str, object]:

@@ -198,8 +198,8 @@ class EngineSettings(BaseModel):
     max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
         description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
     )
-    max_num_seqs: Count = Field(description="sequences that run at once")
-    max_num_batched_tokens: Count = Field(description="most tokens computed per step")
+    max_num_seqs: Count = Field(description="sequences that run at once; auto is 64, on a GPU 256")
+    max_num_batched_tokens: Count = Field(description="most tokens computed per step; auto is 512, on a GPU 8192")
     max_gap_seconds: float = Field(
         description="how long decoding streams should wait for a step that computes others' prompts", gt=0
     )

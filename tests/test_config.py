@@ -265,3 +265,22 @@ def _attributes_of_self_in_properties(path: Path) -> set[str]:
         if isinstance(node, ast.FunctionDef) and "property" in map(ast.unparse, node.decorator_list)
     ]
     return {node.attr for each in properties for node in ast.walk(each) if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize(
+    ("given", "has_driver", "limits"),
+    [
+        ({"device": "cpu"}, True, (64, 512)),
+        ({"device": "cuda:1"}, False, (256, 8192)),
+        ({"device": "auto"}, True, (256, 8192)),
+        ({"device": "auto"}, False, (64, 512)),
+        ({"device": "cuda", "max_num_seqs": "8"}, True, (8, 8192)),
+    ],
+    ids=str,
+)
+def test_a_gpu_is_given_more_at_once_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, object], has_driver: bool, limits: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("app.config.NVIDIA_DRIVER", tmp_path if has_driver else tmp_path / "none")
+    config = load_config(given)
+    assert (config.max_num_seqs, config.max_num_batched_tokens) == limits

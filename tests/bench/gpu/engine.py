@@ -37,6 +37,8 @@ def settings(scale: Scale, **changes: Any) -> Any:
     """
     defaults = tomllib.loads(DEFAULTS.read_text()) | dict.fromkeys(("threads", "max_model_len"))
     measuring = {
+        "max_num_seqs": 256,
+        "max_num_batched_tokens": 8192,
         "device": scale.device.type,
         "dtype": str(scale.dtype).removeprefix("torch."),
         "backend": scale.backend,
