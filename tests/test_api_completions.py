@@ -67,6 +67,16 @@ async def test_usage_comes_last_in_a_stream_that_asks_for_it() -> None:
     assert all(chunk["usage"] is None for chunk in chunks)
 
 
+async def test_a_stream_tells_its_usage_so_far_with_every_event_if_asked() -> None:
+    """The letter é is two tokens, of which the first shows nothing."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *events, last, done = await stream(ScriptedEngine(ids("aéb")), prompt="xy", stream_options=options)
+    told = [(event["choices"][0]["text"], event["usage"]["completion_tokens"]) for event in events]
+    assert [each for each in told if each[0]] == [("a", 1), ("é", 3), ("b", 4)]
+    assert {event["usage"]["prompt_tokens"] for event in events} == {2}
+    assert (last["choices"], last["usage"]["total_tokens"], done) == ([], 6, "[DONE]")
+
+
 @pytest.mark.parametrize(
     ("prompt", "token_ids"),
     [

@@ -15,9 +15,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.connection import LEFT_AS
 from app.api.errors import as_api_error
-from app.api.generation import Generation, Piece
+from app.api.generation import Generation, Piece, Usage
 from app.api.record import current_record
-from app.api.reply import Json, Reply
+from app.api.reply import Reply
+from app.api.schemas.sampling import StreamOptions
 from app.messages import FinishReason
 
 PING_SECONDS = 15
@@ -34,13 +35,14 @@ AppStatus.enable_automatic_graceful_drain = False
 
 class EventWriter:
     """Pieces as events. The events of a choice differ in little more than their text, so one of them is cut at its text
-    to serve as the form of the others.
+    to serve as the form of the others. Not so where `usage` is given, which each of them tells as it is by then.
     """
 
-    def __init__(self, reply: Reply, include_usage: bool) -> None:
+    def __init__(self, reply: Reply, include_usage: bool, usage: Callable[[], Usage] | None = None) -> None:
         self._reply = reply
+        self._usage = usage
         self._head = f"data: {encode(reply.envelope(reply.chunk_object))[:-1]},"
-        self._tail = '],"usage":null}\n\n' if include_usage else "]}\n\n"
+        self._end = '],"usage":null}\n\n' if include_usage else "]}\n\n"
         self._forms: dict[int, tuple[str, str]] = {}
 
     def write(self, piece: Piece) -> str:
@@ -51,28 +53,35 @@ class EventWriter:
             before, after = form
             return before + encode(piece.text) + after
         events = self._write_chunks(piece)
-        if form is None:
+        if form is None and self._usage is None:
             # Only now: the first piece of a choice may open with a chunk of its own.
             before, _, after = self._write_chunks(Piece(piece.index, ANY_TEXT)).rpartition(encode(ANY_TEXT))
             self._forms[piece.index] = before, after
         return events
 
-    def write_usage(self, usage: Json) -> str:
-        return f'{self._head}"choices":[],"usage":{encode(usage)}}}\n\n'
+    def write_usage(self, usage: Usage) -> str:
+        return f'{self._head}"choices":[{_telling(usage)}'
 
     def _write_chunks(self, piece: Piece) -> str:
-        return "".join(f'{self._head}"choices":[{encode(chunk)}{self._tail}' for chunk in self._reply.chunks(piece))
+        end = self._end if self._usage is None else _telling(self._usage())
+        return "".join(f'{self._head}"choices":[{encode(chunk)}{end}' for chunk in self._reply.chunks(piece))
+
+
+def _telling(usage: Usage) -> str:
+    """The end of an event."""
+    return f'],"usage":{encode(usage.as_json())}}}\n\n'
 
 
 async def events(
-    generation: Generation, reply: Reply, include_usage: bool, has_begun: Callable[[], bool]
+    generation: Generation, reply: Reply, tells: StreamOptions, has_begun: Callable[[], bool]
 ) -> AsyncGenerator[bytes]:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
 
     Events that are there at the same time are given together, to be sent in one go. An error that comes before anything
     else is raised, for the response to be of its status, unless that `has_begun`.
     """
-    writer = EventWriter(reply, include_usage)
+    running = generation.usage if tells.continuous_usage_stats else None
+    writer = EventWriter(reply, tells.include_usage, running)
     written = ""
     try:
         async with aclosing(generation.pieces()) as pieces:
@@ -82,8 +91,8 @@ async def events(
                 if written and not piece.more:
                     yield written.encode()
                     written = ""
-        if include_usage:
-            written += writer.write_usage(generation.usage().as_json())
+        if tells.include_usage:
+            written += writer.write_usage(generation.usage())
     except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
         generation.close()
         if not written and not has_begun():
@@ -111,9 +120,9 @@ class GenerationEvents(EventStream):
     `background=` would miss a response that raises or is cancelled, and the iterator's `finally` one that never ran.
     """
 
-    def __init__(self, generation: Generation, reply: Reply, include_usage: bool) -> None:
+    def __init__(self, generation: Generation, reply: Reply, tells: StreamOptions) -> None:
         super().__init__(
-            events(generation, reply, include_usage, lambda: self._start is None),
+            events(generation, reply, tells, lambda: self._start is None),
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
         )

@@ -23,7 +23,7 @@ async def respond(request: Request, generation: Generation, reply: Reply, body: 
     record.begin(generation, reply, body)
     generation.end_by(record.arrived + limits.request_seconds)
     if body.stream:
-        return GenerationEvents(generation, reply, body.include_usage)
+        return GenerationEvents(generation, reply, body.tells_usage)
     try:
         whole = await _unless_client_leaves(request, _whole(generation, reply, body.prompt_logprobs))
         if whole is None:

@@ -116,19 +116,20 @@ async def test_an_error_that_would_come_again_leaves_what_has_come_to_be_gone_on
 async def test_an_answer_that_goes_on_after_a_break_is_as_long_as_was_asked(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
+    """What the page was sent in one piece counts as the tokens that it is."""
     page = await open_page(scripted_url)
-    await set_field(page, "Most tokens", "10")
-    await set_field(page, "Fewest tokens", "5")
+    await set_field(page, "Most tokens", "30")
+    await set_field(page, "Fewest tokens", "25")
     await send(page, "count")
     await engine.until(lambda: len(engine.submissions) == 1)
-    engine.write("1234")
-    await expect(page.locator(".reply-body")).to_have_text("1234")
+    engine.write(come := "12345678901234567890")
+    await expect(page.locator(".reply-body")).to_have_text(come)
     engine.die()
     await engine.until(lambda: len(engine.submissions) == 2)
     rest = engine.submissions[1]
-    assert bytes(rest.prompt_token_ids) == b"user:count|assistant:1234"
-    assert (rest.params.max_tokens, rest.params.min_tokens) == (6, 1)
-    await answer(engine, 1, "567890", FinishReason.LENGTH)
+    assert bytes(rest.prompt_token_ids) == f"user:count|assistant:{come}".encode()
+    assert (rest.params.max_tokens, rest.params.min_tokens) == (10, 5)
+    await answer(engine, 1, "1234567890", FinishReason.LENGTH)
     await ended(page)
-    await expect(page.locator(".reply-body")).to_have_text("1234567890")
-    await expect(page.locator("#turns .figures")).to_contain_text("10 output")
+    await expect(page.locator(".reply-body")).to_have_text(come + "1234567890")
+    await expect(page.locator("#turns .figures")).to_contain_text("30 output")

@@ -79,7 +79,7 @@ async def test_conversations_that_an_older_page_kept_are_there(
         "state": "done",
         "finishReason": "stop",
     }
-    reply |= {"notice": "", "settings": {}, "usage": None, "seconds": {"toFirst": 0.1, "generating": 0}, "numPieces": 0}
+    reply |= {"notice": "", "settings": {}, "usage": None, "seconds": {"toFirst": 0.1, "generating": 0}}
     kept: dict[str, Any] = {
         "id": "a1",
         "title": "",

@@ -35,6 +35,14 @@ class StreamOptions(RequestModel):
     not_done: ClassVar = {"include_obfuscation": (False,)}
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> StreamOptions:
+        if self.continuous_usage_stats and not self.include_usage:
+            message = "'continuous_usage_stats' is only allowed with 'include_usage': true."
+            raise refusal("invalid_value", message, "continuous_usage_stats")
+        return self
 
 
 class SamplingFields(RequestModel):
@@ -100,8 +108,9 @@ class SamplingFields(RequestModel):
         return "max_tokens", self.max_tokens
 
     @property
-    def include_usage(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
+    def tells_usage(self) -> StreamOptions:
+        """When a stream tells its usage."""
+        return self.stream_options or StreamOptions()
 
     @property
     def wanted_logprobs(self) -> dict[str, int | None]:

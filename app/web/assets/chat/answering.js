@@ -54,10 +54,10 @@ export class Answering extends EventTarget {
   async #stream(path, body) {
     const { reply } = this;
     const asked = performance.now();
-    const numBroken = reply.numPieces;
+    const numBefore = numTokensOf(reply);
     let first = 0;
     for await (const chunk of generate(path, body, this.#abort.signal)) {
-      if (!addChunk(reply, chunk, numBroken)) continue;
+      if (!addChunk(reply, chunk, numBefore)) continue;
       const now = performance.now();
       if (first) reply.seconds.generating += (now - this.#last) / 1000;
       else first = now;

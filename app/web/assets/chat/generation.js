@@ -25,9 +25,10 @@ export class ConnectionLost extends Error {
   retryAfter = 0;
 }
 
-/** The chunks of the answer to `body`, with usage at their end. */
+/** The chunks of the answer to `body`, each with the usage so far. */
 export async function* generate(path, body, signal) {
-  const response = await post(path, { ...body, stream: true, stream_options: { include_usage: true } }, signal);
+  const options = { include_usage: true, continuous_usage_stats: true };
+  const response = await post(path, { ...body, stream: true, stream_options: options }, signal);
   if (!response.ok) throw await refusal(response);
   let began = performance.now();
   try {

@@ -16,7 +16,6 @@ export function newReply(settings) {
     settings,
     usage: null,
     seconds: { toFirst: null, generating: 0 },
-    numPieces: 0,
   };
 }
 
@@ -33,8 +32,8 @@ export function forgetWhatCannotGoOn(reply) {
 }
 
 /** How many tokens the reply took, as far as that is known. */
-export function numTokensOf({ usage, numPieces }) {
-  return (usage?.output ?? 0) + numPieces;
+export function numTokensOf({ usage }) {
+  return usage?.output ?? 0;
 }
 
 /** `settings` for what is still missing of a reply, of which `numMade` tokens came already. */
@@ -46,11 +45,11 @@ export function settingsForTheRest(settings, numMade) {
 }
 
 /**
- * Add a chunk of chat or of completion to `reply`, of which requests that were broken off made `numBroken` pieces. Gives
+ * Add a chunk of chat or of completion to `reply`, of which earlier requests made `numBefore` tokens. Gives
  * whether it brought something to show.
  */
-export function addChunk(reply, chunk, numBroken) {
-  if (chunk.usage) addUsage(reply, chunk.usage, numBroken);
+export function addChunk(reply, chunk, numBefore) {
+  if (chunk.usage) addUsage(reply, chunk.usage, numBefore);
   const choice = chunk.choices[0];
   if (!choice) return false;
   const delta = choice.delta ?? { content: choice.text };
@@ -60,22 +59,16 @@ export function addChunk(reply, chunk, numBroken) {
   for (const call of delta.tool_calls ?? []) addToolCall(reply.toolCalls, call);
   if (choice.logprobs) (reply.tokens ??= []).push(...tokensOf(choice.logprobs));
   reply.finishReason = choice.finish_reason ?? reply.finishReason;
-  const brought = Boolean(delta.content || reasoning || delta.tool_calls?.length);
-  if (brought) reply.numPieces++;
-  return brought;
+  return Boolean(delta.content || reasoning || delta.tool_calls?.length);
 }
 
-/**
- * Counts add up over the requests that a continued reply took; the prompt is that of the last one. Pieces stand for
- * tokens until their count comes, which never does for a request that was broken off.
- */
-function addUsage(reply, usage, numBroken) {
+/** Counts add up over the requests that a continued reply took; the prompt is that of the last one. */
+function addUsage(reply, usage, numBefore) {
   reply.usage = {
     prompt: usage.prompt_tokens,
     cached: usage.prompt_tokens_details?.cached_tokens ?? 0,
-    output: (reply.usage?.output ?? 0) + usage.completion_tokens,
+    output: numBefore + usage.completion_tokens,
   };
-  reply.numPieces = numBroken;
 }
 
 /** The arguments of a call come in pieces, told apart by their index. */

@@ -76,7 +76,6 @@ function replyFrom(given) {
       toFirst: numberOr(given?.seconds?.toFirst, null),
       generating: numberOr(given?.seconds?.generating, 0),
     },
-    numPieces: numberOr(given?.numPieces, 0),
   };
 }
 
