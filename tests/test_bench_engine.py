@@ -233,7 +233,8 @@ def test_the_command_prints_its_tables_and_writes_its_files(llama_dir: Path, tmp
     files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "html")]
     lengths = ["--streams", "1,2", "--prompt-tokens", "8", "--output-tokens", "4", "--sweep", "--seed", "5"]
     ended = run_command("--model", str(llama_dir), *lengths, *files)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    complaints, _, _ = ended.stderr.partition("nanobind: leaked")  # by Triton at the end, where it is installed
+    assert (ended.returncode, complaints) == (0, "")
     for expected in ("most reads", "most float32", "start-up", "schedule", "prefill", "cost as the context grows"):
         assert expected in ended.stdout
     check_json(json.loads((tmp_path / "json").read_text()))
