@@ -66,8 +66,11 @@ def test_the_number_of_splits_does_not_matter(num_splits: int, monkeypatch: pyte
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_long_whole_prompts_are_attended_to_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_splits", [1, 4])
+def test_long_whole_prompts_are_attended_to_as_others_are(num_splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside rows whose keys are divided, too."""
     monkeypatch.setattr("app.model.triton.batch.LONG", 5)
+    monkeypatch.setattr("app.model.triton.attention.prefill_splits", lambda *_: num_splits)
     for world in (World(MIXED), World(((1, 40), (33, 33), (7, 60), (6, 6), (4, 4))), World(MIXED, window=20)):
         given, expected = world.attended(DEVICE)
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)

@@ -88,7 +88,6 @@ class DecodeInputs:
     """
 
     def __init__(self, max_rows: int, max_blocks: int, device: torch.device) -> None:
-        self._device = device
         self._num_columns = 5
         self._begin_tables = 1 + self._num_columns * max_rows
         self._packed = torch.zeros(self._begin_tables + max_rows * max_blocks, dtype=torch.int32, device=device)

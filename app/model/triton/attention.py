@@ -154,15 +154,15 @@ class _LayerAttention:
 
     def prefill(self, output: torch.Tensor, new: NewTokens) -> None:
         """The rows of several tokens."""
-        whole = self.batch.whole_prompts if self.options.is_plain else {}
-        for tokens in whole.values():
-            output[tokens] = attend_whole(self.query[tokens], new.keys[tokens], new.values[tokens], self.options.scale)
-        rows = tuple(row for row in self.batch.prefill_rows if row not in whole)
-        if rows:
-            tiling = self._tiling("prefill")
-            tiles = self.batch.prefill_tiles(tiling.tile_q, rows)
+        tiling = self._tiling("prefill")
+        tiles = self.batch.prefill_tiles(tiling.tile_q, without_whole=self.options.is_plain)
+        if len(tiles):
             num_splits = prefill_splits(len(tiles) * self.keys.shape[2], output.device)
             self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
+        if self.options.is_plain:  # last, for shares are merged of all tokens, and of these there are none
+            for tokens in self.batch.whole_prompts.values():
+                parts = (self.query[tokens], new.keys[tokens], new.values[tokens])
+                output[tokens] = attend_whole(*parts, self.options.scale)
 
     def _attend(
         self, tiling: Tiling, tiles: torch.Tensor | None, num_splits: int, tokens: range, output: torch.Tensor

@@ -20,7 +20,7 @@ class DeviceBatch:
     `block_tables` are laid end to end, `table_width` blocks each.
 
     `whole_prompts`: the tokens of rows that are long and have nothing in the cache before them, by row. `tiles` are
-    made once for each number of queries to a tile and the rows, not for each layer.
+    made once for each number of queries to a tile, with and without those rows, not for each layer.
     A row of no tokens (`seq_lens` 0) attends to nothing; a token without a slot (`slot_mapping` below 0) is not stored.
     """
 
@@ -35,7 +35,7 @@ class DeviceBatch:
     num_decode_rows: int
     lengths_q: tuple[int, ...]
     whole_prompts: dict[int, slice] = field(default_factory=dict)
-    tiles: dict[tuple[int, tuple[int, ...]], torch.Tensor] = field(default_factory=dict)
+    tiles: dict[tuple[int, bool], torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, batch: ForwardBatch) -> DeviceBatch:
@@ -63,15 +63,14 @@ class DeviceBatch:
             },
         )
 
-    @property
-    def prefill_rows(self) -> range:
-        """Those of several tokens."""
-        return range(self.num_decode_rows, len(self.lengths_q))
-
-    def prefill_tiles(self, tile_q: int, rows: tuple[int, ...]) -> torch.Tensor:
-        """`[num_tiles, 2]` of these rows; the longest contexts come last in a row, and begin first."""
-        if (tile_q, rows) not in self.tiles:
+    def prefill_tiles(self, tile_q: int, without_whole: bool) -> torch.Tensor:
+        """`[num_tiles, 2]` of the rows of several tokens, but for `whole_prompts` if that is said; the longest contexts
+        come last in a row, and begin first."""
+        key = tile_q, without_whole
+        if key not in self.tiles:
+            left_out = self.whole_prompts if without_whole else {}
+            rows = (row for row in range(self.num_decode_rows, len(self.lengths_q)) if row not in left_out)
             tiles = [(row, first) for row in rows for first in reversed(range(0, self.lengths_q[row], tile_q))]
             array = np.array(tiles, dtype=np.int32).reshape(-1, 2)
-            self.tiles[tile_q, rows] = to_device(array, self.seq_lens.device)
-        return self.tiles[tile_q, rows]
+            self.tiles[key] = to_device(array, self.seq_lens.device)
+        return self.tiles[key]
