@@ -155,14 +155,14 @@ class _LayerAttention:
     def prefill(self, output: torch.Tensor, new: NewTokens) -> None:
         """The rows of several tokens."""
         tiling = self._tiling("prefill")
-        tiles = self.batch.prefill_tiles(tiling.tile_q, without_whole=self.options.is_plain)
+        whole = self.batch.whole_prompts if self.options.is_plain else {}
+        tiles = self.batch.prefill_tiles(tiling.tile_q, without_whole=bool(whole))
         if len(tiles):
-            num_splits = prefill_splits(len(tiles) * self.keys.shape[2], output.device)
+            # Merging shares would write over whole prompts, too, beside which the chip has enough to do.
+            num_splits = 1 if whole else prefill_splits(len(tiles) * self.keys.shape[2], output.device)
             self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
-        if self.options.is_plain:  # last, for shares are merged of all tokens, and of these there are none
-            for tokens in self.batch.whole_prompts.values():
-                parts = (self.query[tokens], new.keys[tokens], new.values[tokens])
-                output[tokens] = attend_whole(*parts, self.options.scale)
+        for tokens in whole.values():
+            output[tokens] = attend_whole(self.query[tokens], new.keys[tokens], new.values[tokens], self.options.scale)
 
     def _attend(
         self, tiling: Tiling, tiles: torch.Tensor | None, num_splits: int, tokens: range, output: torch.Tensor
