@@ -32,6 +32,8 @@ typedef struct {
 } Matrix;
 
 INLINE int block_inputs(Format format) { return format == INT8 ? 64 : format == INT4 ? 32 : PER_LANE; }
+/* Those that a pair of vectors holds, which are the 32 columns. */
+INLINE int pair_inputs(Format format) { return format == INT4 ? 8 : format == INT8 ? 4 : PER_LANE; }
 INLINE int64_t block_bytes(Format format) {
     return format == PLAIN ? PANEL * 4 : PANEL * 2 + PANEL * block_inputs(format) / (format == INT4 ? 2 : 1);
 }

@@ -2,11 +2,26 @@
 #define MOST_ROWS 12          /* accumulators of vectors: 24 of the 32 registers */
 #define MOST_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
 
+/* Weights that will be wanted, fetched `step` bytes further with each pair of vectors of those being multiplied. */
+typedef struct {
+    const char *at;
+    int64_t step;
+} Ahead;
+
+/* With fewer rows there is nothing to be done while memory is waited for, and hardware reads ahead by itself. */
+INLINE void fetch(const int rows, Ahead *ahead) {
+    if (rows < 4) return;
+    __builtin_prefetch(ahead->at);
+    __builtin_prefetch(ahead->at + 64);
+    ahead->at += ahead->step;
+}
+
 /* Products of `rows` rows with one panel. `rows` is a constant wherever this is inlined. */
-INLINE void plain_tile(const int rows, Operand a, const Matrix *m, const char *w, Sums sums) {
+INLINE void plain_tile(const int rows, Operand a, const Matrix *m, const char *w, Ahead ahead, Sums sums) {
     vec acc[MOST_ROWS][2];
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
     for (int64_t k = 0; k < m->inputs / PER_LANE; k++, w += PANEL * 4) {
+        fetch(rows, &ahead);
         const lanes w0 = load(w), w1 = load(w + 64);
         for (int r = 0; r < rows; r++) {
             const lanes x = spread(a.rows + r * a.stride + k * 4);
@@ -17,9 +32,9 @@ INLINE void plain_tile(const int rows, Operand a, const Matrix *m, const char *w
     for (int r = 0; r < rows; r++) sums[r][0] = acc[r][0], sums[r][1] = acc[r][1];
 }
 
-INLINE void quantized_tile(const Format format, const int rows, Operand a, const Matrix *m, const char *w, Sums sums) {
-    const int size = block_inputs(format), num_blocks = m->inputs / size;
-    const int step = format == INT4 ? 8 : 4; /* inputs in a pair of vectors */
+INLINE void quantized_tile(const Format format, const int rows, Operand a, const Matrix *m, const char *w, Ahead ahead,
+                           Sums sums) {
+    const int size = block_inputs(format), num_blocks = m->inputs / size, step = pair_inputs(format);
     const char *scales = a.rows + m->inputs, *corrections = scales + num_blocks * 4;
     vec acc[MOST_QUANTIZED_ROWS][2];
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
@@ -29,6 +44,7 @@ INLINE void quantized_tile(const Format format, const int rows, Operand a, const
         ivec sum[MOST_QUANTIZED_ROWS][2];
         for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
         for (int i = 0; i < size; i += step, w += PANEL * 4) {
+            fetch(rows, &ahead);
             const lanes w0 = load(w), w1 = load(w + 64);
             for (int r = 0; r < rows; r++) {
                 const char *x = a.rows + r * a.stride + b * size + i;
@@ -54,19 +70,19 @@ INLINE void quantized_tile(const Format format, const int rows, Operand a, const
     for (int r = 0; r < rows; r++) sums[r][0] = acc[r][0], sums[r][1] = acc[r][1];
 }
 
-INLINE void any_tile(const Format format, int rows, Operand a, const Matrix *m, const char *w, Sums sums) {
+INLINE void any_tile(const Format format, int rows, Operand a, const Matrix *m, const char *w, Ahead ahead, Sums sums) {
     if (on_tiles(format, rows)) return multiply_on_tiles(format, rows, a, m, w, sums);
     switch (rows) {
-#define CASE(n)                                               \
-    case n:                                                   \
-        if (format == PLAIN) plain_tile(n, a, m, w, sums);    \
-        else quantized_tile(format, n, a, m, w, sums);        \
+#define CASE(n)                                                      \
+    case n:                                                          \
+        if (format == PLAIN) plain_tile(n, a, m, w, ahead, sums);    \
+        else quantized_tile(format, n, a, m, w, ahead, sums);        \
         break
         CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6);
 #undef CASE
-#define CASE(n)                                               \
-    case n:                                                   \
-        if (format == PLAIN) plain_tile(n, a, m, w, sums);    \
+#define CASE(n)                                                      \
+    case n:                                                          \
+        if (format == PLAIN) plain_tile(n, a, m, w, ahead, sums);    \
         break
         CASE(7); CASE(8); CASE(9); CASE(10); CASE(11); CASE(12);
 #undef CASE
@@ -74,11 +90,13 @@ INLINE void any_tile(const Format format, int rows, Operand a, const Matrix *m, 
 }
 
 /* Compiled once for each format there is: they are most of the code. */
-static __attribute__((noinline)) void body_tile(int rows, Operand a, const Matrix *m, const char *w, Sums sums) {
-    any_tile(BODY, rows, a, m, w, sums);
+static __attribute__((noinline)) void body_tile(int rows, Operand a, const Matrix *m, const char *w,
+                                                Ahead ahead, Sums sums) {
+    any_tile(BODY, rows, a, m, w, ahead, sums);
 }
-static __attribute__((noinline)) void head_tile(int rows, Operand a, const Matrix *m, const char *w, Sums sums) {
-    any_tile(HEAD, rows, a, m, w, sums);
+static __attribute__((noinline)) void head_tile(int rows, Operand a, const Matrix *m, const char *w,
+                                                Ahead ahead, Sums sums) {
+    any_tile(HEAD, rows, a, m, w, ahead, sums);
 }
 
 typedef enum { STORE, ADD, GATE } Epilogue;
@@ -102,13 +120,24 @@ static void finish_tile(int rows, const Matrix *m, int panel, const Sums sums, f
 }
 
 /* How many panels a thread takes at once: enough that taking costs nothing beside the work, few enough that all have
- * some. With more than one tile of rows a tile's activations stay in the first cache while they pass by, and the
- * panels in the second until the next tile comes. */
+ * some. With many tiles of rows a tile's activations stay in the first cache while the panels pass by, and those in the
+ * second until the next tile comes, beside the ones that are fetched meanwhile. */
 INLINE int panels_at_once(const Format format, const Thread *thread, const Matrix *m, int num_tiles) {
-    const int64_t wanted = (num_tiles > 1 ? 384 << 10 : 48 << 10) / panel_bytes(format, m->inputs);
+    const int64_t wanted = (num_tiles > 8 ? 256 << 10 : 48 << 10) / panel_bytes(format, m->inputs);
     const int64_t fair = m->columns / PANEL / (8 * thread->team->num_threads);
     const int64_t least = wanted < fair ? wanted : fair;
     return least > 1 ? (int)least : 1;
+}
+
+/* The weights that a thread takes after these if all threads keep step, fetched in equal shares by the products before
+ * them: memory is read all the time, not only when a panel meets its first tile. */
+INLINE Ahead share_ahead(const Format format, const Thread *thread, const Matrix *m, int first, int chunk, int share,
+                         int num_tiles) {
+    const int next = first + chunk * thread->team->num_threads;
+    const int64_t size = panel_bytes(format, m->inputs);
+    if (next >= m->columns / PANEL) return (Ahead){m->data + first * size, 0};
+    return (Ahead){m->data + next * size + share * size / num_tiles,
+                   size / (m->inputs / pair_inputs(format) * num_tiles)};
 }
 
 /* out = a x m, by all threads, in tiles of equal height. */
@@ -126,8 +155,10 @@ INLINE void multiply(Thread *thread, const Format format, Operand a, int num_row
             for (int panel = first; panel < last; panel++) {
                 Sums sums;
                 const char *w = m->data + panel * panel_bytes(format, m->inputs);
-                if (format == BODY) body_tile(rows, from, m, w, sums);
-                else head_tile(rows, from, m, w, sums);
+                const int share = t * chunk + panel - first;
+                const Ahead ahead = share_ahead(format, thread, m, first, chunk, share, num_tiles);
+                if (format == BODY) body_tile(rows, from, m, w, ahead, sums);
+                else head_tile(rows, from, m, w, ahead, sums);
                 finish_tile(rows, m, panel, sums, out + begin * out_stride, out_stride, epilogue);
             }
         }
