@@ -64,7 +64,7 @@ class Case:
 
 LARGE = {"decode": 1.05, "prefill": 1.6, "throughput": 1.3, "ttft": 0.5, "gap": 1 / 12, "long": 1.2}
 SMALL = {"decode": 1.0, "prefill": 1.0, "throughput": 1.2, "ttft": 1.0, "gap": 1.0, "long": 1.0}
-OUTPUT_TOKENS = {"0.6B": 48, "25M": 128}
+OUTPUT_TOKENS = 128
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,10 +132,10 @@ def cases(options: argparse.Namespace) -> list[Case]:
     return found
 
 
-def load_options(load: str, output_tokens: int, few: bool) -> list[str]:
+def load_options(load: str, few: bool) -> list[str]:
     """What `millrace bench` is told for one load."""
     prompts = ["--prompt-tokens", "16"] if few else []
-    outputs = ["--output-tokens", str(8 if few else output_tokens)]
+    outputs = ["--output-tokens", str(8 if few else OUTPUT_TOKENS)]
     match load:
         case "one stream":
             return ["single", "--requests", "2", *prompts, *outputs]
@@ -145,7 +145,7 @@ def load_options(load: str, output_tokens: int, few: bool) -> list[str]:
             return ["streams", "--concurrency", "2" if few else str(STREAMS), *prompts, *outputs]
         case _:
             long = ["--long-prompt-tokens", "64"] if few else []
-            return ["interference", *prompts, *long, "--output-tokens", str(512 if few else 2 * output_tokens)]
+            return ["interference", *prompts, *long, "--output-tokens", str(512 if few else 2 * OUTPUT_TOKENS)]
 
 
 def measure(case: Case, options: argparse.Namespace) -> None:
@@ -156,7 +156,7 @@ def measure(case: Case, options: argparse.Namespace) -> None:
     own = millrace(options.models / case.shape, case.quantization, STREAMS, options.threads)
     with own as ours, case.peer() as theirs:
         for load in dict.fromkeys(figure.load for figure in figures.values()):
-            told = load_options(load, OUTPUT_TOKENS[case.shape], options.few)
+            told = load_options(load, options.few)
             found = compare(ours, theirs, options.repeat, options.seed, told)
             rows += [row(figure, found, case.aims[key]) for key, figure in figures.items() if figure.load == load]
     print_table(["", "Millrace", "the other", "ratio", "aim", ""], rows)
