@@ -18,7 +18,16 @@ from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
-from app.model.triton.tiling import FEW_ROWS, MOST_FEW, product_tiling  # noqa: E402
+from app.model.triton.tiling import (  # noqa: E402
+    FEW_ROWS,
+    MOST_FEW,
+    SHAPES,
+    DoesNotFit,
+    Heads,
+    product_tiling,
+    room_for,
+    tiling_of,
+)
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.attention_world import World  # noqa: E402
@@ -116,6 +125,41 @@ def test_tiles_of_products_fit_the_chip(num_kibibytes: int) -> None:
                 ahead = tiling.num_stages * tiling.tile_k * (tiling.tile_n * (1 + is_gated) + MOST_FEW) * size
                 assert ahead < num_kibibytes * 1024
                 assert tiling.tile_k >= MOST_FEW
+
+
+@pytest.mark.parametrize("num_kibibytes", [99, 163, 227])
+def test_tiles_of_attention_fit_the_chip_and_hold_a_group(num_kibibytes: int) -> None:
+    """What they are reckoned to take is held against compilers in test_triton_compile.py."""
+    for kind in SHAPES:
+        for size in (32, 80, 128, 256):
+            for group, item_size in ((1, 2), (1, 4), (7, 2), (7, 4), (20, 2)):
+                heads = Heads(group, size, size, item_size)
+                tiling = tiling_of(kind, heads, num_kibibytes * 1024)
+                assert room_for(tiling, heads) <= num_kibibytes * 1024
+                assert tiling.tile_q * group <= tiling.tile_m
+                assert min(tiling.tile_q, tiling.tile_m // 16, tiling.tile_n // 16) >= 1
+
+
+def test_numbers_of_two_bytes_have_the_tiles_that_were_found_fast_even_where_there_is_little_shared_memory() -> None:
+    for kind, shapes in SHAPES.items():
+        for size, shape in shapes.items():
+            tiling = tiling_of(kind, Heads(4, size, size, 2), 99 * 1024)
+            assert (tiling.tile_m, tiling.tile_n) == (shape.tile_m, shape.tile_n)
+
+
+def test_what_no_tile_holds_is_told_with_figures() -> None:
+    with pytest.raises(DoesNotFit, match="194 KiB of shared memory are needed, and it has 99"):
+        tiling_of("decode", Heads(71, 256, 256, 4), 99 * 1024)
+
+
+def test_in_the_smallest_tiles_attention_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = Heads(2, 32, 32, 4)
+    room = 13 * 1024
+    tiling = tiling_of("prefill", heads, room)
+    assert tiling.tile_m == tiling.tile_n == 16
+    monkeypatch.setattr("app.model.triton.attention.shared_memory_of", lambda _: room)
+    given, expected = World(MIXED, window=20).attended(DEVICE)
+    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_token_without_a_slot_is_not_written_and_a_row_without_tokens_attends_to_nothing() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,26 @@ MOST_SPILLED = 512
 """Bytes of registers. The tiles were timed with Triton 3.6; newer ones spill some in prompts' attention."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("capability", [80, 90])
-def test_every_kernel_compiles_for_the_chip_and_fits_it(capability: int) -> None:
-    from tests.triton_compile import MEMORY
-
+def told_by(script: str, capability: int) -> list[dict[str, Any]]:
+    """In a process of its own, since this one may be Triton's interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.triton_compile", str(capability)],
+        [sys.executable, "-W", "ignore", "-m", script, str(capability)],
         cwd=Path(__file__).parent.parent,
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    kernels = [json.loads(line) for line in ended.stdout.splitlines()]
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90])
+def test_every_kernel_compiles_for_the_chip_and_fits_it(capability: int) -> None:
+    from tests.triton_compile import MEMORY
+
+    kernels = told_by("tests.triton_compile", capability)
     small = {"norm", "rotate_and_store", "silu_multiply", "one_row"}
     assert {kernel["kind"] for kernel in kernels} == {"decode_few", "decode", "prefill", "few_rows"} | small
     for kernel in kernels:
@@ -41,3 +47,18 @@ def test_every_kernel_compiles_for_the_chip_and_fits_it(capability: int) -> None
         if kernel["kind"] not in small:
             assert kernel["multiplies_in_tiles"], kernel
             assert kernel["copies_ahead"], kernel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [86, 90])
+def test_attention_takes_no_more_room_than_its_tiles_were_chosen_by(capability: int) -> None:
+    """Of a chip with the least shared memory, too, where only the largest heads in the largest groups have no tiles."""
+    from tests.triton_compile import MEMORY
+
+    for told in told_by("tests.triton_room", capability):
+        if told["shared"] is None:
+            assert capability == 86, told
+            assert told["group"] == 71, told
+            assert max(told["sizes"]) > 128, told
+        else:
+            assert told["shared"] <= told["reckoned"] <= MEMORY[capability], told

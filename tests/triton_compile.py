@@ -22,13 +22,14 @@ from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
-from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Kind, product_tiling, tiling_of
+from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Heads, Kind, Tiling, product_tiling, tiling_of
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
 FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
+BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 WARP = 32
 HOPPER = 90
-MEMORY = {80: 163 * 1024, 90: 227 * 1024}
+MEMORY = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that a program may take, by compute capability (CUDA C++ Programming Guide)."""
 
 
@@ -37,10 +38,12 @@ def main(arguments: list[str]) -> None:
     for kind, shapes in SHAPES.items():
         for head_size in shapes:
             for dtype in ("bf16", "fp32"):
-                attention = attend_source(kind, head_size, dtype)
-                taken = compiled(capability, *attention)
+                heads = Heads(4, head_size, head_size, BYTES[dtype])
+                source, tiling = attend_source(kind, heads, dtype, MEMORY[capability])
+                taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
                 print(json.dumps({"kind": kind, "head_size": head_size, "dtype": dtype, **taken}))
-        taken = compiled(capability, *attend_source(kind, 128, "bf16", has_features=True))
+        source, tiling = attend_source(kind, Heads(4, 128, 128, 2), "bf16", MEMORY[capability], has_features=True)
+        taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
         print(json.dumps({"kind": kind, "features": True, **taken}))
     for kind, kernel in ((ONE_ROW, one_row_kernel), (FEW_ROWS, few_rows_kernel)):
         for is_gated, (num_outputs, size) in product((False, True), ((1024, 2048), (4096, 1024), (151_936, 1024))):
@@ -53,18 +56,19 @@ def main(arguments: list[str]) -> None:
             print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 8, 3)}))
 
 
-def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = False) -> tuple[ASTSource, int, int]:
-    """Attention as it is launched, and with how many warps and stages; with sinks, soft-capping and a window or not."""
-    group = 4
-    tiling = tiling_of(kind, group, head_size, 4 if dtype == "fp32" else 2)
+def attend_source(
+    kind: Kind, heads: Heads, dtype: str, shared_memory: int, has_features: bool = False
+) -> tuple[ASTSource, Tiling]:
+    """Attention as it is launched, in its tiles for a chip; with sinks, soft-capping and a window or not."""
+    tiling = tiling_of(kind, heads, shared_memory)
     constants = {
-        "NUM_HEADS": 8 * group,
-        "GROUP": group,
+        "NUM_HEADS": 8 * heads.group,
+        "GROUP": heads.group,
         "BLOCK_SIZE": 16,
-        "KEY_SIZE": head_size,
-        "VALUE_SIZE": head_size,
-        "KEY_PADDED": head_size,
-        "VALUE_PADDED": head_size,
+        "KEY_SIZE": heads.key_size,
+        "VALUE_SIZE": heads.value_size,
+        "KEY_PADDED": heads.key_padded,
+        "VALUE_PADDED": heads.value_padded,
         "TILE_Q": tiling.tile_q,
         "TILE_M": tiling.tile_m,
         "TILE_N": tiling.tile_n,
@@ -83,7 +87,7 @@ def attend_source(kind: Kind, head_size: int, dtype: str, has_features: bool = F
         **dict.fromkeys(("tiles", "cu_seqlens_q", "seq_lens", "table_width", "block_tables"), "*i32"),
         **dict.fromkeys(("scale", "softcap"), "fp32"),
     }
-    return source_of(attend_kernel, types, constants, ALIGNED), tiling.num_warps, tiling.num_stages
+    return source_of(attend_kernel, types, constants, ALIGNED), tiling
 
 
 def product_source(kernel: Any, num_outputs: int, size: int, is_gated: bool, tile_n: int, tile_k: int) -> ASTSource:

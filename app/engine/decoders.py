@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,20 +12,17 @@ from app.engine.core import EngineCore
 from app.engine.phases import Phases
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts
+from app.model.loader import ModelFacts, UnsupportedModel
 from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
 from app.model.modules import ModuleDecoder
 from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.runner import Decoder
+from app.model.triton.obstacles import find_obstacle
 
 if TYPE_CHECKING:
     from app.config import Config
 
 logger = logging.getLogger("millrace.engine")
-
-AMPERE = (8, 0)
-LARGEST_HEAD = 256
-"""For which Triton's kernels were checked."""
 
 
 def run_by_torch(
@@ -36,7 +30,7 @@ def run_by_torch(
 ) -> tuple[Decoder, int]:
     """A decoder, and the longest sequence that is served. On a GPU the cache gets what steps leave.
 
-    Raises CacheTooSmall.
+    Raises CacheTooSmall and UnsupportedModel.
     """
     decoder, available = choose_decoder(config, facts, model, cache), available_bytes()
     if model.device.type == "cuda":
@@ -50,20 +44,24 @@ def run_by_torch(
     return decoder, max_model_len
 
 
-def runs_triton(config: Config, facts: ModelFacts, device: torch.device) -> bool:
-    """Whether Triton's kernels are asked for, or are the fastest that there is: where they can be compiled, for chips
-    with bfloat16 and for heads that fit them."""
-    if config.backend != "auto" or device.type != "cuda" or torch.version.hip:
-        return config.backend == "triton"
-    has_compiler = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
-    can_compile = find_spec("triton") is not None and has_compiler
-    fits = all(max(layer.key_size, layer.value_size) <= LARGEST_HEAD for layer in facts.layers)
-    return can_compile and fits and torch.cuda.get_device_capability(device) >= AMPERE
-
-
 def choose_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
-    if not runs_triton(config, facts, model.device):
+    """Triton's kernels where they are asked for, or where they run on a GPU: they are the fastest that there is.
+
+    Raises UnsupportedModel if they are asked for and cannot run.
+    """
+    is_asked_for = config.backend == "triton"
+    if not is_asked_for and (config.backend != "auto" or model.device.type != "cuda"):
         return ModuleDecoder(model, cache)
+    obstacle = find_obstacle(facts, model.device, model.dtype, is_asked_for)
+    if obstacle is None:
+        return _triton_decoder(config, facts, model, cache)
+    if is_asked_for:
+        raise UnsupportedModel(f"--backend triton cannot run; use --backend auto: {obstacle}")
+    logger.warning("the sdpa backend runs, since triton, which is faster, cannot: %s", obstacle)
+    return ModuleDecoder(model, cache)
+
+
+def _triton_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
     from app.model.triton import fused
     from app.model.triton.decoder import TritonDecoder
 
@@ -76,7 +74,7 @@ def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: 
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
     try:
-        needed = measure_needs(decoder, config.block_size, step_limits(config, facts, device), device, meter, record)
+        needed = measure_needs(decoder, config.block_size, step_limits(config, facts, decoder), device, meter, record)
     except torch.OutOfMemoryError as error:
         raise CacheTooSmall(
             "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "
@@ -119,7 +117,7 @@ def limits_of(config: Config, facts: ModelFacts) -> Limits:
     return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
 
 
-def step_limits(config: Config, facts: ModelFacts, device: torch.device) -> Limits:
+def step_limits(config: Config, facts: ModelFacts, decoder: Decoder) -> Limits:
     """Those that the memory of steps depends on."""
     limits = limits_of(config, facts)
-    return without_long_contexts(limits) if runs_triton(config, facts, device) else limits
+    return without_long_contexts(limits) if decoder.name == "triton" else limits

@@ -99,7 +99,7 @@ def make_engine(
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
     if device.type == "cuda":
-        prove_room(core, step_limits(config, facts, device))
+        prove_room(core, step_limits(config, facts, decoder))
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()

@@ -16,12 +16,13 @@ from app.model.triton.launch import launch_options
 from app.model.triton.shares import Shares
 from app.model.triton.small_kernels import write_kernel
 from app.model.triton.tiling import (
-    SMALLEST_TILE,
+    Heads,
     Kind,
     Tiling,
     decode_kind,
     decode_splits,
     prefill_splits,
+    shared_memory_of,
     tiling_of,
 )
 
@@ -137,12 +138,12 @@ class _LayerAttention:
     options: Options
 
     @property
-    def _group(self) -> int:
-        """Query heads to a key-value head."""
-        return self.query.shape[1] // self.keys.shape[2]
+    def _heads(self) -> Heads:
+        group = self.query.shape[1] // self.keys.shape[2]
+        return Heads(group, self.keys.shape[3], self.values.shape[3], self.keys.element_size())
 
     def _tiling(self, kind: Kind) -> Tiling:
-        return tiling_of(kind, self._group, self.query.shape[2], self.query.element_size())
+        return tiling_of(kind, self._heads, shared_memory_of(self.keys.device))
 
     def decode(self, output: torch.Tensor) -> None:
         """The rows of one token."""
@@ -176,13 +177,11 @@ class _LayerAttention:
             shares.merge_into(output, tokens, self.options.sinks)
 
     def _launch(self, tiling: Tiling, tiles: torch.Tensor | None, into: torch.Tensor | Shares) -> None:
-        query, keys, batch, options = self.query, self.keys, self.batch, self.options
-        num_heads, key_size = query.shape[1:]
-        num_kv_heads, value_size = keys.shape[2], self.values.shape[3]
+        query, keys, batch, options, heads = self.query, self.keys, self.batch, self.options, self._heads
         shares = into if isinstance(into, Shares) else None
         num_splits, num_tokens = (1, 0) if shares is None else shares.outputs.shape[:2]
         num_tiles = batch.num_decode_rows if tiles is None else len(tiles)
-        attend_kernel[(num_tiles, num_kv_heads, num_splits)](
+        attend_kernel[(num_tiles, keys.shape[2], num_splits)](
             query,
             keys,
             self.values,
@@ -201,12 +200,12 @@ class _LayerAttention:
             num_splits,
             query.stride(0),
             query.stride(1),
-            NUM_HEADS=num_heads,
-            GROUP=self._group,
-            KEY_SIZE=key_size,
-            VALUE_SIZE=value_size,
-            KEY_PADDED=max(SMALLEST_TILE, triton.next_power_of_2(key_size)),
-            VALUE_PADDED=max(SMALLEST_TILE, triton.next_power_of_2(value_size)),
+            NUM_HEADS=query.shape[1],
+            GROUP=heads.group,
+            KEY_SIZE=heads.key_size,
+            VALUE_SIZE=heads.value_size,
+            KEY_PADDED=heads.key_padded,
+            VALUE_PADDED=heads.value_padded,
             BLOCK_SIZE=keys.shape[1],
             TILE_Q=tiling.tile_q,
             TILE_M=tiling.tile_m,

@@ -72,18 +72,75 @@ SMALLEST_TILE = 16
 MOST_SPLITS = 64
 
 
-def tiling_of(kind: Kind, group: int, head_size: int, item_size: int = 2) -> Tiling:
-    """The tiles for `group` query heads to a key-value head. A group larger than a tile is given a larger tile.
+class DoesNotFit(ValueError):
+    """The least tiles take more shared memory than the chip has; the message says how much."""
 
-    Numbers of `item_size` bytes take more of the chip's shared memory than those of two, for which tiles were chosen.
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What attention is over: `group` query heads to a key-value head, numbers of `item_size` bytes."""
+
+    group: int
+    key_size: int
+    value_size: int
+    item_size: int
+
+    @property
+    def key_padded(self) -> int:
+        return max(SMALLEST_TILE, _next_power_of_2(self.key_size))
+
+    @property
+    def value_padded(self) -> int:
+        return max(SMALLEST_TILE, _next_power_of_2(self.value_size))
+
+
+def tiling_of(kind: Kind, heads: Heads, shared_memory: int) -> Tiling:
+    """The tiles that were found fast, or the largest below them that fit `shared_memory` bytes.
+
+    A group larger than a tile is given a larger tile. In numbers of more than two bytes a tile is half as large each
+    way: without matrix units it would not fit the registers, and take the compiler half a minute.
+    Raises DoesNotFit.
     """
     shapes = SHAPES[kind]
-    shape = shapes[min((size for size in shapes if size >= head_size), default=max(shapes))]
-    tile_m = max(shape.tile_m, 1 << (group - 1).bit_length())
-    tile_q = tile_m // group if kind == "prefill" else 1
-    if item_size > 2:
-        return Tiling(tile_m, max(SMALLEST_TILE, shape.tile_n // 2), shape.num_warps, 2, tile_q)
-    return Tiling(tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
+    shape = shapes[min((size for size in shapes if size >= heads.key_size), default=max(shapes))]
+    least_m = max(SMALLEST_TILE, _next_power_of_2(heads.group))
+    if heads.item_size > 2:
+        tile_n = max(SMALLEST_TILE, shape.tile_n // 2)
+        shape = replace(shape, tile_m=shape.tile_m // 2, tile_n=tile_n, num_stages=2)
+    shape = replace(shape, tile_m=max(least_m, shape.tile_m))
+    while (needed := room_for(shape, heads)) > shared_memory:
+        if shape.tile_m > max(least_m, shape.tile_n):
+            shape = replace(shape, tile_m=shape.tile_m // 2)
+        elif shape.tile_n > SMALLEST_TILE:
+            shape = replace(shape, tile_n=shape.tile_n // 2)
+        else:
+            sizes = f"{needed / 1024:.0f} KiB of shared memory are needed, and it has {shared_memory / 1024:.0f}"
+            raise DoesNotFit(sizes)
+    tile_q = shape.tile_m // heads.group if kind == "prefill" else 1
+    return Tiling(shape.tile_m, shape.tile_n, shape.num_warps, shape.num_stages, tile_q)
+
+
+def check_fit(heads: Heads, shared_memory: int) -> None:
+    """Raises DoesNotFit if some kind of attention over such heads has no tiles for a chip."""
+    for kind in SHAPES:
+        tiling_of(kind, heads, shared_memory)
+
+
+def room_for(shape: Shape, heads: Heads) -> int:
+    """Of shared memory that a kernel takes at most: tests/triton_compile.py holds it against what compilers take.
+
+    Queries, keys and values, and either the next keys and values (Hopper's matrix units) or the weights (others'); at
+    the end the output instead.
+    """
+    queries = shape.tile_m * heads.key_padded * heads.item_size
+    keys_and_values = shape.tile_n * (heads.key_padded + heads.value_padded) * heads.item_size
+    weights = shape.tile_m * shape.tile_n * heads.item_size
+    output = 4 * shape.tile_m * heads.value_padded
+    return SPARE + max(queries + keys_and_values + max(keys_and_values, weights), output)
+
+
+def _next_power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()
 
 
 def product_tiling(
