@@ -13,7 +13,7 @@ import pytest
 
 from app.bench.body import ChunkedBody, SizedBody, body_of
 from app.bench.client import Client
-from app.bench.events import EventSplitter, StreamReply
+from app.bench.events import Backlog, EventSplitter, StreamReply
 from app.bench.outcome import BenchError, Outcome
 from app.bench.workload import PlannedRequest
 from tests.scripted_engine import ScriptedEngine, listening, make_app
@@ -98,28 +98,28 @@ async def ask(url: str, **fields: Any) -> Outcome:
 def test_a_chunked_body_is_the_same_however_it_is_cut(size: int) -> None:
     raw = chunked(b"data: one\n\n", b"data: ", b"two\n\n" * 30)
     body = ChunkedBody()
-    content = b"".join(piece for at in range(0, len(raw), size) for piece in body.feed(raw[at : at + size]))
+    content = b"".join(body.feed(raw[at : at + size]) for at in range(0, len(raw), size))
     assert content == b"data: one\n\ndata: " + b"two\n\n" * 30
     assert body.complete
 
 
 def test_content_of_a_chunk_is_there_before_the_chunk_is_whole() -> None:
-    assert ChunkedBody().feed(b"10\r\nhalf of") == [b"half of"]
+    assert ChunkedBody().feed(b"10\r\nhalf of") == b"half of"
 
 
 def test_chunks_may_have_extensions_and_bodies_trailing_fields() -> None:
     body = ChunkedBody()
-    assert body.feed(b"2;name=value\r\nab\r\n0\r\nDigest: x\r\n") == [b"ab"]
+    assert body.feed(b"2;name=value\r\nab\r\n0\r\nDigest: x\r\n") == b"ab"
     assert not body.complete, "what follows would be taken for the next response"
-    assert body.feed(b"\r\n") == []
+    assert body.feed(b"\r\n") == b""
     assert body.complete
 
 
 def test_a_body_of_known_length_is_complete_with_it_and_one_without_by_the_end() -> None:
     body, endless = body_of({"content-length": "4"}), body_of({})
-    assert (body.feed(b"abc"), body.complete, body.close()) == ([b"abc"], False, False)
-    assert (body.feed(b"de"), body.complete) == ([b"d"], True)
-    assert (endless.feed(b"abc"), endless.complete, endless.close()) == ([b"abc"], False, True)
+    assert (body.feed(b"abc"), body.complete, body.close()) == (b"abc", False, False)
+    assert (body.feed(b"de"), body.complete) == (b"d", True)
+    assert (endless.feed(b"abc"), endless.complete, endless.close()) == (b"abc", False, True)
     assert SizedBody(0).complete
 
 
@@ -133,14 +133,14 @@ def test_events_are_the_same_however_they_are_cut_and_whatever_ends_a_line(size:
     assert found == [b'{"a":1}', b"2", b"3\n4", b"[DONE]"]
 
 
-def read(*contents: bytes) -> Outcome:
+def read(*contents: bytes, room: int = 0) -> Outcome:
     """An event stream whose pieces arrive at 1, 2, 3, … seconds."""
     outcome = asked_for()
-    reply = StreamReply(outcome)
+    reply = StreamReply(outcome, Backlog(room))
     reply.begin(200, {"content-type": "text/event-stream; charset=utf-8"})
     for at, content in enumerate(contents, start=1):
         reply.feed(content, float(at))
-    reply.end()
+    reply.read()
     return outcome
 
 

@@ -96,6 +96,7 @@ async def test_a_stream_that_ends_wrongly_is_a_failure(content: list[bytes], err
         (None, "the connection was closed before the end"),
         (b"SMTP ready\r\n\r\n", "the response is not HTTP/1.1: "),
         (EVENT_STREAM + b"zz\r\n", "the response is not HTTP/1.1: "),
+        (EVENT_STREAM + b"-1\r\n", "the response is not HTTP/1.1: a chunk of -1 bytes"),
         (answer_json({"choices": []}), "the answer is application/json, not an event stream"),
         (answer_json({"detail": "busy"}, "503 Service Unavailable"), 'HTTP 503: {"detail": "busy"}'),
     ],

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from app.bench.drive import Run
+from app.bench.events import StreamReply
 from app.bench.experiment import ramp
-from app.bench.outcome import Outcome
 from app.bench.progress import Progress
 from app.bench.settings import Settings
 from app.bench.target import Target
@@ -29,7 +28,9 @@ class Saturating(Counting):
             self._stage, self._left = stage, next(self._num_good)
         return b""
 
-    async def send(self, message: bytes, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
+    async def send(self, message: bytes, reply: StreamReply) -> None:
+        outcome = reply.outcome
+        outcome.status = 200
         outcome.sent_at = outcome.finished_at = outcome.planned.at
         if self._left == 0:
             outcome.fail("full")

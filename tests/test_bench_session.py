@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -13,7 +12,8 @@ import pytest
 
 from app.bench.document import document
 from app.bench.drive import drive
-from app.bench.outcome import BenchError, Outcome
+from app.bench.events import StreamReply
+from app.bench.outcome import BenchError
 from app.bench.progress import Progress
 from app.bench.report import report
 from app.bench.result import Result
@@ -75,7 +75,7 @@ class Counting:
     def message(self, planned: PlannedRequest) -> bytes:
         return planned.seed.encode()
 
-    async def send(self, message: bytes, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
+    async def send(self, message: bytes, reply: StreamReply) -> None:
         self.num_sent += 1
         self.live += 1
         self.most = max(self.most, self.live)

@@ -16,30 +16,32 @@ class ChunkedBody:
         self._rest = b""
         self._left = 0  # bytes of content that the current chunk still owes
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> bytes:
         """The content in `data`. Raises ValueError if a chunk's size is not one."""
         if self._rest:
             data = self._rest + data
         pieces, position, end = [], 0, len(data)
         while position < end and not self.complete:
+            if self._left == 0:
+                line_end = data.find(b"\r\n", position)
+                if line_end < 0:
+                    break
+                line = data[position:line_end]
+                position = line_end + 2
+                if self._ending:
+                    self.complete = not line
+                elif line:  # the empty line is what ends the chunk before
+                    self._left = int(line.partition(b";")[0], 16)
+                    if self._left < 0:
+                        raise ValueError(f"a chunk of {self._left} bytes")
+                    self._ending = self._left == 0
             if self._left:
                 piece = data[position : position + self._left]
                 pieces.append(piece)
                 position += len(piece)
                 self._left -= len(piece)
-                continue
-            line_end = data.find(b"\r\n", position)
-            if line_end < 0:
-                break
-            line = data[position:line_end]
-            position = line_end + 2
-            if self._ending:
-                self.complete = not line
-            elif line:  # the empty line is what ends the chunk before
-                self._left = int(line.partition(b";")[0], 16)
-                self._ending = self._left == 0
         self._rest = data[position:]
-        return pieces
+        return b"".join(pieces)
 
     def close(self) -> bool:
         """Whether the body is whole although the connection has ended."""
@@ -55,13 +57,13 @@ class SizedBody:
         self._left = length
         self.complete = length == 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> bytes:
         if self._left is None:
-            return [data]
+            return data
         piece = data[: self._left]
         self._left -= len(piece)
         self.complete = self._left == 0
-        return [piece]
+        return piece
 
     def close(self) -> bool:
         return self.complete or self._left is None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.bench.connection import Connection, ConnectionCut, Reply
-from app.bench.events import StreamReply
+from app.bench.events import Backlog, StreamReply
 from app.bench.outcome import BenchError, Outcome
 
 
@@ -73,19 +73,22 @@ class Client:
         )
         return head.encode("latin-1") + body
 
-    async def stream(self, message: bytes, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
+    async def stream(self, message: bytes, outcome: Outcome) -> None:
         """Send `message` and read the stream into `outcome`. Does not raise for what the server does."""
-        reply = StreamReply(outcome, on_text)
-        outcome.sent_at = monotonic()
+        reply = StreamReply(outcome, Backlog(0))
+        await self.send(message, reply)
+        reply.read()
+
+    async def send(self, message: bytes, reply: StreamReply) -> None:
+        """The same, but it is for the caller to have `reply` read."""
+        reply.outcome.sent_at = monotonic()
         try:
             async with asyncio.timeout(self._timeout):
                 await self._exchange(message, reply)
         except TimeoutError:
-            outcome.fail(f"timeout after {self._timeout:g} s")
+            reply.broken = f"timeout after {self._timeout:g} s"
         except (OSError, ConnectionCut) as error:
-            outcome.fail(_reason(error))
-        else:
-            reply.end()
+            reply.broken = _reason(error)
 
     def close(self) -> None:
         for connection in self._idle:

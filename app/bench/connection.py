@@ -33,7 +33,7 @@ class Connection(asyncio.BufferedProtocol):
     """Carries one exchange at a time; `reusable` says whether another may follow."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray(BUFFER_BYTES)
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self.reusable = False
         self._transport: asyncio.Transport | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -61,13 +61,13 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         at = monotonic()
         try:
-            self._receive(bytes(memoryview(self._buffer)[:nbytes]), at)
+            self._receive(self._buffer[:nbytes].tobytes(), at)
         except ValueError as error:
             self._cut(f"the response is not HTTP/1.1: {error}")
             self.abort()
@@ -89,8 +89,8 @@ class Connection(asyncio.BufferedProtocol):
                 return
             data = self._head[end + 4 :]
             self._body = self._begin(self._head[:end], self._reply)
-        for piece in self._body.feed(data):
-            self._reply.feed(piece, at)
+        if content := self._body.feed(data):
+            self._reply.feed(content, at)
         if self._body.complete:
             self._end()
 

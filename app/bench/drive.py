@@ -7,8 +7,10 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from time import monotonic, process_time
 
+from app.bench.events import Backlog, StreamReply
 from app.bench.outcome import Outcome
 from app.bench.progress import Board, Progress
 from app.bench.target import Target
@@ -38,39 +40,47 @@ class Flight:
 
     target: Target
     board: Board
-    outcomes: list[Outcome] = field(default_factory=list)
+    backlog: Backlog = field(default_factory=Backlog)
+    replies: list[StreamReply] = field(default_factory=list)
 
     async def send(
         self,
         planned: PlannedRequest,
+        message: bytes,
         due: float | None = None,
-        message: bytes | None = None,
         on_text: Callable[[], None] | None = None,
-    ) -> Outcome:
-        """Send one request and read it to its end. `due` is the monotonic time at which it should have been sent."""
-        message = message or self.target.message(planned)
+    ) -> None:
+        """Send one request until its answer ends. `due` is the monotonic time at which it should have been sent."""
         outcome = Outcome(planned, lateness=0.0 if due is None else max(monotonic() - due, 0.0))
-        self.outcomes.append(outcome)
-        self.board.begin(outcome)
+        reply = StreamReply(outcome, self.backlog, on_text)
+        self.replies.append(reply)
+        self.board.begin(reply)
         try:
-            await self.target.send(message, outcome, on_text)
+            await self.target.send(message, reply)
         finally:
-            self.board.end(outcome)
-        return outcome
+            self.board.end(reply)
+
+    def read(self) -> list[Outcome]:
+        """Read what came back, in the order of sending: for when no clock runs any more."""
+        for reply in self.replies:
+            reply.read()
+        return [reply.outcome for reply in self.replies]
 
 
 async def drive(stage: Stage, target: Target, progress: Progress) -> Run:
     """Run one stage. It ends when every request has."""
     async with progress.watch(f"{target.name} {stage.load_text}", stage) as board:
         flight = Flight(target, board)
+        messages = _messages(stage, target)
         with undisturbed():
             cpu = process_time()
             if stage.concurrency is None:
-                await _open_loop(stage, flight)
+                await _open_loop(messages, flight)
             else:
-                await _closed_loop(stage, flight, stage.concurrency)
+                await _closed_loop(messages, flight, stage.concurrency)
             cpu = process_time() - cpu
-    return Run(stage, flight.outcomes, seconds_of(flight.outcomes), cpu)
+        outcomes = flight.read()
+    return Run(stage, outcomes, seconds_of(outcomes), cpu)
 
 
 def seconds_of(outcomes: list[Outcome]) -> float:
@@ -91,25 +101,29 @@ def undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-async def _closed_loop(stage: Stage, flight: Flight, concurrency: int) -> None:
-    waiting = iter(stage.requests)
+def _messages(stage: Stage, target: Target) -> Iterator[tuple[PlannedRequest, bytes]]:
+    """What to send, in its order. What a closed loop begins with is made by this call, the rest as it is taken."""
+    ordered = sorted(stage.requests, key=lambda planned: planned.at)
+    made = ((planned, target.message(planned)) for planned in ordered)
+    return chain(list(islice(made, stage.concurrency or 0)), made)
 
+
+async def _closed_loop(messages: Iterator[tuple[PlannedRequest, bytes]], flight: Flight, concurrency: int) -> None:
     async def lane() -> None:
-        for planned in waiting:
-            await flight.send(planned)
+        for planned, message in messages:
+            await flight.send(planned, message)
 
     async with asyncio.TaskGroup() as lanes:
         for _ in range(concurrency):
             lanes.create_task(lane())
 
 
-async def _open_loop(stage: Stage, flight: Flight) -> None:
+async def _open_loop(messages: Iterator[tuple[PlannedRequest, bytes]], flight: Flight) -> None:
     """Each message is made before its time, so that writing a long prompt delays nothing but itself."""
     start = monotonic()
     async with asyncio.TaskGroup() as sent:
-        for planned in sorted(stage.requests, key=lambda planned: planned.at):
-            message = flight.target.message(planned)
+        for planned, message in messages:
             due = start + planned.at
             if (wait := due - monotonic()) > 0:
                 await asyncio.sleep(wait)
-            sent.create_task(flight.send(planned, due, message))
+            sent.create_task(flight.send(planned, message, due))

@@ -1,13 +1,16 @@
-"""Server-sent events in OpenAI's shape, read into an `Outcome`."""
+"""Server-sent events in OpenAI's shape, read into an `Outcome`: as they come, or once no clock runs."""
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.bench.outcome import Outcome
 
+BACKLOG_BYTES = 64 * 1024 * 1024
 DONE = b"[DONE]"
 SHOWN_LENGTH = 200
 TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls")
@@ -39,49 +42,85 @@ def data_of(event: bytes) -> bytes:
     return b"\n".join(lines)
 
 
+@dataclass(slots=True)
+class Backlog:
+    """How many bytes the replies of a stage may leave unread, in all. With no room each piece is read as it comes."""
+
+    room: int = BACKLOG_BYTES
+
+
 class StreamReply:
-    """Reads one streamed response. `on_text` is called after each event with text."""
+    """Takes one streamed response. `read` is for when it has ended, and nothing else is being timed.
 
-    __slots__ = ("_on_text", "_outcome", "_refusal", "_splitter")
+    Where the backlog is full, the oldest piece is read for each that comes, so that it never takes long. `on_text` is
+    called after each event with text, when it is read. `broken` says why the response did not come to its end.
+    """
 
-    def __init__(self, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
-        self._outcome = outcome
+    __slots__ = ("_backlog", "_on_text", "_refusal", "_splitter", "_unread", "broken", "outcome")
+
+    def __init__(self, outcome: Outcome, backlog: Backlog, on_text: Callable[[], None] | None = None) -> None:
+        self.outcome = outcome
+        self.broken: str | None = None
+        self._backlog = backlog
         self._on_text = on_text
         self._splitter = EventSplitter()
         self._refusal = b""
+        self._unread: deque[tuple[bytes, float]] = deque()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is known to have failed. What an event says is not known before it is read."""
+        return self.broken is not None or self.outcome.status != 200 or self.outcome.error is not None
+
+    @property
+    def num_events(self) -> int:
+        """Events with text so far. What lies unread is taken for one each time that something came."""
+        return len(self.outcome.text_times) + len(self._unread)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self._outcome.status = status
+        self.outcome.status = status
         kind = headers.get("content-type", "")
         if status == 200 and not kind.startswith("text/event-stream"):
-            self._outcome.fail(f"the answer is {kind or 'of no type'}, not an event stream")
+            self.outcome.fail(f"the answer is {kind or 'of no type'}, not an event stream")
 
     def feed(self, data: bytes, at: float) -> None:
-        if self._outcome.status != 200:
+        self._unread.append((data, at))
+        self._backlog.room -= len(data)
+        if self._backlog.room < 0:
+            self._read_oldest()
+
+    def read(self) -> None:
+        """Read what has come and judge it as the whole."""
+        while self._unread:
+            self._read_oldest()
+        if self.broken is not None:
+            self.outcome.fail(self.broken)
+        elif self.outcome.status != 200:
+            self.outcome.fail(f"HTTP {self.outcome.status}: {message_of(self._refusal)}")
+        self.outcome.conclude()
+
+    def _read_oldest(self) -> None:
+        data, at = self._unread.popleft()
+        self._backlog.room += len(data)
+        if self.outcome.status != 200:
             self._refusal += data
             return
         for content in self._splitter.feed(data):
             if content == DONE:
-                self._outcome.done = True
+                self.outcome.done = True
             else:
-                self._read(content, at)
+                self._read_event(content, at)
 
-    def end(self) -> None:
-        """The response is whole."""
-        if self._outcome.status != 200:
-            self._outcome.fail(f"HTTP {self._outcome.status}: {message_of(self._refusal)}")
-        self._outcome.conclude()
-
-    def _read(self, content: bytes, at: float) -> None:
+    def _read_event(self, content: bytes, at: float) -> None:
         try:
             event = json.loads(content)
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            self._outcome.fail(f"an event is not a JSON object: {_shown(content)}")
+            self.outcome.fail(f"an event is not a JSON object: {_shown(content)}")
             return
         if event.get("error"):
-            self._outcome.fail(f"error event: {message_of(content)}")
+            self.outcome.fail(f"error event: {message_of(content)}")
         for choice in event.get("choices") or ():
             self._read_choice(choice, at)
         if usage := event.get("usage"):
@@ -90,18 +129,18 @@ class StreamReply:
     def _read_choice(self, choice: dict[str, Any], at: float) -> None:
         reason = choice.get("finish_reason")
         if carries_text(choice, reason is not None):
-            self._outcome.text_times.append(at)
+            self.outcome.text_times.append(at)
             if self._on_text is not None:
                 self._on_text()
         if reason is not None:
-            self._outcome.finish_reason = reason
-            self._outcome.finished_at = at
+            self.outcome.finish_reason = reason
+            self.outcome.finished_at = at
 
     def _read_usage(self, usage: dict[str, Any]) -> None:
-        self._outcome.num_prompt_tokens = usage.get("prompt_tokens")
-        self._outcome.counted_tokens = usage.get("completion_tokens")
+        self.outcome.num_prompt_tokens = usage.get("prompt_tokens")
+        self.outcome.counted_tokens = usage.get("completion_tokens")
         details = usage.get("prompt_tokens_details") or {}
-        self._outcome.num_cached_tokens = details.get("cached_tokens")
+        self.outcome.num_cached_tokens = details.get("cached_tokens")
 
 
 def carries_text(choice: dict[str, Any], finished: bool) -> bool:

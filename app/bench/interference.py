@@ -7,6 +7,7 @@ from itertools import pairwise
 from time import process_time
 
 from app.bench.drive import Flight, Run, seconds_of, undisturbed
+from app.bench.events import Backlog
 from app.bench.outcome import Outcome
 from app.bench.progress import Progress
 from app.bench.settings import LONG_OUTPUT_TOKENS, Settings
@@ -49,23 +50,24 @@ async def interfere(target: Target, settings: Settings, concurrency: int, seed: 
     shown = Stage((*stage.requests, long), concurrency, concurrency)
     settling = Settling(concurrency, min(SETTLED_EVENTS, max(settings.lengths.output // 2, 1)))
     async with progress.watch(f"{target.name} interference", shown) as board:
-        flight = Flight(target, board)
-        message = target.message(long)
+        flight = Flight(target, board, Backlog(0))  # streams settle by what they say
+        messages = [target.message(planned) for planned in shown.requests]
 
-        async def decode(index: int, planned: PlannedRequest) -> Outcome:
+        async def decode(index: int, planned: PlannedRequest) -> None:
             try:
-                return await flight.send(planned, on_text=lambda: settling.text(index))
+                await flight.send(planned, messages[index], on_text=lambda: settling.text(index))
             finally:
                 settling.ended(index)
 
         with undisturbed():
             cpu = process_time()
             async with asyncio.TaskGroup() as streams:
-                decoding = [streams.create_task(decode(*each)) for each in enumerate(stage.requests)]
+                for each in enumerate(stage.requests):
+                    streams.create_task(decode(*each))
                 await settling.reached.wait()
-                arrived = await flight.send(long, message=message)
+                await flight.send(long, messages[-1])
             cpu = process_time() - cpu
-    outcomes = [stream.result() for stream in decoding]
+    *outcomes, arrived = flight.read()
     run = Run(stage, outcomes, seconds_of([*outcomes, arrived]), cpu, beside=[arrived])
     find_gaps(run, arrived)
     return run

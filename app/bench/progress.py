@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from app.bench.outcome import Outcome
+from app.bench.events import StreamReply
 from app.bench.workload import Stage
 
 if TYPE_CHECKING:
@@ -23,25 +23,25 @@ REFRESH_SECONDS = 0.2
 class Board:
     """What is going on in a stage. Kept for the bar; it costs the streams nothing."""
 
-    live: set[Outcome] = field(default_factory=set)
+    live: set[StreamReply] = field(default_factory=set)
     num_ended: int = 0
     num_failed: int = 0
     ended_tokens: int = 0
     """Planned output tokens of the requests that ended."""
 
-    def begin(self, outcome: Outcome) -> None:
-        self.live.add(outcome)
+    def begin(self, reply: StreamReply) -> None:
+        self.live.add(reply)
 
-    def end(self, outcome: Outcome) -> None:
-        self.live.discard(outcome)
+    def end(self, reply: StreamReply) -> None:
+        self.live.discard(reply)
         self.num_ended += 1
-        self.num_failed += not outcome.ok
-        self.ended_tokens += outcome.planned.num_output_tokens
+        self.num_failed += reply.failed
+        self.ended_tokens += reply.outcome.planned.num_output_tokens
 
     @property
     def tokens(self) -> int:
         """Output tokens that are accounted for, of those that the stage plans."""
-        return self.ended_tokens + sum(len(outcome.text_times) for outcome in self.live)
+        return self.ended_tokens + sum(reply.num_events for reply in self.live)
 
 
 class Progress:

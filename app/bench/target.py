@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.bench.client import Client
 from app.bench.dialect import Dialect, ladder
+from app.bench.events import StreamReply
 from app.bench.outcome import BenchError, Outcome
 from app.bench.prompts import Prompts, TextPrompts, TokenIdPrompts
 from app.bench.workload import PlannedRequest
@@ -52,12 +52,12 @@ class Target:
         body = self.dialect.body(prompt, planned.num_output_tokens, self.about.model, self.temperature)
         return self.client.message(self.dialect.path, body)
 
-    async def send(self, message: bytes, outcome: Outcome, on_text: Callable[[], None] | None = None) -> None:
-        await self.client.stream(message, outcome, on_text)
+    async def send(self, message: bytes, reply: StreamReply) -> None:
+        await self.client.send(message, reply)
 
     async def ask(self, planned: PlannedRequest) -> Outcome:
         outcome = Outcome(planned)
-        await self.send(self.message(planned), outcome)
+        await self.client.stream(self.message(planned), outcome)
         return outcome
 
 
