@@ -85,7 +85,7 @@ def attend_kernel(
     )
     wait(IS_DEPENDENT)
     q = tl.load(
-        query + tokens[:, None] * query_token_stride + heads[:, None] * query_head_stride + key_dims[None, :],
+        query + (tokens * query_token_stride + heads.to(tl.int64) * query_head_stride)[:, None] + key_dims[None, :],
         mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
         other=0.0,
     )

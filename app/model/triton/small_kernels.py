@@ -140,7 +140,7 @@ def write_kernel(
     """Store one token's keys and values in its slot."""
     token = tl.program_id(0).to(tl.int64)
     slot = tl.load(slot_mapping + token)
-    heads = tl.arange(0, HEADS_PADDED)[:, None]
+    heads = tl.arange(0, HEADS_PADDED).to(tl.int64)[:, None]
     key_dims, value_dims = tl.arange(0, KEY_PADDED)[None, :], tl.arange(0, VALUE_PADDED)[None, :]
     is_head = heads < NUM_KV_HEADS
     is_key, is_value = is_head & (key_dims < KEY_SIZE), is_head & (value_dims < VALUE_SIZE)
