@@ -121,8 +121,8 @@ def attend(
 
 
 def attend_whole(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
-    """Causal attention of one whole prompt, `[num_tokens, heads, size]`, by what torch has for that: with nothing to be
-    looked up in blocks it is half as fast again."""
+    """Causal attention of one whole prompt, `[num_tokens, heads, size]`, by what torch has for heads that `suit_flash`:
+    with nothing to be looked up in blocks it is half as fast again."""
     q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, keys, values))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(0, 1)
 
@@ -156,7 +156,7 @@ class _LayerAttention:
     def prefill(self, output: torch.Tensor, new: NewTokens) -> None:
         """The rows of several tokens."""
         tiling = self._tiling("prefill")
-        whole = self.batch.whole_prompts if self.options.is_plain else {}
+        whole = self.batch.whole_prompts if self.options.is_plain and self._heads.suit_flash else {}
         tiles = self.batch.prefill_tiles(tiling.tile_q, without_whole=bool(whole))
         if len(tiles):
             # Merging shares would write over whole prompts, too, beside which the chip has enough to do.

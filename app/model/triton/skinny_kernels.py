@@ -72,7 +72,7 @@ def one_row_kernel(
     finish(given, up_given, outputs, bias, output, num_rows, NUM_OUTPUTS, 1, HAS_BIAS, IS_GATED, ADDS)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def few_rows_kernel(
     inputs,  # [num_rows, SIZE]
     weight,  # [NUM_OUTPUTS, SIZE]; gated: [2 * NUM_OUTPUTS, SIZE], the gates first

@@ -66,6 +66,9 @@ HOPPER_MEMORY = 227 * 1024
 SPARE = 2048
 """Bytes of shared memory that a kernel takes beside its tiles."""
 
+LARGEST_FLASH = 256
+"""Numbers of a head up to which torch has fused attention (FlashAttention-2: Dao 2023)."""
+
 SMALLEST_TILE = 16
 """What the matrix units take at least."""
 
@@ -84,6 +87,12 @@ class Heads:
     key_size: int
     value_size: int
     item_size: int
+
+    @property
+    def suit_flash(self) -> bool:
+        """Whether torch has fused attention of grouped heads for them. For others it would make all scores at once,
+        for which no memory was set aside."""
+        return self.item_size == 2 and self.key_size == self.value_size <= LARGEST_FLASH
 
     @property
     def key_padded(self) -> int:
