@@ -166,6 +166,30 @@ def test_logits_are_those_of_the_weights_that_are_left_after_rounding(
     torch.testing.assert_close(given, expected, rtol=tolerance, atol=tolerance * expected.abs().max().item())
 
 
+def test_gates_that_are_shut_tightly_let_nothing_through() -> None:
+    """Where a gate's sigmoid leaves what a float can hold, transformers' is 0 and so is ours."""
+    attention.register()
+    model: Any = copy.deepcopy(reference_model("Qwen3"))
+    model.set_attn_implementation("paged")
+    for layer in model.model.layers:
+        layer.mlp.gate_proj.weight.data *= 1000
+    layers = trace_layers(model.config)
+    kernels = library.load_library(torch.float32, "none")
+    assert kernels is not None
+    native = NativeDecoder(kernels, copy.deepcopy(model), KVCache(layers, 8, 16, torch.float32, CPU), 128)
+    reference = ModuleDecoder(model, KVCache(layers, 8, 16, torch.float32, CPU))
+    gates: list[torch.Tensor] = []
+    for layer in model.model.layers:
+        layer.mlp.gate_proj.register_forward_hook(lambda _module, _input, output: gates.append(output))
+    scheduler = Scheduler(BlockPool(8), 16, 4, 512)
+    scheduler.add(Sequence(1, range(1, 60), greedy(1)))
+    batch = build_forward_batch(scheduler.schedule(), 16, CPU)
+    with torch.inference_mode():
+        expected = reference.forward(batch)
+    assert ((-175 < torch.cat(gates)) & (torch.cat(gates) < -90)).any(), "the test looks at what it should"
+    torch.testing.assert_close(native.forward(batch), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
 @pytest.mark.parametrize(("dtype", "quantization"), [(torch.float32, "none"), *PRECISIONS])
 def test_what_is_not_a_number_stays_so_up_to_the_logits(dtype: torch.dtype, quantization: str) -> None:
     """Integers know no NaN: without care a broken model would go on with nonsense instead of an error."""

@@ -7,7 +7,7 @@
  * are the same product.
  */
 #define TILE_QUERIES 8
-#define MOST_QUERIES 32 /* by AMX */
+#define MOST_QUERIES 32 /* by AMX at once; otherwise in turn, over keys that stay in the second cache */
 
 typedef struct {
     element *keys, *values;
@@ -35,29 +35,49 @@ INLINE const char *following(const Span *span, const element *cache, int64_t uni
     return (const char *)(cache + unit_base(span, unit + 1 < span->last ? unit + 1 : unit));
 }
 
-/* Scores of the queries against every key they see, -infinity for the others; returns each query's largest. */
-INLINE void score(const int count, const Span *span, const Queries *queries, float *scores, int64_t stride,
-                  float *largest) {
+/* Scores of the queries against the keys of `width` units, -infinity for those they do not see. */
+INLINE void score_units(const int count, const int width, const Span *span, int64_t unit, const Queries *queries,
+                        float *scores, int64_t stride, vec *most) {
     const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    vec most[TILE_QUERIES];
-    for (int q = 0; q < count; q++) most[q] = (vec){} - INFINITY;
-    for (int64_t unit = span->first; unit < span->last; unit++) {
-        const char *keys = (const char *)(span->keys + unit_base(span, unit));
-        const char *next = following(span, span->keys, unit);
-        vec sums[TILE_QUERIES];
-        for (int q = 0; q < count; q++) sums[q] = (vec){};
-        for (int64_t d = 0; d < span->head_size / PER_LANE; d++) {
-            __builtin_prefetch(next + d * 64);
-            const lanes key = load(keys + d * 64);
-            for (int q = 0; q < count; q++) sums[q] = dot(sums[q], key, spread(queries->query[q] + d * 4));
+    const char *keys[2], *next[2];
+    vec sums[TILE_QUERIES][2];
+    for (int u = 0; u < width; u++) {
+        keys[u] = (const char *)(span->keys + unit_base(span, unit + u));
+        next[u] = following(span, span->keys, unit + u + width - 1);
+        for (int q = 0; q < count; q++) sums[q][u] = (vec){};
+    }
+    for (int64_t d = 0; d < span->head_size / PER_LANE; d++) {
+        lanes key[2];
+        for (int u = 0; u < width; u++) {
+            __builtin_prefetch(next[u] + d * 64);
+            key[u] = load(keys[u] + d * 64);
         }
         for (int q = 0; q < count; q++) {
-            const int end = (int)(queries->position[q] + 1 - unit * LANES), begin = span->window ? end - span->window : 0;
-            sums[q] = choose((lane >= begin) & (lane < end), sums[q], (vec){} - INFINITY);
-            *(vec *)(scores + q * stride + (unit - span->first) * LANES) = sums[q];
-            most[q] = choose(most[q] > sums[q], most[q], sums[q]);
+            const lanes x = spread(queries->query[q] + d * 4);
+            for (int u = 0; u < width; u++) sums[q][u] = dot(sums[q][u], key[u], x);
         }
     }
+    for (int u = 0; u < width; u++)
+        for (int q = 0; q < count; q++) {
+            const int end = (int)(queries->position[q] + 1 - (unit + u) * LANES);
+            const int begin = span->window ? end - span->window : 0;
+            if (begin > 0 || end < LANES)
+                sums[q][u] = choose((lane >= begin) & (lane < end), sums[q][u], (vec){} - INFINITY);
+            *(vec *)(scores + q * stride + (unit + u - span->first) * LANES) = sums[q][u];
+            most[q] = larger(most[q], sums[q][u]);
+        }
+}
+
+/* Scores against all keys; returns each query's largest. Many queries take two units at once: each number that is
+ * spread over a vector then serves twice. */
+INLINE void score(const int count, const Span *span, const Queries *queries, float *scores, int64_t stride,
+                  float *largest) {
+    vec most[TILE_QUERIES];
+    for (int q = 0; q < count; q++) most[q] = (vec){} - INFINITY;
+    int64_t unit = span->first;
+    if (count > 4)
+        for (; unit + 1 < span->last; unit += 2) score_units(count, 2, span, unit, queries, scores, stride, most);
+    for (; unit < span->last; unit++) score_units(count, 1, span, unit, queries, scores, stride, most);
     for (int q = 0; q < count; q++) largest[q] = reduce_max(most[q]);
 }
 
@@ -73,6 +93,17 @@ INLINE float exponentiate(float *scores, int64_t count, float largest) {
     return reduce_add(total);
 }
 
+/* The sums grow by `width` vectors of the values of one lane's tokens, weighted; `mask` hides tokens of the lane. */
+INLINE void add_weighted(const int count, const int width, const char *values, uint32_t mask, const char *weight,
+                         int64_t stride, vec (*sums)[4]) {
+    lanes value[4];
+    for (int w = 0; w < width; w++) value[w] = load(values + w * 64) & mask;
+    for (int q = 0; q < count; q++) {
+        const lanes x = spread(weight + q * stride * 4);
+        for (int w = 0; w < width; w++) sums[q][w] = dot(sums[q][w], value[w], x);
+    }
+}
+
 /* `width` vectors of the output, from dimension `d` on: the values weighted and divided by the weights' total. What
  * lies behind the last token may be anything, even not a number: it is not touched. */
 INLINE void weigh(const int count, const int width, int d, const Span *span, const Queries *queries,
@@ -80,25 +111,22 @@ INLINE void weigh(const int count, const int width, int d, const Span *span, con
     vec sums[TILE_QUERIES][4];
     for (int q = 0; q < count; q++)
         for (int w = 0; w < width; w++) sums[q][w] = (vec){};
+    const int64_t row = span->head_size * 4;
     const char *weight = (const char *)weights;
     for (int64_t unit = span->first; unit < span->last; unit++) {
         const char *values = (const char *)(span->values + unit_base(span, unit)) + d * 4;
         const char *next = following(span, span->values, unit) + d * 4;
         const int64_t left = span->end - unit * LANES;
-        const int tokens = left < LANES ? (int)left : LANES;
-        for (int i = 0; i < tokens; i += PER_LANE, weight += 4) {
-            lanes value[4];
-            for (int w = 0; w < width; w++) {
-                __builtin_prefetch(next + w * 64);
-                value[w] = load(values + w * 64);
-                if (i + 1 == tokens && PER_LANE == 2) value[w] &= 0xFFFF;
+        if (left >= LANES) {
+            for (int i = 0; i < LANES / PER_LANE; i++, values += row, next += row, weight += 4) {
+                for (int w = 0; w < width; w++) __builtin_prefetch(next + w * 64);
+                add_weighted(count, width, values, ~0u, weight, stride, sums);
             }
-            for (int q = 0; q < count; q++) {
-                const lanes x = spread(weight + q * stride * 4);
-                for (int w = 0; w < width; w++) sums[q][w] = dot(sums[q][w], value[w], x);
-            }
-            values += span->head_size * 4, next += span->head_size * 4;
+            continue;
         }
+        for (int i = 0; i < left / PER_LANE; i++, values += row, weight += 4)
+            add_weighted(count, width, values, ~0u, weight, stride, sums);
+        if (left % PER_LANE) add_weighted(count, width, values, 0xFFFF, weight, stride, sums);
     }
     for (int q = 0; q < count; q++)
         for (int w = 0; w < width; w++) *(vec *)(queries->out[q] + d + w * LANES) = sums[q][w] / total[q];

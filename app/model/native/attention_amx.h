@@ -43,7 +43,7 @@ INLINE float hide(const Span *span, float *scores, int64_t position) {
     vec most = (vec){} - INFINITY;
     for (int64_t i = 0; i < count; i += LANES) {
         const vec score = *(const vec *)(scores + i);
-        most = choose(most > score, most, score);
+        most = larger(most, score);
     }
     return reduce_max(most);
 }
@@ -126,8 +126,5 @@ static void attend_on_tiles(Thread *thread, int count, const Span *span, const Q
 
 INLINE int queries_at_once(int head_size) { return attends_on_tiles(head_size) ? MOST_QUERIES : TILE_QUERIES; }
 
-/* How many tokens of a row are attended at once, of which each has `group` queries that share their keys. */
-INLINE int tokens_at_once(int head_size, int group) {
-    const int queries = queries_at_once(head_size);
-    return group < queries ? queries / group : 1;
-}
+/* How many tokens of a row are attended together, of which each has `group` queries that share their keys. */
+INLINE int tokens_at_once(int group) { return group < MOST_QUERIES ? MOST_QUERIES / group : 1; }

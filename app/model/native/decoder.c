@@ -62,12 +62,18 @@ static inline void rms_norm(float *out, const float *x, const float *weight, int
     for (int i = 0; i < size; i += LANES) *(vec *)(out + i) = *(const vec *)(x + i) * factor * *(const vec *)(weight + i);
 }
 
-static inline void rotate(float *x, const float *cosines, const float *sines, int size) {
-    for (int i = 0; i < size / 2; i++) {
-        const float low = x[i], high = x[i + size / 2];
-        x[i] = low * cosines[i] - high * sines[i];
-        x[i + size / 2] = high * cosines[i + size / 2] + low * sines[i + size / 2];
+static inline void rotate(float *restrict low, float *restrict high, const float *restrict cosines,
+                          const float *restrict sines, int half) {
+    for (int i = 0; i < half; i++) {
+        const float x = low[i], y = high[i];
+        low[i] = x * cosines[i] - y * sines[i];
+        high[i] = y * cosines[half + i] + x * sines[half + i];
     }
+}
+
+/* Floats become the numbers that the cache has, where they stand. */
+static inline void shorten(float *x, int size, float scale) {
+    for (int d = 0; d < size; d += LANES) store_elements((element *)x + d, *(const vec *)(x + d) * scale);
 }
 
 /* Norms and rotary embedding of one token's heads around one key/value head, and its place in the cache. The queries
@@ -80,20 +86,21 @@ static void place(const Model *model, const Layer *layer, const Step *step, int 
     for (int g = 0; g < group; g++) {
         float *query = row + (kv_head * group + g) * size;
         if (layer->query_norm) rms_norm(query, query, layer->query_norm, size, model->epsilon);
-        rotate(query, cosines, sines, size);
-        for (int d = 0; d < size; d += LANES)
-            store_elements((element *)query + d, *(const vec *)(query + d) * model->scale);
+        rotate(query, query + size / 2, cosines, sines, size / 2);
+        shorten(query, size, model->scale);
     }
     float *key = row + (model->num_heads + kv_head) * size;
-    const float *value = row + (model->num_heads + model->num_kv_heads + kv_head) * size;
+    float *value = row + (model->num_heads + model->num_kv_heads + kv_head) * size;
     if (layer->key_norm) rms_norm(key, key, layer->key_norm, size, model->epsilon);
-    rotate(key, cosines, sines, size);
+    rotate(key, key + size / 2, cosines, sines, size / 2);
+    shorten(key, size, 1);
+    shorten(value, size, 1);
     const int64_t slot = step->slots[token];
     const int64_t base = (slot / LANES * model->num_kv_heads + kv_head) * LANES * size;
     element *keys = layer->keys + base + slot % LANES * PER_LANE;
     element *values = layer->values + base + slot % LANES / PER_LANE * size * PER_LANE + slot % PER_LANE;
-    for (int d = 0; d < size; d++) keys[d / PER_LANE * LANES * PER_LANE + d % PER_LANE] = element_of(key[d]);
-    for (int d = 0; d < size; d++) values[d * PER_LANE] = element_of(value[d]);
+    for (int d = 0; d < size; d += PER_LANE) memcpy(keys + d * LANES, (const element *)key + d, 4);
+    for (int d = 0; d < size; d++) values[d * PER_LANE] = ((const element *)value)[d];
 }
 
 /* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
@@ -101,7 +108,7 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
                         int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
-    const int left = step->cu_seqlens[row + 1] - begin, most = tokens_at_once(size, group);
+    const int left = step->cu_seqlens[row + 1] - begin, most = tokens_at_once(group);
     const int num_queries = (left < most ? left : most) * group;
     float *scores = step->scores + thread->index * MOST_QUERIES * step->scores_stride;
     const int at_once = queries_at_once(size);
@@ -136,7 +143,7 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
 }
 
 static int make_tiles(const Model *model, const Step *step) {
-    const int most = tokens_at_once(model->head_size, model->num_heads / model->num_kv_heads);
+    const int most = tokens_at_once(model->num_heads / model->num_kv_heads);
     int count = 0;
     for (int row = 0; row < step->num_rows; row++)
         for (int begin = step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {

@@ -1,5 +1,5 @@
 /* Products of rows of activations with the panels of a matrix, by all threads. */
-#define MOST_ROWS 12          /* accumulators of vectors: 24 of the 32 registers */
+#define MOST_ROWS 8           /* 16 accumulators are as many as two units need to be always busy */
 #define MOST_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
 
 /* Weights that will be wanted, fetched `step` bytes further with each pair of vectors of those being multiplied. */
@@ -80,12 +80,8 @@ INLINE void any_tile(const Format format, int rows, Operand a, const Matrix *m, 
         break
         CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6);
 #undef CASE
-#define CASE(n)                                                      \
-    case n:                                                          \
-        if (format == PLAIN) plain_tile(n, a, m, w, ahead, sums);    \
-        break
-        CASE(7); CASE(8); CASE(9); CASE(10); CASE(11); CASE(12);
-#undef CASE
+    case 7: if (format == PLAIN) plain_tile(7, a, m, w, ahead, sums); break;
+    case 8: if (format == PLAIN) plain_tile(8, a, m, w, ahead, sums); break;
     }
 }
 

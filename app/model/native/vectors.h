@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -37,8 +37,12 @@ INLINE vec widen(halves h) { return (vec)(__builtin_convertvector(h, lanes) << 1
 
 /* Round to nearest, ties to even. */
 INLINE halves narrow(vec v) {
+#ifdef __AVX512BF16__
+    return (halves)_mm512_cvtneps_pbh((__m512)v);
+#else
     const lanes bits = (lanes)v;
     return __builtin_convertvector((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, halves);
+#endif
 }
 
 INLINE uint16_t narrow_one(float value) {
@@ -102,15 +106,24 @@ INLINE int32_t reduce_add_int(ivec v) {
 
 INLINE vec choose(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 
+/* The larger and the smaller of each pair; where one is not a number, the second. */
+#ifdef __AVX512F__
+INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
+INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
+INLINE vec smaller(vec a, vec b) { return choose(a < b, a, b); }
+#endif
+
 /* Nearest integer of numbers below 2^22. */
 INLINE ivec nearest(vec x) {
     const vec magic = (vec){} + 12582912.0f;
     return (ivec)(x + magic) - (ivec)magic;
 }
 
-/* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88]. */
+/* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88], beyond which it stays. */
 INLINE vec exp_vec(vec x) {
-    x = choose(x < -87.0f, (vec){} - 87.0f, x);
+    x = smaller((vec){} + 88.0f, larger((vec){} - 87.0f, x));
     const ivec power = nearest(x * 1.44269504088896341f);
     const vec n = __builtin_convertvector(power, vec);
     const vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
