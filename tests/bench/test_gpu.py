@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from math import inf, nan
 from pathlib import Path
 
 import pytest
 
 from tests.bench.gpu import __main__ as gpu
-from tests.bench.gpu.figures import Figure, Missing, table
+from tests.bench.gpu.figures import Figure, Missing, Tell, table
 from tests.bench.gpu.parts import covered
+from tests.bench.gpu.record import Record, facts_of
 from tests.bench.gpu.scale import Scale
 from tests.test_imports import ROOT, imports_at_the_top, within
 
@@ -25,7 +28,7 @@ WEB = (
     "pydantic_settings",
     "openai",
 )
-ON_A_CPU = ["peaks", "decode", "waiting", "start-up", "limit"]
+ON_A_CPU = ["peaks", "prompts", "decode", "waiting", "start-up", "limit"]
 IN_TRITON = ["kernels", "attention", "prepare", "tune"]
 
 
@@ -38,7 +41,7 @@ def results(directory: Path) -> list[dict[str, object]]:
 
 @pytest.mark.filterwarnings("default")  # transformers and torch's profiler have theirs
 def test_sections_are_told_in_a_table_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", *ON_A_CPU]) == 0
+    assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", ",".join(ON_A_CPU)]) == 0
     printed = capsys.readouterr().out
     told = results(tmp_path)
     assert {result["section"] for result in told} == {*ON_A_CPU, "parts"}
@@ -76,6 +79,68 @@ def test_a_section_that_fails_leaves_the_others_their_figures(
     assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", "decode", "peaks"]) == 1
     assert "has no attribute 'nothing'" in capsys.readouterr().out
     assert [result["section"] for result in results(tmp_path)] == ["decode", "peaks", "peaks"]
+
+
+def test_a_second_command_goes_on_where_the_first_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Peaks are done, attention's first figure is known, and the second was cut off in the middle of its line."""
+    whole, half = Figure("peaks", "copy", (1.0,), "TB/s"), Figure("decode", "first", (2.0,), "ms")
+    record = Record(facts_of(smoke=True))
+    record.add("peaks", [whole])
+    record.add("decode", [Missing("decode", "not done after 9 s", is_failure=True)])
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    record.write(earlier)
+    line = json.dumps(half.as_json())
+    (earlier / "told.jsonl").write_text(f"{line}\n{line[:20]}")
+
+    def measure(_: Scale, tell: Tell) -> None:
+        assert tell.known("first") == half
+        assert tell.known("first", runs=5) is None
+        assert tell.known("second") is None
+        tell(Figure("decode", "second", (3.0,), "ms"))
+
+    monkeypatch.setattr("tests.bench.gpu.decode.measure", measure)
+    asked = ["--smoke", "--out", str(tmp_path), "--sections", "peaks,decode"]
+    assert gpu.main([*asked, "--after", str(earlier)]) == 0
+    assert [result["name"] for result in results(tmp_path)] == ["copy", "first", "second"]
+    assert "FAILED" not in capsys.readouterr().out
+    monkeypatch.setattr("tests.bench.gpu.decode.measure", None)  # nothing is left to be measured
+    assert gpu.main(asked) == 0
+
+
+def test_figures_of_another_device_are_not_gone_on_from(tmp_path: Path) -> None:
+    facts = facts_of(smoke=True)
+    record = Record(facts | {"device": "another"})
+    record.add("peaks", [Figure("peaks", "copy", (1.0,), "TB/s")])
+    record.write(tmp_path)
+    assert Record.after(tmp_path, facts) == Record(facts)
+    assert Record.after(tmp_path, record.facts) == record
+
+
+def test_a_section_that_failed_again_keeps_what_it_told_before() -> None:
+    record = Record({})
+    failed = Missing("decode", "not done after 9 s", is_failure=True)
+    for told in ([Figure("decode", "a", (1.0,), "ms")], [Figure("decode", "a", (2.0,), "ms")], []):
+        record.add("decode", [*told, failed])
+    assert [*record.results.values()] == [Figure("decode", "a", (2.0,), "ms"), failed]
+    assert record.done == []
+
+
+def test_what_is_no_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.parse(["--sections", "peaks,speed"])
+    assert "no sections speed; there are peaks, kernels" in capsys.readouterr().err
+
+
+def test_a_section_that_is_cut_off_takes_with_it_what_it_started() -> None:
+    """Which holds the writing end of a pipe: as long as it lives, reading waits."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as told:
+        with os.fdopen(writer, "w") as output, pytest.raises(subprocess.TimeoutExpired):
+            gpu.run_bounded(["sh", "-c", "sleep 600 & wait"], output, seconds=0.5)
+        assert told.read() == ""
 
 
 @pytest.mark.slow

@@ -20,20 +20,24 @@ def measure(scale: Scale, tell: Tell) -> None:
     most = peaks(scale)
     for name in scale.few(("8B", "0.6B")):
         for (rows, context), aim in scale.few(DECODES.items()):
+            what = f"decode {rows} x {context:,}, heads of {name}"
+            if tell.known(what, scale.runs):
+                continue
             layer = Layer(*heads_of(scale, name), scale.of(rows, 2), 1, scale.of(context, 20))
             shares = [
                 layer.bytes_read / time / most.bytes_per_second
                 for time in scale.times(scale.recorded(layer.make(scale)))
             ]
-            what = f"decode {rows} x {context:,}, heads of {name}"
             tell(Figure("attention", what, tuple(shares), "of copy", at_least=aim))
         for (rows, queries, context), aim in scale.few(PREFILLS.items()):
+            what = f"prefill {rows} x {queries:,} over {context:,}, heads of {name}"
+            if tell.known(what, scale.runs):
+                continue
             layer = Layer(*heads_of(scale, name), scale.of(rows, 1), scale.of(queries, 5), scale.of(context, 20))
             shares = [
                 layer.operations / time / most.operations_per_second
                 for time in scale.times(scale.recorded(layer.make(scale)))
             ]
-            what = f"prefill {rows} x {queries:,} over {context:,}, heads of {name}"
             tell(Figure("attention", what, tuple(shares), "of product", at_least=aim))
         tell(beside(scale, name, most.operations_per_second))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -66,11 +66,29 @@ class Missing:
         return [self.section, "FAILED" if self.is_failure else "skipped", *[""] * 6, self.reason]
 
 
-Tell = Callable[[Figure], None]
+class Tell:
+    """Where a section's figures go, as soon as they are known: one that is told again replaces what it was.
+
+    `before` is what an earlier command told of it.
+    """
+
+    def __init__(self, write: Callable[[Figure], None], before: Iterable[Figure] = ()) -> None:
+        self._write = write
+        self._before = {figure.name: figure for figure in before}
+
+    def __call__(self, figure: Figure) -> None:
+        self._write(figure)
+
+    def known(self, name: str, runs: int = 1) -> Figure | None:
+        """What was told of this before, if it was measured so often: there is no need to do it again."""
+        figure = self._before.get(name)
+        return None if figure is None or len(figure.values) < runs else figure
+
+
 HEAD = ["section", "what", "median", "unit", "spread", "runs", "aim", "met", ""]
 
 
-def table(results: Sequence[Figure | Missing]) -> str:
+def table(results: Iterable[Figure | Missing]) -> str:
     rows = [HEAD, *(result.cells() for result in results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

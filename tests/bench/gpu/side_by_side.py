@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from tests.bench.gpu.scale import Scale
@@ -15,10 +15,11 @@ Given = TypeVar("Given")
 MOST_PROCESSES = 12
 
 
-def side_by_side(scale: Scale, run: Callable[[Asked], Given], asked: Sequence[Asked]) -> list[Given]:
-    """`run` of each, in their order. Small, all of it is in this process."""
+def side_by_side(scale: Scale, run: Callable[[Asked], Given], asked: Sequence[Asked]) -> Iterator[Given]:
+    """`run` of each, in their order, as soon as it is there. Small, all of it is in this process."""
     if scale.smoke:
-        return [run(one) for one in asked]
+        yield from map(run, asked)
+        return
     num_processes = min(MOST_PROCESSES, len(asked), os.cpu_count() or 1)
     with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
-        return pool.map(run, asked, chunksize=1)
+        yield from pool.imap(run, asked)

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from transformers.utils import logging
 
-from tests.bench.gpu.engine import random_model
+from tests.bench.gpu.engine import give_memory_back, random_model
 from tests.bench.gpu.figures import Figure, Tell
 from tests.bench.gpu.scale import Scale
 
@@ -26,13 +26,16 @@ def measure(scale: Scale, tell: Tell) -> None:
         model = random_model(scale, scale.shape("0.6B"))
         model.save_pretrained(directory)
         del model
-        starts = [start(scale, Path(directory)) for _ in range(scale.of(6, 1))]
-    tell(Figure("start-up", "first start, to ready", (sum(starts[0].values()),), "s"))
-    later = starts[1:] or starts
-    totals = tuple(sum(phases.values()) for phases in later)
-    tell(Figure("start-up", "to ready", totals, "s", at_most=MOST_SECONDS))
-    for phase in later[0]:
-        tell(Figure("start-up", phase, tuple(phases[phase] for phases in later), "s"))
+        give_memory_back(scale)
+        first = start(scale, Path(directory))
+        tell(Figure("start-up", "first start, to ready", (sum(first.values()),), "s"))
+        later: list[dict[str, float]] = []
+        for _ in range(scale.runs):
+            later.append(start(scale, Path(directory)))
+            totals = tuple(sum(phases.values()) for phases in later)
+            tell(Figure("start-up", "to ready", totals, "s", at_most=MOST_SECONDS))
+            for phase in first:
+                tell(Figure("start-up", phase, tuple(phases[phase] for phases in later), "s"))
 
 
 def start(scale: Scale, directory: Path) -> dict[str, float]:
