@@ -13,7 +13,7 @@ import pytest
 from tests.bench.gpu import __main__ as gpu
 from tests.bench.gpu.figures import Figure, Missing, Tell, table
 from tests.bench.gpu.parts import covered
-from tests.bench.gpu.record import Record, facts_of
+from tests.bench.gpu.record import Record, comparable, facts_of
 from tests.bench.gpu.scale import Scale
 from tests.test_imports import ROOT, imports_at_the_top, within
 
@@ -28,7 +28,7 @@ WEB = (
     "pydantic_settings",
     "openai",
 )
-ON_A_CPU = ["peaks", "prompts", "decode", "waiting", "start-up", "limit"]
+ON_A_CPU = ["peaks", "prompts", "decode", "waiting", "startup", "limit"]
 IN_TRITON = ["kernels", "attention", "prepare", "tune"]
 
 
@@ -116,7 +116,9 @@ def test_figures_of_another_device_are_not_gone_on_from(tmp_path: Path) -> None:
     record.add("peaks", [Figure("peaks", "copy", (1.0,), "TB/s")])
     record.write(tmp_path)
     assert Record.after(tmp_path, facts) == Record(facts)
-    assert Record.after(tmp_path, record.facts) == record
+    for commit in (facts["commit"], f"{comparable(facts['commit'])} with uncommitted changes"):
+        same = Record.after(tmp_path, facts | {"device": "another", "commit": commit})
+        assert same.done == ["peaks"]
 
 
 def test_a_section_that_failed_again_keeps_what_it_told_before() -> None:

@@ -40,7 +40,7 @@ SECTIONS = {
     "tokens": Section("correct", "tokens", 90),
     "throughput": Section("throughput", "measure", 300),
     "http": Section("http", "measure", 240),
-    "start-up": Section("startup", "measure", 180),
+    "startup": Section("startup", "measure", 180),
     "limit": Section("limit", "measure", 150),
     "attention": Section("attention", "measure", 120),
     "prompts": Section("prompts", "measure", 150),

@@ -28,11 +28,14 @@ def measure(scale: Scale, tell: Tell) -> None:
 
 
 def prompt_times(scale: Scale, name: str, length: int, budget: int) -> list[float]:
-    """Seconds from a prompt to its first token, in steps of `budget` tokens."""
+    """Seconds from a prompt to its first token, in steps of `budget` tokens.
+
+    Each prompt is one token shorter than the last, since a library may prepare itself for every length anew.
+    """
     engine = Engine.of(scale, scale.shape(name), max_num_seqs=1, max_num_batched_tokens=budget)
     times = []
-    for _ in range(scale.runs + 1):
-        engine.add(length, max_tokens=1)
+    for run in range(scale.runs + 1):
+        engine.add(length - run, max_tokens=1)
         began = perf_counter()
         engine.run()
         times.append(perf_counter() - began)

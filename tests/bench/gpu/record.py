@@ -31,7 +31,7 @@ class Record:
         if not (directory / FILE).exists():
             return record
         document = json.loads((directory / FILE).read_text())
-        if any(document["facts"].get(name) != facts[name] for name in COMPARED):
+        if any(comparable(document["facts"][name]) != comparable(facts[name]) for name in COMPARED):
             return record
         record.done = document["done"]
         for result in (*map(parse, document["results"]), *read_told(directory)):
@@ -52,6 +52,11 @@ class Record:
         results = [result.as_json() for result in self.results.values()]
         document = {"facts": self.facts, "done": self.done, "results": results}
         (directory / FILE).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def comparable(fact: str) -> str:
+    """Without whether files differ from the commit: figures that lie in the checkout do."""
+    return fact.removesuffix(" with uncommitted changes")
 
 
 def key(result: Figure | Missing) -> tuple[str, str]:

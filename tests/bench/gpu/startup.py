@@ -28,14 +28,14 @@ def measure(scale: Scale, tell: Tell) -> None:
         del model
         give_memory_back(scale)
         first = start(scale, Path(directory))
-        tell(Figure("start-up", "first start, to ready", (sum(first.values()),), "s"))
+        tell(Figure("startup", "first start, to ready", (sum(first.values()),), "s"))
         later: list[dict[str, float]] = []
         for _ in range(scale.runs):
             later.append(start(scale, Path(directory)))
             totals = tuple(sum(phases.values()) for phases in later)
-            tell(Figure("start-up", "to ready", totals, "s", at_most=MOST_SECONDS))
+            tell(Figure("startup", "to ready", totals, "s", at_most=MOST_SECONDS))
             for phase in first:
-                tell(Figure("start-up", phase, tuple(phases[phase] for phases in later), "s"))
+                tell(Figure("startup", phase, tuple(phases[phase] for phases in later), "s"))
 
 
 def start(scale: Scale, directory: Path) -> dict[str, float]:
