@@ -17,9 +17,10 @@ from app.engine import child
 from app.engine.client import EngineClient
 from app.engine.health import EngineState, Overloaded, Unavailable
 from app.engine.recovery import MOST_DEATHS
-from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenStream
+from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenDelta, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, StepOutput
 from tests.models import generate_alone, greedy
+from tests.reading import read
 
 PROMPT = (5, 6, 7, 8)
 LONG = SamplingParams(max_tokens=200, temperature=0.0)
@@ -75,7 +76,11 @@ async def until_ready(client: EngineClient) -> None:
 
 
 async def collect(stream: TokenStream) -> list[int]:
-    return [token_id async for delta in stream for token_id in delta.token_ids]
+    return await rest_of(read(stream))
+
+
+async def rest_of(reader: AsyncIterator[TokenDelta]) -> list[int]:
+    return [token_id async for delta in reader for token_id in delta.token_ids]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -125,7 +130,7 @@ async def test_a_reader_that_lags_gets_everything_in_one_delta(engine: Engine) -
     client, witness = engine
     stream = client.generate(PROMPT, greedy(MOST_TOKENS_BEHIND + 1))
     await witness.until(lambda: stream.finish_reason is not None)
-    deltas = [delta async for delta in stream]
+    deltas = [delta async for delta in read(stream)]
     assert [len(delta.token_ids) for delta in deltas] == [MOST_TOKENS_BEHIND + 1]
 
 
@@ -133,7 +138,7 @@ async def test_a_reader_that_comes_a_little_late_gets_its_tokens_one_by_one(engi
     client, witness = engine
     stream = client.generate(PROMPT, SamplingParams(max_tokens=MOST_TOKENS_BEHIND, temperature=0.0, logprobs=0))
     await witness.until(lambda: stream.finish_reason is not None)
-    deltas = [delta async for delta in stream]
+    deltas = [delta async for delta in read(stream)]
     assert [len(delta.token_ids) for delta in deltas] == [1] * MOST_TOKENS_BEHIND
     assert [report.token_id for delta in deltas for report in delta.logprobs] == [
         delta.token_ids[0] for delta in deltas
@@ -147,7 +152,7 @@ async def test_a_reader_that_comes_a_little_late_gets_its_tokens_one_by_one(engi
 async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_goes_on(engine: Engine) -> None:
     client, witness = engine
     leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
-    await anext(leaver)
+    await anext(read(leaver))
     leaver.close()
     leaver.close()
     assert await collect(stayer) == generate_alone("Llama", (9, 9, 9), 40)
@@ -159,7 +164,7 @@ async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_goes_on(engin
 async def test_the_last_reader_leaves_and_the_engine_lives(engine: Engine) -> None:
     client, witness = engine
     leaver = client.generate(PROMPT, LONG)
-    await anext(leaver)
+    await anext(read(leaver))
     leaver.close()
     await witness.until(lambda: client.health.num_running == 0)
     assert await collect(client.generate(PROMPT, greedy(3))) == generate_alone("Llama", PROMPT, 3)
@@ -170,7 +175,7 @@ async def test_prompt_logprobs_and_cached_tokens_arrive_with_the_stream(engine: 
     client, _ = engine
     prompt = tuple(range(1, 41))
     stream = client.generate(prompt, SamplingParams(max_tokens=1, logprobs=2, prompt_logprobs=1, temperature=0.0))
-    [delta] = [delta async for delta in stream]
+    [delta] = [delta async for delta in read(stream)]
     assert [report.token_id for report in stream.prompt_logprobs] == list(prompt[1:])
     assert delta.logprobs[0].token_id == delta.token_ids[0] == delta.logprobs[0].top[0][0]
     again = client.generate(prompt, greedy(1))
@@ -194,7 +199,8 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
     drawn = SamplingParams(max_tokens=60, temperature=1.0, seed=3)
     undisturbed = await asyncio.gather(*(collect(client.generate((*PROMPT, extra), drawn)) for extra in range(1, 9)))
     streams = [client.generate((*PROMPT, extra), drawn) for extra in range(1, 9)]
-    begun = await asyncio.gather(*(anext(stream) for stream in streams[:4]))
+    readers = [read(stream) for stream in streams]
+    begun = await asyncio.gather(*map(anext, readers[:4]))
     assert client.engine_pid is not None
     os.kill(client.engine_pid, signal.SIGKILL)
     async with asyncio.timeout(10):
@@ -204,7 +210,7 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
     assert "-9" in client.health.reason
     with pytest.raises(Unavailable, match="-9"):
         client.generate(PROMPT, LONG)
-    rest = await asyncio.wait_for(asyncio.gather(*map(collect, streams)), 60)
+    rest = await asyncio.wait_for(asyncio.gather(*map(rest_of, readers)), 60)
     outputs = [*([*first.token_ids, *later] for first, later in zip(begun, rest, strict=False)), *rest[4:]]
     assert outputs == undisturbed
     assert client.health.num_restarts == 1
@@ -216,12 +222,14 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
 async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_again(engine: Engine) -> None:
     client, witness = engine
     leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
-    first = [await anext(leaver), await anext(stayer)]
+    reader = read(stayer)
+    await anext(read(leaver))
+    first = await anext(reader)
     num_recovered = witness.num_recovered
     assert client.engine_pid is not None
     os.kill(client.engine_pid, signal.SIGKILL)
     leaver.close()
-    assert [*first[1].token_ids, *await collect(stayer)] == generate_alone("Llama", (9, 9, 9), 40)
+    assert [*first.token_ids, *await rest_of(reader)] == generate_alone("Llama", (9, 9, 9), 40)
     assert witness.num_recovered == num_recovered + 1
 
 
@@ -229,17 +237,17 @@ async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_
 async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> None:
     client, _ = engine
     await until_ready(client)
-    stream = client.generate(PROMPT, LONG)
+    reader = read(client.generate(PROMPT, LONG))
     for _ in range(MOST_DEATHS):
         await until_ready(client)
-        await anext(stream)
+        await anext(reader)
         assert client.engine_pid is not None
         os.kill(client.engine_pid, signal.SIGKILL)
         async with asyncio.timeout(10):
             while client.health.state is EngineState.READY:
                 await asyncio.sleep(0.01)
     with pytest.raises(EngineDied, match="3 times while it worked on this request"):
-        await asyncio.wait_for(collect(stream), 10)
+        await asyncio.wait_for(rest_of(reader), 10)
     await until_ready(client)
 
 
@@ -247,8 +255,8 @@ async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> 
 async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: Engine) -> None:
     client, _ = engine
     await until_ready(client)
-    stream = client.generate(PROMPT, LONG)
-    await anext(stream)
+    reader = read(client.generate(PROMPT, LONG))
+    await anext(reader)
     first_pid = client.engine_pid
     assert first_pid is not None
     os.kill(first_pid, signal.SIGKILL)
@@ -258,7 +266,7 @@ async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: En
     assert client.engine_pid is not None
     os.kill(client.engine_pid, signal.SIGKILL)
     with pytest.raises(EngineDied, match="before it was ready again"):
-        await asyncio.wait_for(collect(stream), 10)
+        await asyncio.wait_for(rest_of(reader), 10)
     await until_ready(client)
     assert await collect(client.generate(PROMPT, greedy(5))) == generate_alone("Llama", PROMPT, 5)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncIterable, Callable
+from typing import Any, Self
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
@@ -72,42 +71,61 @@ def _telling(usage: Usage) -> str:
     return f'],"usage":{encode(usage.as_json())}}}\n\n'
 
 
-async def events(
-    generation: Generation, reply: Reply, tells: StreamOptions, has_begun: Callable[[], bool]
-) -> AsyncGenerator[bytes]:
+class Events:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
 
     Events that are there at the same time are given together, to be sent in one go. An error that comes before anything
     else is raised, for the response to be of its status, unless that `has_begun`.
     """
-    running = generation.usage if tells.continuous_usage_stats else None
-    writer = EventWriter(reply, tells.include_usage, running)
-    written = ""
-    try:
-        async with aclosing(generation.pieces()) as pieces:
-            async for piece in pieces:
-                for part in reply.read(piece):
-                    written += writer.write(part)
-                if written and not piece.more:
-                    yield written.encode()
-                    written = ""
-        if tells.include_usage:
-            written += writer.write_usage(generation.usage())
-    except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
-        generation.close()
-        if not written and not has_begun():
-            raise
-        answer = current_record().error = as_api_error(error)
-        if answer.status == 500:
-            log.error("A stream broke off", exc_info=error)
-        written += f"data: {answer.body()}\n\n"
-    yield (written + DONE).encode()
+
+    def __init__(
+        self, generation: Generation, reply: Reply, tells: StreamOptions, has_begun: Callable[[], bool]
+    ) -> None:
+        self._generation = generation
+        self._reply = reply
+        self._tells_usage = tells.include_usage
+        self._has_begun = has_begun
+        self._has_ended = False
+        running = generation.usage if tells.continuous_usage_stats else None
+        self._writer = EventWriter(reply, tells.include_usage, running)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._has_ended:
+            await self._generation.news.heard()
+            if events := self._take():
+                return events
+        raise StopAsyncIteration
+
+    def _take(self) -> bytes:
+        """What has come since the last time; empty if there is nothing to show of it."""
+        written = ""
+        try:
+            for piece in self._generation.pieces():
+                for part in self._reply.read(piece):
+                    written += self._writer.write(part)
+            if not self._generation.is_finished:
+                return written.encode()
+            if self._tells_usage:
+                written += self._writer.write_usage(self._generation.usage())
+        except Exception as error:  # whatever it was, the client is owed an event that says so, and the end
+            self._generation.close()
+            if not written and not self._has_begun():
+                raise
+            answer = current_record().error = as_api_error(error)
+            if answer.status == 500:
+                log.error("A stream broke off", exc_info=error)
+            written += f"data: {answer.body()}\n\n"
+        self._has_ended = True
+        return (written + DONE).encode()
 
 
 class EventStream(EventSourceResponse):
     """Lines end as OpenAI's do. Whether the connection is kept is for the connection to say, which may be leaving."""
 
-    def __init__(self, content: AsyncGenerator[bytes], **options: Any) -> None:
+    def __init__(self, content: AsyncIterable[bytes], **options: Any) -> None:
         super().__init__(content, sep="\n", **options)
         del self.headers["connection"]
 
@@ -117,38 +135,46 @@ class GenerationEvents(EventStream):
 
     The response begins with the first event or the first ping, so that what fails at once is an error by its status.
     What has not ended by then was cut off by a client that left.
-    `background=` would miss a response that raises or is cancelled, and the iterator's `finally` one that never ran.
+    `background=` would miss a response that raises or is cancelled.
     """
 
     def __init__(self, generation: Generation, reply: Reply, tells: StreamOptions) -> None:
         super().__init__(
-            events(generation, reply, tells, lambda: self._start is None),
+            Events(generation, reply, tells, lambda: self._has_begun),
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
         )
         self._generation = generation
-        self._start: Message | None = None
+        self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._send = send
         try:
-            await super().__call__(scope, receive, self._send_but_start)
+            await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
             self._generation.close()  # it is the server that does not wait any longer
             raise
         finally:
             self._generation.close(scope.get("state", {}).get(LEFT_AS, FinishReason.CLIENT_GONE))
 
-    async def _send_but_start(self, message: Message) -> None:
-        """What is no event: the beginning, which is kept, and the end."""
-        if message["type"] == "http.response.start":
-            self._start = message
-        else:
-            await self._send(message)
+    async def _stream_response(self, send: Send) -> None:
+        """Send the events past the middleware, which has to do with the beginning only, and without what sse-starlette
+        does for each: there is nothing to convert, no timeout to keep, and no iterator to close.
+        """
+        send_event = current_record().send
+        async for event in self.body_iterator:
+            if not self._has_begun:
+                await self._begin(send)
+            await send_event({"type": "http.response.body", "body": event, "more_body": True})
+        async with self._send_lock:
+            self.active = False
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_with_timeout(self, send: Send, message: Message) -> None:  # noqa: ARG002
-        """Without the cancel scope that sse-starlette opens around each event: there is no timeout to keep."""
-        if self._start is not None:
-            start, self._start = self._start, None
-            await self._send(start)
-        await self._send(message)
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """Send a ping."""
+        if not self._has_begun:
+            await self._begin(send)
+        await send(message)
+
+    async def _begin(self, send: Send) -> None:
+        self._has_begun = True
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

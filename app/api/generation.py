@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
+from app.api.bell import Bell
 from app.api.errors import ended_with
 from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
@@ -34,15 +35,13 @@ class ScoredToken:
 class Piece:
     """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end.
 
-    `part` is what the text was read as, if it is not content: then `text` is empty. `more` says that another piece is
-    there already.
+    `part` is what the text was read as, if it is not content: then `text` is empty.
     """
 
     index: int
     text: str
     tokens: list[ScoredToken] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    more: bool = False
     part: Reasoning | CallBegins | CallArguments | None = None
 
 
@@ -91,7 +90,7 @@ class Choice:
     def advance(self, delta: TokenDelta) -> Piece:
         """The next piece. A stop string ends the sequence here, whatever the engine has made since."""
         reason = delta.finish_reason
-        if error := ended_with(reason):
+        if reason is not None and (error := ended_with(reason)):
             raise error
         text, tokens = ("", []) if self._opened else self._open()
         if self.prompt.max_tokens > 0:
@@ -140,7 +139,10 @@ def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
 
 
 class Generation:
-    """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none."""
+    """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none.
+
+    `news` rings when there may be more pieces.
+    """
 
     def __init__(
         self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: str
@@ -161,43 +163,30 @@ class Generation:
             self.close()
             raise
         self._first_choices = self.choices[:: body.n]
+        self._unfinished = list(self.choices)
+        self.news = Bell()
+        for stream in self.streams:
+            stream.wake = self.news.ring
+        self.news.ring()  # for what was there before
 
     def end_by(self, moment: float) -> None:
         """Cut off what has not ended at this moment of the event loop's clock."""
         if moment < inf:
             self._end = asyncio.get_running_loop().call_at(moment, self._cut)
 
-    async def pieces(self) -> AsyncGenerator[Piece]:
-        """What the choices give, as it comes, until every one has finished."""
-        if len(self.choices) == 1:
-            [choice] = self.choices
-            async for delta in choice.stream:
-                piece = choice.advance(delta)
-                piece.more = choice.stream.is_ahead and not choice.finished
-                yield piece
+    def pieces(self) -> Iterator[Piece]:
+        """What the choices have given since the last time. Raises what ended one of them, behind its last piece."""
+        for choice in tuple(self._unfinished):
+            for delta in choice.stream.take():
+                yield choice.advance(delta)
                 if choice.finished:
-                    return
-        else:
-            async for piece in self._merged():
-                yield piece
+                    self._unfinished.remove(choice)
+                    break
 
-    async def _merged(self) -> AsyncGenerator[Piece]:
-        reading = {asyncio.ensure_future(anext(choice.stream)): choice for choice in self.choices}
-        try:
-            while reading:
-                done, _ = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-                ready = sorted(done, key=lambda delta: reading[delta].index)
-                for delta in ready:
-                    choice = reading.pop(delta)
-                    piece = choice.advance(delta.result())
-                    if not choice.finished:
-                        reading[asyncio.ensure_future(anext(choice.stream))] = choice
-                    piece.more = delta is not ready[-1]
-                    yield piece
-        finally:
-            for delta in reading:
-                delta.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+    @property
+    def is_finished(self) -> bool:
+        """Whether its choices give nothing more."""
+        return not self._unfinished
 
     @property
     def is_over(self) -> bool:

@@ -12,6 +12,8 @@ from app.engine.stream import SequenceTimes
 from app.text.detokenizer import IncrementalDetokenizer
 
 if TYPE_CHECKING:
+    from starlette.types import Send
+
     from app.api.errors import ApiError
     from app.api.generation import Generation
     from app.api.limiter import Visit
@@ -50,12 +52,14 @@ def choose_request_id(header: str) -> str:
 class RequestRecord:
     """Filled in by whoever learns something. `arrived` is a moment of the monotonic clock.
 
+    `send` is the server's own, past all middleware: for what it minds nothing of, which is all but a response's start.
     `visit` stands for it where what its key may use is counted.
     """
 
     request_id: str
     trace: Trace
     arrived: float
+    send: Send
     asks_to_generate: bool = False
     route: str = ""
     status: int = 0

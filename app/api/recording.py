@@ -46,7 +46,7 @@ class Recording:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        record = begin_record(headers)
+        record = begin_record(headers, send)
         record.asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
         span = self._telemetry.begin(scope["path"], headers, record) if self._telemetry is not None else None
         log_context.set(LogContext(record.request_id, record.trace.trace_id, record.trace.span_id))
@@ -85,10 +85,10 @@ class Recording:
             log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told})
 
 
-def begin_record(headers: Headers) -> RequestRecord:
+def begin_record(headers: Headers, send: Send) -> RequestRecord:
     """The record of a request that comes with these headers."""
     trace = parse_traceparent(headers.get("traceparent", ""))
-    record = RequestRecord(choose_request_id(headers.get(REQUEST_ID_HEADER, "")), trace, time.monotonic())
+    record = RequestRecord(choose_request_id(headers.get(REQUEST_ID_HEADER, "")), trace, time.monotonic(), send)
     recording(record)
     return record
 

@@ -38,10 +38,12 @@ async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int 
     """The same pieces that a stream would send, put together."""
     texts: list[list[str]] = [[] for _ in generation.choices]
     wholes = [Piece(choice.index, "") for choice in generation.choices]
-    async for piece in generation.pieces():
-        texts[piece.index].append(piece.text)
-        wholes[piece.index].tokens += piece.tokens
-        wholes[piece.index].finish_reason = piece.finish_reason
+    while not generation.is_finished:
+        await generation.news.heard()
+        for piece in generation.pieces():
+            texts[piece.index].append(piece.text)
+            wholes[piece.index].tokens += piece.tokens
+            wholes[piece.index].finish_reason = piece.finish_reason
     written = []
     for whole, parts, choice in zip(wholes, texts, generation.choices, strict=True):
         whole.text = "".join(parts)

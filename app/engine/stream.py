@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from app.messages import FinishReason, TokenLogprobs
@@ -11,7 +10,7 @@ from app.messages import FinishReason, TokenLogprobs
 MOST_TOKENS_BEHIND = 8
 """A reader that is no further behind than this still gets one token at a time."""
 
-WHOLE = (None, FinishReason.STOP, FinishReason.LENGTH)
+WHOLE = (FinishReason.STOP, FinishReason.LENGTH)
 """What may come with tokens. Any other end comes by itself, so that nothing is lost by whom it is an error to."""
 
 
@@ -19,8 +18,8 @@ WHOLE = (None, FinishReason.STOP, FinishReason.LENGTH)
 class TokenDelta:
     """What a reader gets at once. `logprobs` runs beside `token_ids` where it was asked for."""
 
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    token_ids: list[int]
+    logprobs: list[TokenLogprobs]
     finish_reason: FinishReason | None = None
 
 
@@ -43,13 +42,14 @@ class SequenceTimes:
     preempted: list[float] = field(default_factory=list)
 
 
-class TokenStream:
-    """An async iterator of `TokenDelta`, written by the engine client and read by one request.
+def _nobody() -> None:
+    """Reads yet."""
 
-    A reader gets its tokens one by one, also those that came before it was there; one that lags by more than
-    `MOST_TOKENS_BEHIND` gets all that it missed in one delta. Iteration ends after the delta that carries a finish
-    reason, and raises `EngineDied` if the sequence is given up before that. `trace_id` is of the trace that the request
-    belongs to, if it is recorded.
+
+class TokenStream:
+    """Written by the engine client, and taken from by one reader, whose `wake` is called when there is more to take.
+
+    `trace_id` is of the trace that the request belongs to, if it is recorded.
     """
 
     def __init__(
@@ -63,46 +63,38 @@ class TokenStream:
         self.prompt_logprobs: list[TokenLogprobs] = []
         self.times = SequenceTimes(arrived)
         self.finish_reason: FinishReason | None = None
+        self.wake: Callable[[], None] = _nobody
+        self.num_taken = 0
         self._on_close = on_close
-        self._pending = TokenDelta()
+        self._logprobs: list[TokenLogprobs] = []
+        self._end: FinishReason | None = None
         self._error: EngineDied | None = None
-        self._waiting: asyncio.Future[None] | None = None
-        self._exhausted = False
-
-    def __aiter__(self) -> TokenStream:
-        return self
-
-    async def __anext__(self) -> TokenDelta:
-        if self._exhausted:
-            raise StopAsyncIteration
-        if not self.is_ahead:
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        if self._error is not None and not self._pending.token_ids:
-            raise self._error
-        return self._take()
 
     @property
     def num_output_tokens(self) -> int:
         return len(self.output_token_ids)
 
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the reader would not have to wait."""
-        pending = self._pending
-        return bool(pending.token_ids) or pending.finish_reason is not None or self._error is not None
-
-    def _take(self) -> TokenDelta:
-        """What the reader gets now."""
-        pending = self._pending
-        if 1 < len(pending.token_ids) <= MOST_TOKENS_BEHIND:
-            logprobs, pending.logprobs = pending.logprobs[:1], pending.logprobs[1:]
-            return TokenDelta([pending.token_ids.pop(0)], logprobs)
-        self._pending = TokenDelta()
-        if pending.token_ids and pending.finish_reason not in WHOLE:
-            self._pending.finish_reason, pending.finish_reason = pending.finish_reason, None
-        self._exhausted = pending.finish_reason is not None
-        return pending
+    def take(self) -> Iterator[TokenDelta]:
+        """What has come since the last time: tokens one by one, or in one delta if they are more than
+        `MOST_TOKENS_BEHIND`, and the end. Raises `EngineDied` behind the tokens if the sequence was given up.
+        """
+        token_ids = self.output_token_ids[self.num_taken :]
+        self.num_taken += len(token_ids)
+        logprobs, self._logprobs = self._logprobs, []
+        end, self._end = self._end, None
+        if 1 < len(token_ids) <= MOST_TOKENS_BEHIND:
+            for place, token_id in enumerate(token_ids[:-1]):
+                yield TokenDelta([token_id], logprobs[place : place + 1])
+            token_ids, logprobs = token_ids[-1:], logprobs[-1:]
+        if token_ids and (end is None or end in WHOLE):
+            yield TokenDelta(token_ids, logprobs, end)
+        else:
+            if token_ids:
+                yield TokenDelta(token_ids, logprobs)
+            if end is not None:
+                yield TokenDelta([], [], end)
+        if self._error is not None:
+            raise self._error
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
         """Append a token that arrived at `now`, in seconds of the monotonic clock."""
@@ -111,19 +103,18 @@ class TokenStream:
         if times.first_token is None:
             times.first_token = now
         times.last_token = now
-        self._pending.token_ids.append(token_id)
         if logprobs is not None:
-            self._pending.logprobs.append(logprobs)
-        self._wake()
+            self._logprobs.append(logprobs)
+        self.wake()
 
     def finish(self, reason: FinishReason) -> None:
-        self.finish_reason = self._pending.finish_reason = reason
-        self._wake()
+        self.finish_reason = self._end = reason
+        self.wake()
 
     def fail(self, error: EngineDied) -> None:
         self.finish_reason = FinishReason.ENGINE_DIED
         self._error = error
-        self._wake()
+        self.wake()
 
     def cut(self, reason: FinishReason) -> None:
         """End the sequence now if it has not ended, and let its reader know why."""
@@ -139,7 +130,3 @@ class TokenStream:
         if self.finish_reason is None:
             self.finish_reason = reason
             self._on_close(self)
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)

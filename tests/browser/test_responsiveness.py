@@ -51,9 +51,10 @@ async def test_a_reply_of_4000_tokens_leaves_the_page_responsive(
     await browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline"])
     await send(page, "go")
     await engine.until(lambda: len(engine.submissions) == 1)
+    stream = engine.submissions[0].stream
     for char in (PARAGRAPH * 50)[:4000]:
         engine.write(char)
-        while engine.submissions[0].stream.is_ahead:
+        while stream.num_taken < stream.num_output_tokens:
             await asyncio.sleep(0)
     engine.end()
     await ended(page)
