@@ -27,7 +27,10 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     """Continue a text, or several."""
     tokenizer, ready = service.require(body.model)
     service.limits.check(body, len(body.prompt))
-    encoded = await asyncio.to_thread(_encode, body, tokenizer, ready)
+    if body.echo or any(isinstance(prompt, str) for prompt in body.prompt):
+        encoded = await asyncio.to_thread(_encode, body, tokenizer, ready)
+    else:  # there is nothing to do that would be worth a thread
+        encoded = _encode(body, tokenizer, ready)
     prompts = admit(encoded, body, ready, service.seeds, "prompt")
     reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
