@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -15,19 +16,10 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate  # noqa: E402
 from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
-from app.model.triton.attention import NewTokens, Options, attend, write  # noqa: E402
+from app.model.triton.attention import NewTokens, Options, attend, attend_whole, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
-from app.model.triton.tiling import (  # noqa: E402
-    FEW_ROWS,
-    MOST_FEW,
-    SHAPES,
-    DoesNotFit,
-    Heads,
-    product_tiling,
-    room_for,
-    tiling_of,
-)
+from app.model.triton.tiling import Heads, tiling_of  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.attention_world import World  # noqa: E402
@@ -88,6 +80,29 @@ def test_long_whole_prompts_are_attended_to_as_others_are(num_splits: int, monke
         torch.testing.assert_close(given, expected, rtol=1e-2, atol=1e-2)
 
 
+def test_whole_prompts_of_many_lengths_are_of_few_to_the_library_and_a_neighbour_is_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attend_by_torch, lengths = torch.nn.functional.scaled_dot_product_attention, set()
+
+    def noting(query: torch.Tensor, *rest: torch.Tensor, **options: Any) -> torch.Tensor:
+        lengths.add(query.shape[2])
+        return attend_by_torch(query, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
+    tokens = torch.randn(300, 2, 16, generator=torch.Generator().manual_seed(0)).to(DEVICE, torch.float16)
+    for length in (1, 7, 255, 256, 257, 299):
+        neighboured = tokens.clone()
+        neighboured[length:] = float("nan")
+        whole, *new = (part[:length] for part in (neighboured, neighboured[:, :1], neighboured[:, :1]))
+        given = attend_whole(whole, *new, 0.3)
+        expected = attend_by_torch(
+            *(part.transpose(0, 1)[None] for part in (whole, *new)), is_causal=True, scale=0.3, enable_gqa=True
+        )
+        torch.testing.assert_close(given, expected[0].transpose(0, 1), rtol=1e-2, atol=1e-2)
+    assert lengths == {256, 512}
+
+
 @pytest.mark.parametrize("world", [World(LONG_ONES), World(LONG_ONES, value_size=16, dtype=torch.float16)], ids=repr)
 def test_what_torch_would_make_all_scores_of_at_once_is_left_to_the_kernels(
     world: World, monkeypatch: pytest.MonkeyPatch
@@ -127,42 +142,6 @@ def test_products_are_what_they_are_by_definition(num_rows: int, size: int, num_
     given = [of_norm(rows, norm, 1e-5, weight[:num_outputs], bias), gated_of_norm(rows, norm, 1e-5, weight), sums]
     for one, other in zip(given, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("num_kibibytes", [99, 163, 227])
-def test_tiles_of_products_fit_the_chip(num_kibibytes: int) -> None:
-    for num_rows in (16, 2048, 6144, 28_672, 151_936):
-        for is_gated in (False, True):
-            for size in (2, 4):
-                tiling = product_tiling(FEW_ROWS, num_rows, is_gated, size, num_kibibytes * 1024)
-                ahead = tiling.num_stages * tiling.tile_k * (tiling.tile_n * (1 + is_gated) + MOST_FEW) * size
-                assert ahead < num_kibibytes * 1024
-                assert tiling.tile_k >= MOST_FEW
-
-
-@pytest.mark.parametrize("num_kibibytes", [99, 163, 227])
-def test_tiles_of_attention_fit_the_chip_and_hold_a_group(num_kibibytes: int) -> None:
-    """What they are reckoned to take is held against compilers in test_triton_compile.py."""
-    for kind in SHAPES:
-        for size in (32, 80, 128, 256):
-            for group, item_size in ((1, 2), (1, 4), (7, 2), (7, 4), (20, 2)):
-                heads = Heads(group, size, size, item_size)
-                tiling = tiling_of(kind, heads, num_kibibytes * 1024)
-                assert room_for(tiling, heads) <= num_kibibytes * 1024
-                assert tiling.tile_q * group <= tiling.tile_m
-                assert min(tiling.tile_q, tiling.tile_m // 16, tiling.tile_n // 16) >= 1
-
-
-def test_numbers_of_two_bytes_have_the_tiles_that_were_found_fast_even_where_there_is_little_shared_memory() -> None:
-    for kind, shapes in SHAPES.items():
-        for size, shape in shapes.items():
-            tiling = tiling_of(kind, Heads(4, size, size, 2), 99 * 1024)
-            assert (tiling.tile_m, tiling.tile_n) == (shape.tile_m, shape.tile_n)
-
-
-def test_what_no_tile_holds_is_told_with_figures() -> None:
-    with pytest.raises(DoesNotFit, match="194 KiB of shared memory are needed, and it has 99"):
-        tiling_of("decode", Heads(71, 256, 256, 4), 99 * 1024)
 
 
 def test_in_the_smallest_tiles_attention_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
