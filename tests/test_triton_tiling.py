@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
-from app.model.triton.tiling import (  # noqa: E402
+from app.model.triton.tiling import (
     FEW_ROWS,
     MOST_FEW,
     SHAPES,
