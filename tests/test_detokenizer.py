@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise, product
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.text.detokenizer import IncrementalDetokenizer, TextDelta
+from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 from tests.test_tokenizer import (
     SHARED_TOKENIZERS,
@@ -56,9 +56,23 @@ def cut_at(token_ids: Sequence[int], cuts: Sequence[int]) -> list[list[int]]:
     return [list(token_ids[start:end]) for start, end in pairwise(places)]
 
 
+class TextDelta(NamedTuple):
+    text: str
+    num_tokens: int
+
+
+def push(detokenizer: IncrementalDetokenizer, token_ids: Sequence[int]) -> TextDelta:
+    """What is shown now, and how many tokens are shown wholly with it."""
+    return TextDelta(detokenizer.push(token_ids), detokenizer.release())
+
+
+def flush(detokenizer: IncrementalDetokenizer) -> TextDelta:
+    return TextDelta(detokenizer.flush(), detokenizer.release())
+
+
 def stream(detokenizer: IncrementalDetokenizer, parts: Sequence[Sequence[int]]) -> TextDelta:
     """Push the parts and flush: all that was shown."""
-    deltas = [*(detokenizer.push(part) for part in parts), detokenizer.flush()]
+    deltas = [*(push(detokenizer, part) for part in parts), flush(detokenizer)]
     return TextDelta("".join(delta.text for delta in deltas), sum(delta.num_tokens for delta in deltas))
 
 
@@ -127,7 +141,7 @@ def test_a_character_is_shown_whole_and_as_soon_as_its_last_token_is_there(make:
         detokenizer, shown = IncrementalDetokenizer(tokenizer), ""
         ids = encode(tokenizer, text.replace(REPLACEMENT, ""))
         for count, token_id in enumerate(ids, start=1):
-            shown += detokenizer.push([token_id]).text
+            shown += push(detokenizer, [token_id]).text
             assert shown == tokenizer.decode(ids[:count]).rstrip(REPLACEMENT)
 
 
@@ -222,8 +236,8 @@ def test_byte_tokens_decode_as_in_transformers_unless_a_run_of_them_is_broken(te
 def test_complete_characters_stay_shown_when_the_run_of_bytes_they_stand_in_breaks_off() -> None:
     tokenizer = sentencepiece()
     detokenizer, ids = IncrementalDetokenizer(tokenizer), byte_ids(tokenizer, "日本".encode()[:-1])
-    assert detokenizer.push(ids) == ("日", 3)
-    assert detokenizer.flush() == (REPLACEMENT * 2, 2)
+    assert push(detokenizer, ids) == ("日", 3)
+    assert flush(detokenizer) == (REPLACEMENT * 2, 2)
 
 
 # --- going on from a prompt --------------------------------------------------------------------------------------
@@ -322,7 +336,7 @@ def test_nothing_is_shown_early_nor_held_back_longer_than_it_may_become_a_stop_s
         detokenizer = IncrementalDetokenizer(tokenizer, stops, include_stop=include)
         shown, released, tokens = "", 0, places(tokenizer, ids)
         for count, token_id in enumerate(ids, start=1):
-            delta = detokenizer.push([token_id])
+            delta = push(detokenizer, [token_id])
             shown, released = shown + delta.text, released + delta.num_tokens
             settled = tokenizer.decode(ids[:count]).rstrip(REPLACEMENT)
             if end_and_stop := first_stop(settled, stops):
@@ -384,7 +398,7 @@ def test_a_stop_string_of_broken_bytes_is_completed_by_the_token_with_the_byte(m
     tokenizer = make()
     for following in (0xE4, 0x80, 0x61):
         detokenizer = IncrementalDetokenizer(tokenizer, [REPLACEMENT])
-        assert detokenizer.push(byte_ids(tokenizer, bytes([0xE0, following]))) == ("", 0)
+        assert push(detokenizer, byte_ids(tokenizer, bytes([0xE0, following]))) == ("", 0)
         assert (detokenizer.num_output_tokens, detokenizer.token_offsets) == (1, [0])
 
 
@@ -392,7 +406,7 @@ def test_tokens_are_counted_to_the_one_that_completes_the_stop_string_even_in_on
     tokenizer = byte_level()
     ids = [token_id for char in "abcdefg" for token_id in encode(tokenizer, char)]
     detokenizer = IncrementalDetokenizer(tokenizer, ["cd"])
-    assert detokenizer.push(ids) == ("ab", 2)
+    assert push(detokenizer, ids) == ("ab", 2)
     assert detokenizer.num_output_tokens == 4
     assert detokenizer.token_offsets == [0, 1, 2, 3]
 
@@ -402,28 +416,28 @@ def test_a_token_that_begins_before_the_cut_is_released_and_one_that_begins_at_i
     the, cat = encode(tokenizer, " the"), encode(tokenizer, " cat")
     assert len(the) == len(cat) == 1
     inside = IncrementalDetokenizer(tokenizer, ["e c"])
-    assert inside.push([*the, *cat]) == (" th", 1)
+    assert push(inside, [*the, *cat]) == (" th", 1)
     between = IncrementalDetokenizer(tokenizer, [" c"])
-    assert between.push([*the, *cat]) == (" the", 1)
+    assert push(between, [*the, *cat]) == (" the", 1)
     kept = IncrementalDetokenizer(tokenizer, [" c"], include_stop=True)
-    assert kept.push([*the, *cat]) == (" the c", 2)
+    assert push(kept, [*the, *cat]) == (" the c", 2)
 
 
 def test_a_skipped_special_token_goes_with_the_text_before_it() -> None:
     tokenizer = byte_level()
     a, b = encode(tokenizer, "ab")
     detokenizer = IncrementalDetokenizer(tokenizer, ["b"])
-    assert detokenizer.push([a, 0, b]) == ("a", 2)
+    assert push(detokenizer, [a, 0, b]) == ("a", 2)
     held = IncrementalDetokenizer(tokenizer, ["ab"])
-    assert held.push([a, 0]) == ("", 0)
-    assert held.flush() == ("a", 2)
+    assert push(held, [a, 0]) == ("", 0)
+    assert flush(held) == ("a", 2)
 
 
 def test_nothing_follows_a_stop() -> None:
     tokenizer = byte_level()
     detokenizer = IncrementalDetokenizer(tokenizer, ["."])
-    assert detokenizer.push(encode(tokenizer, "a.b")).text == "a"
-    assert detokenizer.push(encode(tokenizer, "more.")) == detokenizer.flush() == ("", 0)
+    assert push(detokenizer, encode(tokenizer, "a.b")).text == "a"
+    assert push(detokenizer, encode(tokenizer, "more.")) == flush(detokenizer) == ("", 0)
     assert detokenizer.num_output_tokens == len(encode(tokenizer, "a."))
 
 
@@ -431,10 +445,10 @@ def test_the_end_of_generation_releases_half_a_stop_string_and_half_a_character(
     tokenizer = byte_level()
     ids = [*encode(tokenizer, "a<"), *encode(tokenizer, "\U0010ffff")[:-1]]
     detokenizer = IncrementalDetokenizer(tokenizer, ["<end>"])
-    assert detokenizer.push(ids[:2]) == ("a", 1)
-    assert detokenizer.push(ids[2:]) == ("", 0)
-    assert detokenizer.flush() == ("<" + REPLACEMENT, len(ids) - 1)
-    assert detokenizer.flush() == ("", 0)
+    assert push(detokenizer, ids[:2]) == ("a", 1)
+    assert push(detokenizer, ids[2:]) == ("", 0)
+    assert flush(detokenizer) == ("<" + REPLACEMENT, len(ids) - 1)
+    assert flush(detokenizer) == ("", 0)
 
 
 def test_an_empty_stop_string_is_refused() -> None:
@@ -469,8 +483,8 @@ def test_a_skipped_token_inside_a_character_waits_for_it(make: Callable[[], Toke
     tokenizer = make()
     first, second, third = byte_ids(tokenizer, "你".encode())
     detokenizer = IncrementalDetokenizer(tokenizer)
-    assert detokenizer.push([first, 1, second, 1]) == ("", 0)
-    assert detokenizer.push([third]) == ("你", 5)
+    assert push(detokenizer, [first, 1, second, 1]) == ("", 0)
+    assert push(detokenizer, [third]) == ("你", 5)
     assert detokenizer.token_offsets == [0] * 5
     assert stream(detokenizer, [[first, 1]]) == (REPLACEMENT, 2)
 
@@ -515,12 +529,12 @@ def test_the_millionth_character_costs_what_the_first_costs(make: Callable[[], T
 
     def push_a_line() -> None:
         for token_id in line:
-            detokenizer.push([token_id])
+            push(detokenizer, [token_id])
 
     detokenizer = IncrementalDetokenizer(tokenizer)
     push_a_line()
     first = count_calls(push_a_line)
-    assert len(detokenizer.push(line * 40_000).text) > 1_000_000
+    assert len(push(detokenizer, line * 40_000).text) > 1_000_000
     assert count_calls(push_a_line) == first <= 25 * len(line)
 
 
@@ -530,5 +544,5 @@ def test_looking_for_long_and_repetitive_stop_strings_costs_a_few_lines_a_charac
     stops = ["a" * 900 + "b", "aab" * 300]
     ids = ([a] * 899 + [c]) * 20
     detokenizer = IncrementalDetokenizer(tokenizer, stops)
-    assert count_lines(lambda: detokenizer.push(ids)) <= 40 * len(ids)
+    assert count_lines(lambda: push(detokenizer, ids)) <= 40 * len(ids)
     assert not detokenizer.stopped

@@ -80,5 +80,5 @@ def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -
 def _echo(prompt: str | list[int], token_ids: list[int], body: CompletionRequest, tokenizer: Tokenizer) -> Echo:
     """A text comes back as it was sent; token ids come back as the text they would be in an output."""
     detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=body.skip_special_tokens)
-    text = detokenizer.push(token_ids).text + detokenizer.flush().text
+    text = detokenizer.push(token_ids) + detokenizer.flush()
     return Echo(prompt if isinstance(prompt, str) else text, detokenizer.token_offsets)

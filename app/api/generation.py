@@ -117,15 +117,15 @@ class Choice:
         """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""
         detokenizer, reason = self._detokenizer, delta.finish_reason
         hidden = reason is FinishReason.STOP and not self._shows_stop_token
-        text, num_tokens = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)
+        text = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)
         if reason is not None and detokenizer.stop_string is None:
-            rest = detokenizer.flush()
-            text, num_tokens = text + rest.text, num_tokens + rest.num_tokens
+            text += detokenizer.flush()
         if detokenizer.stop_string is not None:
             self.num_tokens = detokenizer.num_output_tokens
         else:
             self.num_tokens += len(delta.token_ids)
         if self._is_scored:
+            num_tokens = detokenizer.release()
             self._held += delta.logprobs
             offsets = detokenizer.token_offsets[self._num_released : self._num_released + num_tokens]
             tokens += (_scored(held, self._offset + at) for held, at in zip(self._held, offsets, strict=False))

@@ -142,4 +142,4 @@ def texts_of(record: RequestRecord) -> list[tuple[str, str]]:
 
 def _text(tokenizer: Tokenizer, token_ids: list[int]) -> str:
     detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=False)
-    return detokenizer.push(token_ids).text + detokenizer.flush().text
+    return detokenizer.push(token_ids) + detokenizer.flush()

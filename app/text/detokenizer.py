@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from app.text.stops import StopMatcher
 
 if TYPE_CHECKING:
     from app.text.tokenizer import Tokenizer
-
-
-class TextDelta(NamedTuple):
-    """`text` may be shown now; `num_tokens` further tokens are now shown wholly, and their logprobs may go with it."""
-
-    text: str
-    num_tokens: int
-
-
-_NOTHING = TextDelta("", 0)
 
 
 class IncrementalDetokenizer:
@@ -68,37 +58,49 @@ class IncrementalDetokenizer:
         """
         return self._assembly.starts
 
-    def push(self, token_ids: Sequence[int]) -> TextDelta:
-        """Take the next output tokens."""
+    def push(self, token_ids: Sequence[int]) -> str:
+        """Take the next output tokens, and return the text that may be shown now."""
         if self.stop_string is not None:
-            return _NOTHING
+            return ""
         add = self._assembly.add
         if self._matcher is None:
             text = add(token_ids[0]) if len(token_ids) == 1 else "".join([add(token_id) for token_id in token_ids])
             self._num_shown += len(text)
-            return TextDelta(text, self._release())
+            return text
         safe = []
         for token_id in token_ids:
             if text := add(token_id):
                 safe.append(self._match(self._matcher, text))
                 if self.stop_string is not None:
                     break
-        return TextDelta("".join(safe), self._release())
+        return "".join(safe)
 
-    def flush(self) -> TextDelta:
+    def flush(self) -> str:
         """End the output: returns everything still held back. A second flush returns nothing."""
         if self.stop_string is not None:
-            return _NOTHING
+            return ""
         text = self._assembly.finish()
         if self._matcher is None:
             self._num_shown += len(text)
-            return TextDelta(text, self._release())
+            return text
         text = self._match(self._matcher, text)
         if self.stop_string is None:
             held = self._matcher.release()
             self._num_shown += len(held)
             text += held
-        return TextDelta(text, self._release())
+        return text
+
+    def release(self) -> int:
+        """How many further tokens are shown wholly by now, or begin before the cut: their logprobs may be shown."""
+        starts, ends, shown = self._assembly.starts, self._assembly.ends, self._num_shown
+        released = count = self._num_released
+        while count < len(ends) and ends[count] <= shown:
+            count += 1
+        if self.stop_string is not None:
+            while count < len(starts) and starts[count] < shown:
+                count += 1
+        self._num_released = count
+        return count - released
 
     def _match(self, matcher: StopMatcher, text: str) -> str:
         """Returns what may be shown once `text` has been added, and ends the output where a stop string completes."""
@@ -112,15 +114,3 @@ class IncrementalDetokenizer:
             return safe
         self._num_shown += len(stop)
         return safe + stop
-
-    def _release(self) -> int:
-        """Returns how many further tokens are shown wholly, or begin before the cut."""
-        starts, ends, shown = self._assembly.starts, self._assembly.ends, self._num_shown
-        released = count = self._num_released
-        while count < len(ends) and ends[count] <= shown:
-            count += 1
-        if self.stop_string is not None:
-            while count < len(starts) and starts[count] < shown:
-                count += 1
-        self._num_released = count
-        return count - released
