@@ -38,7 +38,7 @@ def _doubt(facts: ModelFacts, device: torch.device) -> str | None:
 def _lack_of_room(facts: ModelFacts, device: torch.device, dtype: torch.dtype) -> str | None:
     from app.model.triton.tiling import DoesNotFit, Heads, check_fit, shared_memory_of
 
-    num_heads: int = facts.config.num_attention_heads
+    num_heads: int = facts.config.get_text_config().num_attention_heads
     try:
         for layer in set(facts.layers):
             group = num_heads // layer.num_kv_heads
