@@ -8,9 +8,9 @@ import logging
 from collections.abc import AsyncIterable, Callable
 from typing import Any, Self
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.api.connection import LEFT_AS
 from app.api.errors import as_api_error
@@ -21,6 +21,7 @@ from app.api.schemas.sampling import StreamOptions
 from app.messages import FinishReason
 
 PING_SECONDS = 15
+PING = b": ping\n\n"
 DONE = "data: [DONE]\n\n"
 ANY_TEXT = "\0"
 
@@ -72,7 +73,7 @@ def _telling(usage: Usage) -> str:
 
 
 class Events:
-    """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`.
+    """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`. Pings in between.
 
     Events that are there at the same time are given together, to be sent in one go. An error that comes before anything
     else is raised, for the response to be of its status, unless that `has_begun`.
@@ -86,10 +87,13 @@ class Events:
         self._tells_usage = tells.include_usage
         self._has_begun = has_begun
         self._has_ended = False
+        self._owes_ping = False
+        self._pinging: asyncio.TimerHandle | None = None
         running = generation.usage if tells.continuous_usage_stats else None
         self._writer = EventWriter(reply, tells.include_usage, running)
 
     def __aiter__(self) -> Self:
+        self._ping_later()
         return self
 
     async def __anext__(self) -> bytes:
@@ -97,7 +101,24 @@ class Events:
             await self._generation.news.heard()
             if events := self._take():
                 return events
+            if self._owes_ping:
+                self._owes_ping = False
+                return PING
         raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Nobody asks for events any more."""
+        if self._pinging is not None:
+            self._pinging.cancel()
+
+    def _ping_later(self) -> None:
+        """By a timer: a task for it would cost each request more."""
+        self._pinging = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping)
+
+    def _ping(self) -> None:
+        self._owes_ping = True
+        self._generation.news.ring()
+        self._ping_later()
 
     def _take(self) -> bytes:
         """What has come since the last time; empty if there is nothing to show of it."""
@@ -139,13 +160,10 @@ class GenerationEvents(EventStream):
     """
 
     def __init__(self, generation: Generation, reply: Reply, tells: StreamOptions) -> None:
-        super().__init__(
-            Events(generation, reply, tells, lambda: self._has_begun),
-            ping=PING_SECONDS,
-            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-        )
-        self._generation = generation
         self._has_begun = False
+        self._generation = generation
+        self._events = Events(generation, reply, tells, lambda: self._has_begun)
+        super().__init__(self._events, ping=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -154,6 +172,7 @@ class GenerationEvents(EventStream):
             self._generation.close()  # it is the server that does not wait any longer
             raise
         finally:
+            self._events.close()
             self._generation.close(scope.get("state", {}).get(LEFT_AS, FinishReason.CLIENT_GONE))
 
     async def _stream_response(self, send: Send) -> None:
@@ -161,20 +180,10 @@ class GenerationEvents(EventStream):
         does for each: there is nothing to convert, no timeout to keep, and no iterator to close.
         """
         send_event = current_record().send
-        async for event in self.body_iterator:
+        async for event in self._events:
             if not self._has_begun:
-                await self._begin(send)
+                self._has_begun = True
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send_event({"type": "http.response.body", "body": event, "more_body": True})
-        async with self._send_lock:
-            self.active = False
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        """Send a ping."""
-        if not self._has_begun:
-            await self._begin(send)
-        await send(message)
-
-    async def _begin(self, send: Send) -> None:
-        self._has_begun = True
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        self.active = False
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

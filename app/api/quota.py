@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 TOLERANCE = 1e-6
 """Of levels, which are sums of floating-point numbers: after its whole wait, a request must not lack a billionth."""
@@ -19,7 +19,7 @@ class Quota:
 
     def but(self, limits: dict[str, int | None]) -> Quota:
         """The same where `limits`, by name, say nothing else."""
-        return Quota(**(asdict(self) | limits))
+        return replace(self, **limits)
 
 
 LIMITS = tuple(field.name for field in fields(Quota))
