@@ -25,6 +25,7 @@ from app.scheduler.sequence import Sequence
 
 CPU = torch.device("cpu")
 BLOCK_SIZE = 16
+VOCAB_SIZE = 1100
 MOST_ROWS = 70
 """More than twice what the tallest tile holds."""
 NUM_BLOCKS = 2 * MOST_ROWS
@@ -36,16 +37,17 @@ in_every_precision = pytest.mark.parametrize(
 
 
 def make_model(dtype: torch.dtype) -> tf.LlamaForCausalLM:
-    """Inputs of several blocks and tiles, and not of whole ones."""
+    """Inputs of several blocks and tiles, and not of whole ones; gates and words enough for two threads to read several
+    panels side by side, and a few over."""
     torch.manual_seed(0)
     config = tf.LlamaConfig(
         hidden_size=352,
-        intermediate_size=400,
+        intermediate_size=720,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
-        vocab_size=100,
+        vocab_size=VOCAB_SIZE,
         attention_bias=True,
     )
     return tf.LlamaForCausalLM(config).to(dtype).eval()
@@ -107,7 +109,7 @@ def test_a_weight_that_is_not_a_number_is_seen_in_what_it_is_multiplied_into(
         model.lm_head.weight[40, 300] = torch.nan
     finite = make_decoder(model, quantization).forward(batch).isfinite()
     assert not finite[:, 40].any()
-    assert finite[:, torch.arange(100) != 40].all()
+    assert finite[:, torch.arange(VOCAB_SIZE) != 40].all()
 
 
 REFUSED = """

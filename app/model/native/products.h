@@ -1,6 +1,8 @@
 /* Products of rows of activations with the panels of a matrix, by all threads. */
 #define MOST_ROWS 8           /* 16 accumulators are as many as two units need to be always busy */
 #define MOST_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
+#define MOST_WIDE_ROWS 4      /* so few rows meet several panels at once */
+#define MOST_WIDTH 4          /* streams that are read side by side: memory gives a thread more than with one */
 
 /* Weights that will be wanted, fetched `step` bytes further with each pair of vectors of those being multiplied. */
 typedef struct {
@@ -16,83 +18,107 @@ INLINE void fetch(const int rows, Ahead *ahead) {
     ahead->at += ahead->step;
 }
 
-/* Products of `rows` rows with one panel. `rows` is a constant wherever this is inlined. */
-INLINE void plain_tile(const int rows, Operand a, const Matrix *m, const char *w, Ahead ahead, Sums sums) {
-    vec acc[MOST_ROWS][2];
-    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
+/* Products of `rows` rows with `width` panels side by side, both constants wherever this is inlined. */
+INLINE void plain_tile(const int rows, const int width, Operand a, const Matrix *m, const char *w, Ahead ahead,
+                       Sums *sums) {
+    const int64_t panel = panel_bytes(PLAIN, m->inputs);
+    vec acc[MOST_WIDTH][MOST_ROWS][2];
+    for (int p = 0; p < width; p++)
+        for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
     for (int64_t k = 0; k < m->inputs / PER_LANE; k++, w += PANEL * 4) {
         fetch(rows, &ahead);
-        const lanes w0 = load(w), w1 = load(w + 64);
-        for (int r = 0; r < rows; r++) {
-            const lanes x = spread(a.rows + r * a.stride + k * 4);
-            acc[r][0] = dot(acc[r][0], w0, x);
-            acc[r][1] = dot(acc[r][1], w1, x);
-        }
-    }
-    for (int r = 0; r < rows; r++) sums[r][0] = acc[r][0], sums[r][1] = acc[r][1];
-}
-
-INLINE void quantized_tile(const Format format, const int rows, Operand a, const Matrix *m, const char *w, Ahead ahead,
-                           Sums sums) {
-    const int size = block_inputs(format), num_blocks = m->inputs / size, step = pair_inputs(format);
-    const char *scales = a.rows + m->inputs, *corrections = scales + num_blocks * 4;
-    vec acc[MOST_QUANTIZED_ROWS][2];
-    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = (vec){};
-    for (int64_t b = 0; b < num_blocks; b++) {
-        const vec w_scale0 = widen(*(const halves *)w), w_scale1 = widen(*(const halves *)(w + 32));
-        w += PANEL * 2;
-        ivec sum[MOST_QUANTIZED_ROWS][2];
-        for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
-        for (int i = 0; i < size; i += step, w += PANEL * 4) {
-            fetch(rows, &ahead);
-            const lanes w0 = load(w), w1 = load(w + 64);
+        for (int p = 0; p < width; p++) {
+            const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
             for (int r = 0; r < rows; r++) {
-                const char *x = a.rows + r * a.stride + b * size + i;
-                const lanes first = spread(x);
-                if (format == INT8) {
-                    sum[r][0] = dot_bytes(sum[r][0], w0 ^ 0x80808080u, first);
-                    sum[r][1] = dot_bytes(sum[r][1], w1 ^ 0x80808080u, first);
-                } else {
-                    const lanes second = spread(x + 4);
-                    sum[r][0] = dot_bytes(sum[r][0], w0 & 0x0F0F0F0Fu, first);
-                    sum[r][1] = dot_bytes(sum[r][1], w1 & 0x0F0F0F0Fu, first);
-                    sum[r][0] = dot_bytes(sum[r][0], (w0 >> 4) & 0x0F0F0F0Fu, second);
-                    sum[r][1] = dot_bytes(sum[r][1], (w1 >> 4) & 0x0F0F0F0Fu, second);
-                }
+                const lanes x = spread(a.rows + r * a.stride + k * 4);
+                acc[p][r][0] = dot(acc[p][r][0], w0, x);
+                acc[p][r][1] = dot(acc[p][r][1], w1, x);
             }
         }
-        for (int r = 0; r < rows; r++) {
-            const vec scale = (vec)spread(scales + r * a.stride + b * 4);
-            acc[r][0] = add_scaled(acc[r][0], sum[r][0], scale, w_scale0);
-            acc[r][1] = add_scaled(acc[r][1], sum[r][1], scale, w_scale1);
-        }
     }
-    for (int r = 0; r < rows; r++) sums[r][0] = acc[r][0], sums[r][1] = acc[r][1];
+    for (int p = 0; p < width; p++)
+        for (int r = 0; r < rows; r++) sums[p][r][0] = acc[p][r][0], sums[p][r][1] = acc[p][r][1];
 }
 
-INLINE void any_tile(const Format format, int rows, Operand a, const Matrix *m, const char *w, Ahead ahead, Sums sums) {
-    if (on_tiles(format, rows)) return multiply_on_tiles(format, rows, a, m, w, sums);
-    switch (rows) {
-#define CASE(n)                                                      \
-    case n:                                                          \
-        if (format == PLAIN) plain_tile(n, a, m, w, ahead, sums);    \
-        else quantized_tile(format, n, a, m, w, ahead, sums);        \
-        break
-        CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6);
-#undef CASE
-    case 7: if (format == PLAIN) plain_tile(7, a, m, w, ahead, sums); break;
-    case 8: if (format == PLAIN) plain_tile(8, a, m, w, ahead, sums); break;
+/* The sums of a pair of vectors of quantised weights and one row, whose activations for them begin at `x`. */
+INLINE void add_pair(const Format format, ivec *sum, lanes w0, lanes w1, const char *x) {
+    const lanes first = spread(x);
+    if (format == INT8) {
+        sum[0] = dot_bytes(sum[0], w0 ^ 0x80808080u, first);
+        sum[1] = dot_bytes(sum[1], w1 ^ 0x80808080u, first);
+        return;
     }
+    const lanes second = spread(x + 4);
+    sum[0] = dot_bytes(sum[0], w0 & 0x0F0F0F0Fu, first);
+    sum[1] = dot_bytes(sum[1], w1 & 0x0F0F0F0Fu, first);
+    sum[0] = dot_bytes(sum[0], (w0 >> 4) & 0x0F0F0F0Fu, second);
+    sum[1] = dot_bytes(sum[1], (w1 >> 4) & 0x0F0F0F0Fu, second);
+}
+
+INLINE void quantized_tile(const Format format, const int rows, const int width, Operand a, const Matrix *m,
+                           const char *w, Ahead ahead, Sums *sums) {
+    const int size = block_inputs(format), num_blocks = m->inputs / size, step = pair_inputs(format);
+    const int64_t panel = panel_bytes(format, m->inputs);
+    const char *scales = a.rows + m->inputs, *corrections = scales + num_blocks * 4;
+    vec acc[MOST_WIDTH][MOST_QUANTIZED_ROWS][2];
+    for (int p = 0; p < width; p++)
+        for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
+    for (int64_t b = 0; b < num_blocks; b++) {
+        const char *w_scales = w;
+        w += PANEL * 2;
+        ivec sum[MOST_WIDTH][MOST_QUANTIZED_ROWS][2];
+        for (int p = 0; p < width; p++)
+            for (int r = 0; r < rows; r++) sum[p][r][0] = sum[p][r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
+        for (int i = 0; i < size; i += step, w += PANEL * 4) {
+            fetch(rows, &ahead);
+            for (int p = 0; p < width; p++) {
+                const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
+                for (int r = 0; r < rows; r++) add_pair(format, sum[p][r], w0, w1, a.rows + r * a.stride + b * size + i);
+            }
+        }
+        for (int p = 0; p < width; p++) {
+            const vec w_scale0 = widen(*(const halves *)(w_scales + p * panel));
+            const vec w_scale1 = widen(*(const halves *)(w_scales + p * panel + 32));
+            for (int r = 0; r < rows; r++) {
+                const vec scale = (vec)spread(scales + r * a.stride + b * 4);
+                acc[p][r][0] = add_scaled(acc[p][r][0], sum[p][r][0], scale, w_scale0);
+                acc[p][r][1] = add_scaled(acc[p][r][1], sum[p][r][1], scale, w_scale1);
+            }
+        }
+    }
+    for (int p = 0; p < width; p++)
+        for (int r = 0; r < rows; r++) sums[p][r][0] = acc[p][r][0], sums[p][r][1] = acc[p][r][1];
+}
+
+INLINE void any_tile(const Format format, int rows, int width, Operand a, const Matrix *m, const char *w, Ahead ahead,
+                     Sums *sums) {
+    if (on_tiles(format, rows)) return multiply_on_tiles(format, rows, a, m, w, *sums);
+#define CASE(rows, width)                                                     \
+    case rows * MOST_WIDTH + width:                                           \
+        if (format == PLAIN) plain_tile(rows, width, a, m, w, ahead, sums);   \
+        else quantized_tile(format, rows, width, a, m, w, ahead, sums);       \
+        break
+#define PLAIN_CASE(rows)                                                      \
+    case rows * MOST_WIDTH + 1:                                               \
+        if (format == PLAIN) plain_tile(rows, 1, a, m, w, ahead, sums);       \
+        break
+    switch (rows * MOST_WIDTH + width) {
+        CASE(1, MOST_WIDTH); CASE(2, MOST_WIDTH); CASE(3, MOST_WIDTH); CASE(4, MOST_WIDTH);
+        CASE(1, 1); CASE(2, 1); CASE(3, 1); CASE(4, 1); CASE(5, 1); CASE(6, 1);
+        PLAIN_CASE(7); PLAIN_CASE(8);
+    }
+#undef CASE
+#undef PLAIN_CASE
 }
 
 /* Compiled once for each format there is: they are most of the code. */
-static __attribute__((noinline)) void body_tile(int rows, Operand a, const Matrix *m, const char *w,
-                                                Ahead ahead, Sums sums) {
-    any_tile(BODY, rows, a, m, w, ahead, sums);
+static __attribute__((noinline)) void body_tile(int rows, int width, Operand a, const Matrix *m, const char *w,
+                                                Ahead ahead, Sums *sums) {
+    any_tile(BODY, rows, width, a, m, w, ahead, sums);
 }
-static __attribute__((noinline)) void head_tile(int rows, Operand a, const Matrix *m, const char *w,
-                                                Ahead ahead, Sums sums) {
-    any_tile(HEAD, rows, a, m, w, ahead, sums);
+static __attribute__((noinline)) void head_tile(int rows, int width, Operand a, const Matrix *m, const char *w,
+                                                Ahead ahead, Sums *sums) {
+    any_tile(HEAD, rows, width, a, m, w, ahead, sums);
 }
 
 typedef enum { STORE, ADD, GATE } Epilogue;
@@ -115,14 +141,20 @@ static void finish_tile(int rows, const Matrix *m, int panel, const Sums sums, f
     }
 }
 
+/* How many panels a few rows meet side by side, where there are enough for all threads. */
+INLINE int panels_side_by_side(const Format format, const Thread *thread, const Matrix *m, int num_rows) {
+    const int enough = m->columns / PANEL >= 4 * MOST_WIDTH * thread->team->num_threads;
+    return enough && num_rows <= MOST_WIDE_ROWS && !on_tiles(format, num_rows) ? MOST_WIDTH : 1;
+}
+
 /* How many panels a thread takes at once: enough that taking costs nothing beside the work, few enough that all have
  * some. With many tiles of rows a tile's activations stay in the first cache while the panels pass by, and those in the
  * second until the next tile comes, beside the ones that are fetched meanwhile. */
-INLINE int panels_at_once(const Format format, const Thread *thread, const Matrix *m, int num_tiles) {
-    const int64_t wanted = (num_tiles > 8 ? 256 << 10 : 48 << 10) / panel_bytes(format, m->inputs);
+INLINE int panels_at_once(const Format format, const Thread *thread, const Matrix *m, int num_tiles, int width) {
+    const int64_t wanted = (num_tiles > 8 ? 256 << 10 : 48 << 10) / panel_bytes(format, m->inputs) / width * width;
     const int64_t fair = m->columns / PANEL / (8 * thread->team->num_threads);
     const int64_t least = wanted < fair ? wanted : fair;
-    return least > 1 ? (int)least : 1;
+    return least > width ? (int)least : width;
 }
 
 /* The weights that a thread takes after these if all threads keep step, fetched in equal shares by the products before
@@ -141,21 +173,24 @@ INLINE void multiply(Thread *thread, const Format format, Operand a, int num_row
                      int64_t out_stride, const Epilogue epilogue) {
     const int most = on_tiles(format, num_rows) ? AMX_ROWS : format == PLAIN ? MOST_ROWS : MOST_QUANTIZED_ROWS;
     const int num_tiles = (num_rows + most - 1) / most;
-    const int chunk = panels_at_once(format, thread, m, num_tiles);
+    const int widest = panels_side_by_side(format, thread, m, num_rows);
+    const int chunk = panels_at_once(format, thread, m, num_tiles, widest);
     for (int first, last; take(thread, m->columns / PANEL, chunk, &first, &last);)
         for (int t = 0; t < num_tiles; t++) {
             const int begin = (int)((int64_t)num_rows * t / num_tiles);
             const int rows = (int)((int64_t)num_rows * (t + 1) / num_tiles) - begin;
             const Operand from = {a.rows + begin * a.stride, a.stride};
             if (on_tiles(format, rows)) shape_product(thread, format, rows);
-            for (int panel = first; panel < last; panel++) {
-                Sums sums;
+            for (int panel = first, width; panel < last; panel += width) {
+                width = panel + widest <= last ? widest : 1;
+                Sums sums[MOST_WIDTH];
                 const char *w = m->data + panel * panel_bytes(format, m->inputs);
                 const int share = t * chunk + panel - first;
                 const Ahead ahead = share_ahead(format, thread, m, first, chunk, share, num_tiles);
-                if (format == BODY) body_tile(rows, from, m, w, ahead, sums);
-                else head_tile(rows, from, m, w, ahead, sums);
-                finish_tile(rows, m, panel, sums, out + begin * out_stride, out_stride, epilogue);
+                if (format == BODY) body_tile(rows, width, from, m, w, ahead, sums);
+                else head_tile(rows, width, from, m, w, ahead, sums);
+                for (int p = 0; p < width; p++)
+                    finish_tile(rows, m, panel + p, sums[p], out + begin * out_stride, out_stride, epilogue);
             }
         }
 }
