@@ -18,6 +18,13 @@ INLINE void fetch(const int rows, Ahead *ahead) {
     ahead->at += ahead->step;
 }
 
+/* Panels side by side are streams of their own. One row of larger weights is no faster than hardware reads ahead. */
+INLINE void fetch_soon(const Format format, const int rows, const char *w) {
+    if (rows == 1 && format != INT4) return;
+    __builtin_prefetch(w + 2048);
+    __builtin_prefetch(w + 2112);
+}
+
 /* Products of `rows` rows with `width` panels side by side, both constants wherever this is inlined. */
 INLINE void plain_tile(const int rows, const int width, Operand a, const Matrix *m, const char *w, Ahead ahead,
                        Sums *sums) {
@@ -26,8 +33,9 @@ INLINE void plain_tile(const int rows, const int width, Operand a, const Matrix 
     for (int p = 0; p < width; p++)
         for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
     for (int64_t k = 0; k < m->inputs / PER_LANE; k++, w += PANEL * 4) {
-        fetch(rows, &ahead);
+        if (width == 1) fetch(rows, &ahead);
         for (int p = 0; p < width; p++) {
+            if (width > 1) fetch_soon(PLAIN, rows, w + p * panel);
             const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
             for (int r = 0; r < rows; r++) {
                 const lanes x = spread(a.rows + r * a.stride + k * 4);
@@ -70,8 +78,9 @@ INLINE void quantized_tile(const Format format, const int rows, const int width,
         for (int p = 0; p < width; p++)
             for (int r = 0; r < rows; r++) sum[p][r][0] = sum[p][r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
         for (int i = 0; i < size; i += step, w += PANEL * 4) {
-            fetch(rows, &ahead);
+            if (width == 1) fetch(rows, &ahead);
             for (int p = 0; p < width; p++) {
+                if (width > 1) fetch_soon(format, rows, w + p * panel);
                 const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
                 for (int r = 0; r < rows; r++) add_pair(format, sum[p][r], w0, w1, a.rows + r * a.stride + b * size + i);
             }
