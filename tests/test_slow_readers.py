@@ -16,6 +16,7 @@ from tests.raw_client import connected, post
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 
 STREAM = post(json.dumps({"prompt": "x", "stream": True}).encode())
+CLOSING_STREAM = post(json.dumps({"prompt": "x", "stream": True}).encode(), extra=b"Connection: close\r\n")
 WHOLE = post(json.dumps({"prompt": "x"}).encode(), extra=b"Connection: close\r\n")
 MUCH = "x" * (1 << 20)
 IMPATIENT = 0.05
@@ -30,6 +31,18 @@ async def test_a_stream_that_nobody_reads_is_ended_and_counted_as_that() -> None
         engine.write(MUCH)
         await engine.until(lambda: bool(engine.closed))
         assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_STALLED]
+
+
+async def test_all_of_a_stream_that_is_there_at_once_reaches_a_reader_who_comes_late() -> None:
+    engine = ScriptedEngine()
+    async with listening(make_app(engine)) as (address, _), connected(address) as client:
+        client.stop_reading()
+        await client.send(CLOSING_STREAM)
+        await engine.until(lambda: bool(engine.submissions))
+        engine.write(MUCH)
+        engine.end()
+        client.go_on_reading()
+        assert (await client.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
 async def test_a_whole_answer_that_nobody_reads_does_not_keep_its_connection(caplog: pytest.LogCaptureFixture) -> None:

@@ -185,5 +185,4 @@ class GenerationEvents(EventStream):
                 self._has_begun = True
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send_event({"type": "http.response.body", "body": event, "more_body": True})
-        self.active = False
         await send({"type": "http.response.body", "body": b"", "more_body": False})
