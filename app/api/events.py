@@ -98,7 +98,7 @@ class Events:
 
     async def __anext__(self) -> bytes:
         while not self._has_ended:
-            await self._generation.news.heard()
+            await self._generation.news.wait()
             if events := self._take():
                 return events
             if self._owes_ping:
@@ -117,7 +117,7 @@ class Events:
 
     def _ping(self) -> None:
         self._owes_ping = True
-        self._generation.news.ring()
+        self._generation.news.set()
         self._ping_later()
 
     def _take(self) -> bytes:

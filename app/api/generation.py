@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
-from app.api.bell import Bell
 from app.api.errors import ended_with
 from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
@@ -141,7 +140,7 @@ def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
 class Generation:
     """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none.
 
-    `news` rings when there may be more pieces.
+    `news` is set when there may be more pieces, until they are asked for.
     """
 
     def __init__(
@@ -159,15 +158,15 @@ class Generation:
                 Choice(index, prompt, stream, body, tokenizer)
                 for index, ((prompt, _), stream) in enumerate(zip(wanted, self.streams, strict=True))
             ]
-        except BaseException:
+        except BaseException:  # whatever it was: none begins without the others
             self.close()
             raise
         self._first_choices = self.choices[:: body.n]
         self._unfinished = list(self.choices)
-        self.news = Bell()
+        self.news = asyncio.Event()
         for stream in self.streams:
-            stream.wake = self.news.ring
-        self.news.ring()  # for what was there before
+            stream.wake = self.news.set
+        self.news.set()  # for what was there before
 
     def end_by(self, moment: float) -> None:
         """Cut off what has not ended at this moment of the event loop's clock."""
@@ -176,6 +175,7 @@ class Generation:
 
     def pieces(self) -> Iterator[Piece]:
         """What the choices have given since the last time. Raises what ended one of them, behind its last piece."""
+        self.news.clear()
         for choice in tuple(self._unfinished):
             for delta in choice.stream.take():
                 yield choice.advance(delta)

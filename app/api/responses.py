@@ -39,7 +39,7 @@ async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int 
     texts: list[list[str]] = [[] for _ in generation.choices]
     wholes = [Piece(choice.index, "") for choice in generation.choices]
     while not generation.is_finished:
-        await generation.news.heard()
+        await generation.news.wait()
         for piece in generation.pieces():
             texts[piece.index].append(piece.text)
             wholes[piece.index].tokens += piece.tokens
