@@ -32,11 +32,10 @@ def tell_progress(output: StepOutput, streams: Streams, observer: EngineObserver
 def hand_out_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
     earlier: list[float] = []
     examples: dict[float, TokenStream] = {}
-    logprobs = output.logprobs
     for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
         if stream := streams.get(seq_id):
             previous = stream.times.last_token
-            stream.push(token_id, logprobs.get(row) if logprobs else None, now)
+            stream.push(token_id, output.logprobs.get(row), now)
             if previous is None:
                 observer.first_token(stream)
             else:
