@@ -6,10 +6,17 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Turn the loop until it is so, for what tells nobody when it is."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 class RawClient:

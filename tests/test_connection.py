@@ -15,7 +15,7 @@ from app.api.connection import MOST_HEAD_BYTES, MOST_HEADERS
 from app.api.files import MOST_FILES, allow_many_files, room_of
 from app.api.limits import Limits
 from app.messages import FinishReason
-from tests.raw_client import RawClient, connected, post
+from tests.raw_client import RawClient, connected, post, until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
 
 STREAM = json.dumps({"prompt": "x", "stream": True}).encode()
@@ -225,8 +225,7 @@ async def test_nonsense_behind_a_request_does_not_disturb_its_answer(caplog: pyt
         engine.write("a")
         await client.reader.readuntil(b'"a"')
         await client.send(b"\0 nonsense\r\n\r\n")
-        while "Invalid HTTP request received" not in caplog.text:
-            await asyncio.sleep(0)
+        await until(lambda: "Invalid HTTP request received" in caplog.text)
         engine.write("b")
         engine.end()
         rest = await client.rest()

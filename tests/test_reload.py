@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
@@ -16,6 +16,7 @@ import pytest
 from app.api import keys as keys_module
 from app.api.access import Access
 from app.api.keys import KeyRing
+from tests.raw_client import until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
 
 
@@ -56,12 +57,6 @@ async def running(file: Path, text: str) -> AsyncIterator[Running]:
     app = make_app(engine, access=Access(ring), clock=lambda: 0.0)
     async with listening(app, reload=ring.reload) as (url, _), httpx.AsyncClient(base_url=url) as client:
         yield Running(engine, client, file)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_keys_and_limits_are_read_again_while_a_stream_goes_on(tmp_path: Path) -> None:
