@@ -60,7 +60,7 @@ class Recording:
 
         try:
             await self._app(scope, receive, recorded)
-        except Exception as error:
+        except Exception as error:  # nobody expected it, and the client is owed an answer
             if record.status:
                 raise
             log.exception("An unexpected error")

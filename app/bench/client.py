@@ -107,7 +107,7 @@ class Client:
     async def _run(self, connection: Connection, message: bytes, reply: Reply) -> None:
         try:
             await connection.exchange(message, reply)
-        except BaseException:
+        except BaseException:  # whatever it was, what is left of the answer must not be taken for the next one
             connection.abort()
             raise
         if connection.reusable and connection.is_open:

@@ -111,7 +111,7 @@ def inside(name: str, options: argparse.Namespace, before: list[Figure]) -> list
         run_section(name, options, Tell(results.append, before))
     except Skipped as skipped:
         results.append(Missing(name, str(skipped), is_failure=False))
-    except Exception as error:
+    except Exception as error:  # the other sections are worth having all the same
         traceback.print_exc()
         results.append(Missing(name, f"{type(error).__name__}: {error}", is_failure=True))
     return results
