@@ -155,6 +155,7 @@ class ScriptedEngine:
         submission = self.submissions[index]
         for token_id in ids(text):
             submission.stream.push(token_id, scored(token_id, submission.params.logprobs), time.monotonic())
+            submission.stream.wake()
 
     def end(self, reason: FinishReason = FinishReason.LENGTH, index: int = 0) -> None:
         self.submissions[index].stream.finish(reason)
@@ -186,6 +187,7 @@ class ScriptedEngine:
             stream.times.scheduled = time.monotonic()
         token_id = self.script[position]
         stream.push(token_id, scored(token_id, params.logprobs), time.monotonic())
+        stream.wake()
         if token_id in params.stop_token_ids:
             stream.finish(FinishReason.STOP)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenStream
-from app.messages import FinishReason
+from app.messages import FinishReason, TokenLogprobs
 
 
 def make_stream() -> TokenStream:
@@ -21,14 +21,24 @@ def taken(stream: TokenStream) -> list[list[int]]:
     return [delta.token_ids for delta in stream.take()]
 
 
-def test_each_token_and_the_end_wake_the_reader() -> None:
+def test_the_end_wakes_the_reader_and_tokens_wait_until_it_is_woken() -> None:
     stream, news = make_stream(), []
     stream.wake = lambda: news.append(taken(stream))
     push(stream, 1)
+    stream.wake()
     push(stream, 2)
     stream.finish(FinishReason.STOP)
-    assert news == [[[1]], [[2]], [[]]]
+    assert news == [[[1]], [[2]]]
     assert taken(stream) == []
+
+
+def test_tokens_that_are_to_be_merged_come_in_one_delta_with_their_logprobs() -> None:
+    stream = make_stream()
+    stream.merges = True
+    for token_id in (1, 2):
+        stream.push(token_id, TokenLogprobs(token_id, -0.5), 11.0)
+    [delta] = stream.take()
+    assert delta.token_ids == [report.token_id for report in delta.logprobs] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -67,4 +77,4 @@ def test_the_loss_of_the_engine_comes_after_the_tokens() -> None:
     assert [next(deltas).token_ids for _ in range(2)] == [[1], [2]]
     with pytest.raises(EngineDied, match="gone"):
         next(deltas)
-    assert news == ["more"] * 3
+    assert news == ["more"]

@@ -17,6 +17,7 @@ from app.engine.handout import hand_out_tokens, tell_progress
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
 from app.engine.loading import StartUp
 from app.engine.recovery import MOST_DEATHS, Recovery
+from app.engine.rounds import Rounds
 from app.engine.shares import Shares
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import (
@@ -57,6 +58,7 @@ class EngineClient:
         self._start_up = StartUp()
         self._streams: dict[int, TokenStream] = {}
         self._recovery = Recovery()
+        self._rounds = Rounds()
         self._shares = Shares(config.max_num_seqs + config.max_queue)
         self._num_created = 0
         self._num_restarts = 0
@@ -180,7 +182,7 @@ class EngineClient:
         now = time.monotonic()
         self._last_step, self._last_activity = output, now
         tell_progress(output, self._streams, self._observer, now)
-        hand_out_tokens(output, self._streams, self._observer, now)
+        self._rounds.tell(hand_out_tokens(output, self._streams, self._observer, now), now)
         for seq_id, reason in output.finished.items():
             if stream := self._streams.get(seq_id):
                 stream.finish(reason)

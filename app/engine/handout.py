@@ -29,13 +29,16 @@ def tell_progress(output: StepOutput, streams: Streams, observer: EngineObserver
             stream.prompt_logprobs.extend(prompt_logprobs)
 
 
-def hand_out_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
+def hand_out_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> list[TokenStream]:
+    """Returns who got them, once for each token."""
+    grown: list[TokenStream] = []
     earlier: list[float] = []
     examples: dict[float, TokenStream] = {}
     for row, (seq_id, token_id) in enumerate(zip(output.seq_ids, output.token_ids, strict=True)):
         if stream := streams.get(seq_id):
             previous = stream.times.last_token
             stream.push(token_id, output.logprobs.get(row), now)
+            grown.append(stream)
             if previous is None:
                 observer.first_token(stream)
             else:
@@ -44,3 +47,4 @@ def hand_out_tokens(output: StepOutput, streams: Streams, observer: EngineObserv
     # Streams that were in the last step had their tokens at the same moment: nearly all of them.
     for previous, count in Counter(earlier).items():
         observer.token_gap(now - previous, count, examples[previous])
+    return grown

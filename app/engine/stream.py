@@ -49,7 +49,8 @@ def _nobody() -> None:
 class TokenStream:
     """Written by the engine client, and taken from by one reader, whose `wake` is called when there is more to take.
 
-    `trace_id` is of the trace that the request belongs to, if it is recorded.
+    `trace_id` is of the trace that the request belongs to, if it is recorded. Where `merges` is set, a reader gets all
+    that there is at once.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class TokenStream:
         self.finish_reason: FinishReason | None = None
         self.wake: Callable[[], None] = _nobody
         self.num_taken = 0
+        self.merges = False
         self._on_close = on_close
         self._logprobs: list[TokenLogprobs] = []
         self._end: FinishReason | None = None
@@ -75,14 +77,14 @@ class TokenStream:
         return len(self.output_token_ids)
 
     def take(self) -> Iterator[TokenDelta]:
-        """What has come since the last time: tokens one by one, or in one delta if they are more than
+        """What has come since the last time: tokens one by one, or in one delta if they are to be merged or more than
         `MOST_TOKENS_BEHIND`, and the end. Raises `EngineDied` behind the tokens if the sequence was given up.
         """
         token_ids = self.output_token_ids[self.num_taken :]
         self.num_taken += len(token_ids)
         logprobs, self._logprobs = self._logprobs, []
         end, self._end = self._end, None
-        if 1 < len(token_ids) <= MOST_TOKENS_BEHIND:
+        if 1 < len(token_ids) <= MOST_TOKENS_BEHIND and not self.merges:
             for place, token_id in enumerate(token_ids[:-1]):
                 yield TokenDelta([token_id], logprobs[place : place + 1])
             token_ids, logprobs = token_ids[-1:], logprobs[-1:]
@@ -97,7 +99,9 @@ class TokenStream:
             raise self._error
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
-        """Append a token that arrived at `now`, in seconds of the monotonic clock."""
+        """Append a token that arrived at `now`, in seconds of the monotonic clock. When to `wake` the reader for it is
+        for the caller to say.
+        """
         self.output_token_ids.append(token_id)
         times = self.times
         if times.first_token is None:
@@ -105,7 +109,6 @@ class TokenStream:
         times.last_token = now
         if logprobs is not None:
             self._logprobs.append(logprobs)
-        self.wake()
 
     def finish(self, reason: FinishReason) -> None:
         self.finish_reason = self._end = reason
