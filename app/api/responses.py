@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-
 from fastapi import Request, Response
 
 from app.api.errors import CLIENT_LEFT
 from app.api.events import GenerationEvents, encode
 from app.api.generation import Generation, Piece
+from app.api.leaving import unless_client_leaves
 from app.api.logprobs import prompt_logprobs
 from app.api.record import current_record
 from app.api.reply import Json, Reply
@@ -25,7 +23,7 @@ async def respond(request: Request, generation: Generation, reply: Reply, body: 
     if body.stream:
         return GenerationEvents(generation, reply, body.tells_usage)
     try:
-        whole = await _unless_client_leaves(request, _whole(generation, reply, body.prompt_logprobs))
+        whole = await unless_client_leaves(request.receive, _whole(generation, reply, body.prompt_logprobs))
         if whole is None:
             generation.close(FinishReason.CLIENT_GONE)
             return Response(status_code=CLIENT_LEFT)
@@ -53,21 +51,3 @@ async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int 
                 choice.stream.prompt_logprobs, num_prompt_logprobs, reply.tokenizer
             )
     return {**reply.envelope(reply.object), "choices": written, "usage": generation.usage().as_json()}
-
-
-async def _unless_client_leaves(request: Request, work: Coroutine[None, None, Json]) -> Json | None:
-    """The result of `work`, or None as soon as nobody waits for it any more."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for future in (working, leaving):
-            future.cancel()
-        await asyncio.wait([working, leaving])
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
