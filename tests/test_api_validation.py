@@ -10,9 +10,10 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
 
-from app.api.limits import Limits
+from app.api.limits import MOST_STOP_CHARACTERS, Limits
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.schemas.completion import CompletionRequest
+from app.api.schemas.sampling import MOST_VALUES
 from tests.raw_client import connected, post
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
@@ -233,6 +234,46 @@ async def test_a_text_that_is_surely_too_long_is_refused_before_it_is_tokenized(
     assert (status, error["code"]) == (400, "context_length_exceeded")
     assert "at least" in error["message"]
     assert engine.submissions == []
+
+
+def nested(depth: int) -> Any:
+    """Two values in each of two values, and so on."""
+    return [nested(depth - 1)] * 2 if depth else "x"
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        (CHAT, "messages", [1] * (MOST_VALUES + 1)),
+        (CHAT, "messages", [{"role": "user", "content": [{"type": "text", "text": "x"}] * (MOST_VALUES // 2)}]),
+        (CHAT, "tools", nested(15)),
+        (CHAT, "metadata", {str(number): 1 for number in range(MOST_VALUES + 1)}),
+        (COMPLETIONS, "stop", [""] * (MOST_VALUES + 1)),
+        (COMPLETIONS, "prompt", ["x"] * (MOST_VALUES + 1)),
+        (COMPLETIONS, "prompt", [[1]] * (MOST_VALUES + 1)),
+    ],
+)
+async def test_a_body_of_more_values_than_anyone_needs_is_refused_before_they_are_looked_at(
+    path: str, field: str, value: Any
+) -> None:
+    status, error, _ = await send(path, **{field: value})
+    assert (status, error["param"], error["code"]) == (400, field, "too_many_values")
+
+
+async def test_what_several_fields_have_is_counted_together_and_a_prompts_token_ids_are_not() -> None:
+    half = [1] * (MOST_VALUES // 2 + 1)
+    _, error, _ = await send(COMPLETIONS, stop_token_ids=half, prompt=half * 2)
+    assert error["code"] == "context_length_exceeded"
+    _, error, _ = await send(CHAT, stop_token_ids=half, logit_bias=dict.fromkeys(map(str, range(len(half))), 1))
+    assert (error["param"], error["code"]) == ("logit_bias", "too_many_values")
+
+
+async def test_stop_strings_are_short_since_each_sequence_keeps_what_finds_them() -> None:
+    most = MOST_STOP_CHARACTERS // 2
+    status, _, _ = await send(COMPLETIONS, stop=["x" * most, "y" * most])
+    assert status == 200
+    status, error, _ = await send(COMPLETIONS, stop=["x" * most, "y" * most, "z"])
+    assert (status, error["param"]) == (400, "stop")
 
 
 async def test_a_body_that_is_packed_is_refused_by_the_name_of_its_encoding() -> None:

@@ -8,6 +8,9 @@ from math import inf
 from app.api.errors import invalid
 from app.api.schemas.sampling import SamplingFields
 
+MOST_STOP_CHARACTERS = 1024
+"""Of all stop strings of a request together: each of its sequences looks for them, and keeps what that takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -32,6 +35,8 @@ class Limits:
             raise invalid(f"{message} {self.max_sequences}.", "n" if num_prompts == 1 else "prompt")
         if len(body.stop) > self.max_stop_strings:
             raise invalid(f"'stop' has {len(body.stop)} strings, of at most {self.max_stop_strings}.", "stop")
+        if (length := sum(map(len, body.stop))) > MOST_STOP_CHARACTERS:
+            raise invalid(f"'stop' has {length} characters in all, of at most {MOST_STOP_CHARACTERS}.", "stop")
         for name, count in body.wanted_logprobs.items():
             if count is not None and count > self.max_logprobs:
                 raise invalid(f"'{name}' is {count}; at most {self.max_logprobs} are reported.", name)

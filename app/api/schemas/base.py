@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+LONGEST_NAME = 64
+"""Characters of an unknown field's name that are compared with those of the known ones, which takes time for each."""
+
 
 def refusal(code: str, message: str, *path: str | int) -> PydanticCustomError:
     """An error of a validator whose message stands as it is; `path` leads on from the value being validated."""
@@ -44,5 +47,5 @@ class RequestModel(BaseModel):
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
+    nearest = difflib.get_close_matches(name[:LONGEST_NAME], known, n=1)
     return f"'{name}' is not a known field." + (f" Did you mean '{nearest[0]}'?" if nearest else "")

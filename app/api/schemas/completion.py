@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import PlainValidator, WithJsonSchema, model_validator
 
 from app.api.schemas.base import refusal
-from app.api.schemas.sampling import NumLogprobs, SamplingFields
+from app.api.schemas.sampling import MOST_VALUES, NumLogprobs, SamplingFields
 
 PROMPT_SCHEMA = {
     "anyOf": [
@@ -23,6 +23,8 @@ def _prompts(value: Any) -> list[str | list[int]]:
     """One prompt or several, each a text or token ids. Written out: one clear message instead of one per shape."""
     if isinstance(value, str) or _is_token_ids(value):
         prompts = [value]
+    elif isinstance(value, list) and len(value) > MOST_VALUES:
+        raise refusal("too_many_values", f"'prompt' has more prompts than the {MOST_VALUES} allowed.")
     elif isinstance(value, list) and (
         all(isinstance(prompt, str) for prompt in value) or all(_is_token_ids(prompt) for prompt in value)
     ):

@@ -12,6 +12,10 @@ from app.messages import SamplingParams
 
 GREEDY_BELOW = 1e-4
 
+MOST_VALUES = 1 << 15
+"""In the lists and objects of a body, all together: with each, pydantic holds up all streams for microseconds. A prompt is
+apart, for it has as many token ids as the model takes."""
+
 NumLogprobs = Annotated[int, Field(ge=0)]
 
 
@@ -27,6 +31,18 @@ def _token_bias(value: Any) -> Any:
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
             raise refusal("invalid_value", "The keys of 'logit_bias' must be token ids, as in {\"50256\": -100}.", key)
     return {int(key): bias for key, bias in value.items()}
+
+
+def _num_values(value: Any, most: int) -> int:
+    """How many values the lists and objects in `value` have, all together, or a number over `most`."""
+    count, unseen = 0, [value]
+    while unseen and count <= most:
+        each = unseen.pop()
+        if isinstance(each, list | dict):
+            count += len(each)
+            if count <= most:
+                unseen += each if isinstance(each, list) else each.values()
+    return count
 
 
 class StreamOptions(RequestModel):
@@ -90,6 +106,21 @@ class SamplingFields(RequestModel):
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_bounded(cls, data: Any) -> Any:
+        """Runs before the body is looked at in any other way."""
+        if not isinstance(data, dict):
+            return data
+        room = MOST_VALUES
+        for name, value in data.items():
+            if not isinstance(value, list | dict) or name == "prompt":
+                continue
+            room -= _num_values(value, room)
+            if room < 0:
+                raise refusal("too_many_values", f"'{name}' has more values than the {MOST_VALUES} allowed.", name)
+        return data
 
     @model_validator(mode="after")
     def _fields_agree(self) -> SamplingFields:
