@@ -13,8 +13,8 @@ from app.messages import SamplingParams
 GREEDY_BELOW = 1e-4
 
 MOST_VALUES = 1 << 15
-"""In the lists and objects of a body, all together: with each, pydantic holds up all streams for microseconds. A prompt is
-apart, for it has as many token ids as the model takes."""
+"""In the lists and objects of a body, all together: with each, pydantic holds up all streams for microseconds. A prompt
+is apart, for it has as many token ids as the model takes."""
 
 NumLogprobs = Annotated[int, Field(ge=0)]
 
