@@ -1,8 +1,8 @@
 /* Products of rows of activations with the panels of a matrix, by all threads. */
 #define MOST_ROWS 8           /* 16 accumulators are as many as two units need to be always busy */
 #define MOST_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
-#define MOST_WIDE_ROWS 4      /* so few rows meet several panels at once */
-#define MOST_WIDTH 4          /* streams that are read side by side: memory gives a thread more than with one */
+#define MOST_WIDTH 4          /* panels that few rows meet at once, each a stream of weights of its own */
+#define FETCHED_AHEAD 4096    /* bytes, where a chunk's weights are a single stream */
 
 /* Weights that will be wanted, fetched `step` bytes further with each pair of vectors of those being multiplied. */
 typedef struct {
@@ -10,19 +10,17 @@ typedef struct {
     int64_t step;
 } Ahead;
 
-/* With fewer rows there is nothing to be done while memory is waited for, and hardware reads ahead by itself. */
-INLINE void fetch(const int rows, Ahead *ahead) {
-    if (rows < 4) return;
-    __builtin_prefetch(ahead->at);
-    __builtin_prefetch(ahead->at + 64);
-    ahead->at += ahead->step;
-}
-
 /* Panels side by side are streams of their own. One row of larger weights is no faster than hardware reads ahead. */
 INLINE void fetch_soon(const Format format, const int rows, const char *w) {
     if (rows == 1 && format != INT4) return;
     __builtin_prefetch(w + 2048);
     __builtin_prefetch(w + 2112);
+}
+
+INLINE void fetch(Ahead *ahead) {
+    __builtin_prefetch(ahead->at);
+    __builtin_prefetch(ahead->at + 64);
+    ahead->at += ahead->step;
 }
 
 /* Products of `rows` rows with `width` panels side by side, both constants wherever this is inlined. */
@@ -33,7 +31,7 @@ INLINE void plain_tile(const int rows, const int width, Operand a, const Matrix 
     for (int p = 0; p < width; p++)
         for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
     for (int64_t k = 0; k < m->inputs / PER_LANE; k++, w += PANEL * 4) {
-        if (width == 1) fetch(rows, &ahead);
+        if (width == 1) fetch(&ahead);
         for (int p = 0; p < width; p++) {
             if (width > 1) fetch_soon(PLAIN, rows, w + p * panel);
             const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
@@ -78,7 +76,7 @@ INLINE void quantized_tile(const Format format, const int rows, const int width,
         for (int p = 0; p < width; p++)
             for (int r = 0; r < rows; r++) sum[p][r][0] = sum[p][r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
         for (int i = 0; i < size; i += step, w += PANEL * 4) {
-            if (width == 1) fetch(rows, &ahead);
+            if (width == 1) fetch(&ahead);
             for (int p = 0; p < width; p++) {
                 if (width > 1) fetch_soon(format, rows, w + p * panel);
                 const lanes w0 = load(w + p * panel), w1 = load(w + p * panel + 64);
@@ -150,28 +148,38 @@ static void finish_tile(int rows, const Matrix *m, int panel, const Sums sums, f
     }
 }
 
-/* How many panels a few rows meet side by side, where there are enough for all threads. */
+/* How many panels a few rows meet side by side, where there are enough for all threads. Memory gives a thread more from
+ * four streams, which hardware reads ahead, as long as the core looks far ahead itself: with more rows or smaller weights
+ * its instructions cover too few bytes, and one stream that they fetch is faster. Narrow vectors, whose sums do not fit
+ * the registers, would wait for those of a single panel. */
 INLINE int panels_side_by_side(const Format format, const Thread *thread, const Matrix *m, int num_rows) {
+#ifdef __AVX512F__
+    const int few = num_rows == 1 && format != INT4;
+#else
+    const int few = num_rows <= 4;
+#endif
     const int enough = m->columns / PANEL >= 4 * MOST_WIDTH * thread->team->num_threads;
-    return enough && num_rows <= MOST_WIDE_ROWS && !on_tiles(format, num_rows) ? MOST_WIDTH : 1;
+    return few && enough && !on_tiles(format, num_rows) ? MOST_WIDTH : 1;
 }
 
-/* How many panels a thread takes at once: enough that taking costs nothing beside the work, few enough that all have
- * some. With many tiles of rows a tile's activations stay in the first cache while the panels pass by, and those in the
- * second until the next tile comes, beside the ones that are fetched meanwhile. */
+/* How many panels a thread takes at once: enough that taking costs nothing beside the work and that a stream is worth
+ * beginning, few enough that all have some. With many tiles of rows a tile's activations stay in the first cache while
+ * the panels pass by, and those in the second until the next tile comes, beside the ones that are fetched meanwhile. */
 INLINE int panels_at_once(const Format format, const Thread *thread, const Matrix *m, int num_tiles, int width) {
-    const int64_t wanted = (num_tiles > 8 ? 256 << 10 : 48 << 10) / panel_bytes(format, m->inputs) / width * width;
+    const int64_t bytes = num_tiles > 8 ? 256 << 10 : num_tiles > 1 ? 48 << 10 : 192 << 10;
+    const int64_t wanted = bytes / panel_bytes(format, m->inputs) / width * width;
     const int64_t fair = m->columns / PANEL / (8 * thread->team->num_threads);
     const int64_t least = wanted < fair ? wanted : fair;
     return least > width ? (int)least : width;
 }
 
-/* The weights that a thread takes after these if all threads keep step, fetched in equal shares by the products before
- * them: memory is read all the time, not only when a panel meets its first tile. */
+/* A single tile fetches what it will read itself. Several fetch, in equal shares, the weights that their thread takes
+ * next if all threads keep step: memory is read all the time, not only when a panel meets its first tile. */
 INLINE Ahead share_ahead(const Format format, const Thread *thread, const Matrix *m, int first, int chunk, int share,
                          int num_tiles) {
-    const int next = first + chunk * thread->team->num_threads;
     const int64_t size = panel_bytes(format, m->inputs);
+    if (num_tiles == 1) return (Ahead){m->data + (first + share) * size + FETCHED_AHEAD, PANEL * 4};
+    const int next = first + chunk * thread->team->num_threads;
     if (next >= m->columns / PANEL) return (Ahead){m->data + first * size, 0};
     return (Ahead){m->data + next * size + share * size / num_tiles,
                    size / (m->inputs / pair_inputs(format) * num_tiles)};
