@@ -23,6 +23,7 @@ from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
 from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
+from app.model.native.huge_pages import ask_for_huge_pages
 from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
 from app.scheduler.block_pool import BlockPool
@@ -49,6 +50,7 @@ On a CPU the figure is for the smallest models; one that is bound by reading its
 def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:
     """Load the model, make its cache and take a first step. Raises CannotServe."""
     keep_freed_memory()
+    ask_for_huge_pages()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     phases = Phases(report)

@@ -20,6 +20,7 @@ from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
 from app.model.native import structs
+from app.model.native.huge_pages import HugePages
 
 LANES = 16
 PANEL = 32
@@ -54,6 +55,7 @@ class NativeDecoder:
         """`tell` hears which share of the layers is packed (0 to 1)."""
         self._library = library
         self._weights: list[torch.Tensor] = []
+        self._pages = HugePages()
         self._cache = cache
         self._buffers: dict[str, torch.Tensor] = {}
         self._vocab_size: int = model.config.vocab_size
@@ -178,8 +180,7 @@ class NativeDecoder:
             inputs=self._library.packed_inputs(inputs, is_head),
             columns=columns,
         )
-        memory = torch.empty(self._library.packed_bytes(ctypes.byref(matrix), is_head), dtype=torch.uint8)
-        matrix.data = self._keep(memory)
+        matrix.data = self._keep(self._pages.take(self._library.packed_bytes(ctypes.byref(matrix), is_head)))
         weights = ctypes.c_void_p(weight.contiguous().data_ptr())
         self._library.pack(ctypes.byref(matrix), weights, outputs, inputs, is_head)
         return matrix
