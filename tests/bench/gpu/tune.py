@@ -87,7 +87,7 @@ def few_rows_candidates() -> Iterator[ProductTiling]:
 
 
 def decode_candidates() -> Iterator[Shape]:
-    yield from (Shape(16, *rest) for rest in product([32, 64, 128], [1, 2, 4], [2, 3, 4]))
+    yield from (Shape(16, *rest) for rest in product([16, 32, 64, 128], [1, 2, 4], [2, 3, 4]))
 
 
 def prefill_candidates() -> Iterator[Shape]:
@@ -113,7 +113,7 @@ PRODUCTS = {
 def layers_of(scale: Scale, kind: str, size: int) -> list[Layer]:
     judged = {
         "decode_few": [(1, 1, 1024), (1, 1, 8192), (8, 1, 2048)],
-        "decode": [(64, 1, 1024), (256, 1, 256), (17, 1, 8192)],
+        "decode": [(64, 1, 1024), (256, 1, 64), (256, 1, 256), (17, 1, 8192)],
         "prefill": [(1, 8192, 8192), (16, 512, 512)],
     }
     return [
