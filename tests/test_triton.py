@@ -18,9 +18,7 @@ from app.messages import Generate  # noqa: E402
 from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, attend_whole, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
-from app.model.triton.decode import decode, no_arrivals  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
-from app.model.triton.rotary import Rotary, rotate_and_store  # noqa: E402
 from app.model.triton.tiling import Heads, tiling_of  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
@@ -67,63 +65,6 @@ def test_the_number_of_splits_does_not_matter(num_splits: int, monkeypatch: pyte
     for world in (World(MIXED), World(MIXED, window=40, has_sinks=True)):
         given, expected = world.attended(DEVICE)
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("num_splits", [1, 2, 8, 64])
-@pytest.mark.parametrize(
-    ("num_heads", "num_kv_heads", "size", "window", "has_norms"),
-    [(4, 2, 32, None, True), (7, 1, 80, 20, False), (16, 1, 8, None, True), (2, 2, 64, 1, False)],
-)
-def test_a_token_decoded_in_one_kernel_is_what_it_is_in_several(
-    num_splits: int,
-    num_heads: int,
-    num_kv_heads: int,
-    size: int,
-    window: int | None,
-    has_norms: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Twice, since what is counted must begin anew; the second of four rows has no tokens."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator).to(DEVICE)
-
-    lengths = torch.tensor([200, 0, 1, 33], dtype=torch.int32, device=DEVICE)
-    tables = torch.randperm(60, generator=generator)[:52].int().to(DEVICE)
-    positions = (lengths - 1).clamp(min=0).long()
-    slots = tables.view(4, 13).gather(1, positions[:, None] // 16)[:, 0].long() * 16 + positions % 16
-    slots[1] = -1
-    batch = DeviceBatch(
-        input_ids=positions,
-        positions=positions,
-        slot_mapping=slots,
-        logits_indices=positions,
-        cu_seqlens_q=torch.arange(5, dtype=torch.int32, device=DEVICE),
-        seq_lens=lengths,
-        table_width=torch.full((1,), 13, dtype=torch.int32, device=DEVICE),
-        block_tables=tables,
-        num_decode_rows=4,
-        lengths_q=(1,) * 4,
-    )
-    norms = (normal(size), normal(size)) if has_norms else (None, None)
-    rotary = Rotary(*norms, 1e-5, normal(201, size // 2), normal(201, size // 2))
-    options, arrivals = Options(0.2, window=window), no_arrivals(DEVICE)
-    caches = [[normal(60, 16, num_kv_heads, size) for _ in range(2)]] * 2
-    caches[1] = [cache.clone() for cache in caches[0]]
-    for name in ("decode", "attention"):
-        monkeypatch.setattr(f"app.model.triton.{name}.decode_splits", lambda *_: num_splits)
-    for _ in range(2):
-        qkv = normal(4, num_heads + 2 * num_kv_heads, size)
-        given = torch.full((4, num_heads, size), float("nan"), device=DEVICE)
-        decode(qkv, rotary, *caches[0], batch, options, arrivals, given)
-        rotate_and_store(qkv, rotary, *caches[1], positions, slots)
-        query, *new = qkv.split_with_sizes([num_heads, num_kv_heads, num_kv_heads], 1)
-        expected = attend(query, NewTokens(*new), *caches[1], batch, options)
-        torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
-        for one, other in zip(*caches, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-        assert not arrivals.any()
 
 
 LONG_ONES = ((1, 40), (33, 33), (7, 60), (6, 6), (4, 4))

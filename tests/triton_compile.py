@@ -18,30 +18,17 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from app.model.triton.decode import MERGED_AT_ONCE, PREFETCHED
-from app.model.triton.decode_kernels import decode_kernel
+from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
-from app.model.triton.rotary import HEADS_AT_ONCE
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
-from app.model.triton.tiling import (
-    FEW_ROWS,
-    MOST_FEW,
-    ONE_ROW,
-    SHAPES,
-    Heads,
-    Kind,
-    Tiling,
-    product_tiling,
-    tiling_of,
-)
+from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Heads, Kind, Tiling, product_tiling, tiling_of
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
 FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 WARP = 32
 HOPPER = 90
-DECODING: tuple[Kind, ...] = ("decode_few", "decode")
 MEMORY = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that a program may take, by compute capability (CUDA C++ Programming Guide)."""
 
@@ -58,10 +45,6 @@ def main(arguments: list[str]) -> None:
         source, tiling = attend_source(kind, Heads(4, 128, 128, 2), "bf16", MEMORY[capability], has_features=True)
         taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
         print(json.dumps({"kind": kind, "features": True, **taken}))
-    for kind, has_norms in product(DECODING, (False, True)):
-        source, tiling = decode_source(kind, Heads(4, 128, 128, 2), MEMORY[capability], has_norms)
-        taken = compiled(capability, source, tiling.num_warps, tiling.num_stages)
-        print(json.dumps({"kind": f"whole {kind}", "norms": has_norms, **taken}))
     for kind, kernel in ((ONE_ROW, one_row_kernel), (FEW_ROWS, few_rows_kernel)):
         for is_gated, (num_outputs, size) in product((False, True), ((1024, 2048), (4096, 1024), (151_936, 1024))):
             tiling = product_tiling(kind, num_outputs * (1 + is_gated), is_gated, 2, MEMORY[capability])
@@ -105,37 +88,6 @@ def attend_source(
         **dict.fromkeys(("scale", "softcap"), "fp32"),
     }
     return source_of(attend_kernel, types, constants, ALIGNED), tiling
-
-
-def decode_source(kind: Kind, heads: Heads, shared_memory: int, has_norms: bool) -> tuple[ASTSource, Tiling]:
-    """A decoding row's attention with all around it, in bfloat16, over eight heads of keys."""
-    size = heads.key_size
-    tiling = tiling_of(kind, Heads(heads.group + 2, size, size, 2), shared_memory)
-    constants = {
-        "NUM_HEADS": 8 * heads.group,
-        "NUM_KV_HEADS": 8,
-        "SIZE": size,
-        "SIZE_PADDED": heads.key_padded,
-        "GROUP_PADDED": heads.group,
-        "BLOCK_SIZE": 16,
-        "TILE_M": tiling.tile_m,
-        "TILE_N": tiling.tile_n,
-        "AT_ONCE": MERGED_AT_ONCE * tiling.num_warps // (heads.group * heads.key_padded),
-        "AHEAD": PREFETCHED,
-        "HAS_NORMS": has_norms,
-        "HAS_WINDOW": False,
-        "PRECISION": "tf32",
-        "IS_DEPENDENT": False,
-        **({} if has_norms else {"query_norm": None, "key_norm": None}),
-    }
-    types = {
-        **dict.fromkeys(("qkv", "query_norm", "key_norm", "keys", "values", "output"), "*bf16"),
-        **dict.fromkeys(("cosines", "sines", "shares", "statistics"), "*fp32"),
-        **dict.fromkeys(("arrivals", "seq_lens", "table_width", "block_tables"), "*i32"),
-        **dict.fromkeys(("epsilon", "scale"), "fp32"),
-    }
-    aligned = ("qkv", "keys", "values", "output", "cosines", "sines", "shares", "statistics")
-    return source_of(decode_kernel, types, constants, aligned), tiling
 
 
 def product_source(kernel: Any, num_outputs: int, size: int, is_gated: bool, tile_n: int, tile_k: int) -> ASTSource:

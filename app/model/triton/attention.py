@@ -120,19 +120,6 @@ def attend(
     return output
 
 
-def attend_prefill(
-    query: torch.Tensor,
-    new: NewTokens,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    batch: DeviceBatch,
-    options: Options,
-    output: torch.Tensor,
-) -> None:
-    """The same for the rows of several tokens alone: what `output` holds of others stays."""
-    _LayerAttention(query, keys, values, batch, options).prefill(output, new)
-
-
 LENGTHS = 256
 """Whole prompts are filled up to a multiple of it. On Hopper torch gives them to cuDNN, which builds itself a plan for
 each length that it has not seen: some 30 ms in which the device waits, more than a prompt of 1,024 tokens may take."""

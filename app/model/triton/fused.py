@@ -12,17 +12,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import triton
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
-from app.model.triton.attention import NewTokens, Options, attend_prefill
+from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
-from app.model.triton.decode import decode, no_arrivals
+from app.model.triton.launch import launch_options
 from app.model.triton.products import add_product, gated_of_norm, of_norm
-from app.model.triton.rotary import Rotary, rotate_and_store
+from app.model.triton.small_kernels import rotate_and_store_kernel
+
+HEADS_AT_ONCE = 8
+"""Of one token, queries', keys' and values' counted alike."""
 
 
 def applies(config: PretrainedConfig, layers: list[LayerShape]) -> bool:
@@ -40,7 +44,8 @@ class Layer:
     input_norm: torch.Tensor
     qkv: torch.Tensor
     qkv_bias: torch.Tensor | None
-    rotary: Rotary
+    query_norm: torch.Tensor | None
+    key_norm: torch.Tensor | None
     output: torch.Tensor
     output_bias: torch.Tensor | None
     post_norm: torch.Tensor
@@ -63,23 +68,20 @@ class FusedDecoder:
         self._num_kv_heads: int = model.config.num_key_value_heads
         self._head_size: int = attention.head_dim
         self._epsilon: float = model.config.rms_norm_eps
-        self._arrivals = no_arrivals(model.device)
         self._embedding: torch.Tensor = decoder.embed_tokens.weight
         self._head: torch.Tensor = model.lm_head.weight
         self._final_norm: torch.Tensor = decoder.norm.weight
         positions = torch.arange(max_model_len, device=model.device)[None]
-        angles = decoder.rotary_emb(torch.zeros(1, device=model.device), positions)
+        cosines, sines = decoder.rotary_emb(torch.zeros(1, device=model.device), positions)
         half = self._head_size // 2  # the other half is the same again
-        tables = [table[0, :, :half].float().contiguous() for table in angles]
-        layers = decoder.layers
-        self._layers = [_take_layer(layers, index, self._epsilon, *tables) for index in range(len(layers))]
+        self._cosines, self._sines = (table[0, :, :half].float().contiguous() for table in (cosines, sines))
+        self._layers = [_take_layer(decoder.layers, index) for index in range(len(decoder.layers))]
 
     @property
     def weight_bytes(self) -> int:
-        weights: set[Any] = {self._embedding, self._head, self._final_norm}
+        weights = {self._embedding, self._head, self._final_norm}
         for layer in self._layers:
             weights |= {getattr(layer, name) for name in Layer.__slots__}
-            weights |= {layer.rotary.query_norm, layer.rotary.key_norm}
         return sum(weight.nbytes for weight in weights if isinstance(weight, torch.Tensor))
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
@@ -100,20 +102,34 @@ class FusedDecoder:
     def _attend(self, index: int, layer: Layer, qkv: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
         """Of projections `[num_tokens, queries, keys and values]`; `[num_tokens, outputs of all heads]`."""
         keys, values = self._cache.keys[index], self._cache.values[index]
-        heads = qkv.view(len(qkv), -1, self._head_size)
-        output = heads.new_empty(len(heads), self._num_heads, self._head_size)
-        rotary, num_rows = layer.rotary, batch.num_decode_rows
-        if num_rows:
-            decode(heads[:num_rows], rotary, keys, values, batch, layer.options, self._arrivals, output[:num_rows])
-        if num_rows < len(heads):
-            places = batch.positions[num_rows:], batch.slot_mapping[num_rows:]
-            rotate_and_store(heads[num_rows:], rotary, keys, values, *places)
-            query, *new = heads.split_with_sizes([self._num_heads, self._num_kv_heads, self._num_kv_heads], 1)
-            attend_prefill(query, NewTokens(*new), keys, values, batch, layer.options, output)
-        return output.flatten(1)
+        num_all_heads = self._num_heads + 2 * self._num_kv_heads
+        heads = qkv.view(-1, num_all_heads, self._head_size)
+        rotate_and_store_kernel[(len(heads), triton.cdiv(num_all_heads, HEADS_AT_ONCE))](
+            heads,
+            layer.query_norm,
+            layer.key_norm,
+            self._cosines,
+            self._sines,
+            batch.positions,
+            batch.slot_mapping,
+            keys,
+            values,
+            self._epsilon,
+            NUM_HEADS=self._num_heads,
+            NUM_KV_HEADS=self._num_kv_heads,
+            SIZE=self._head_size,
+            HALF=self._head_size // 2,
+            HALF_PADDED=triton.next_power_of_2(self._head_size // 2),
+            TILE_H=HEADS_AT_ONCE,
+            HAS_NORMS=layer.query_norm is not None,
+            num_warps=4,
+            **launch_options(heads.device),
+        )
+        query, *new = heads.split_with_sizes([self._num_heads, self._num_kv_heads, self._num_kv_heads], 1)
+        return attend(query, NewTokens(*new), keys, values, batch, layer.options).flatten(1)
 
 
-def _take_layer(layers: nn.ModuleList, index: int, epsilon: float, cosines: torch.Tensor, sines: torch.Tensor) -> Layer:
+def _take_layer(layers: nn.ModuleList, index: int) -> Layer:
     layer: Any = layers[index]
     layers[index] = nn.Identity()
     attention, mlp = layer.self_attn, layer.mlp
@@ -123,7 +139,8 @@ def _take_layer(layers: nn.ModuleList, index: int, epsilon: float, cosines: torc
         input_norm=layer.input_layernorm.weight,
         qkv=torch.cat([projection.weight for projection in projections]),
         qkv_bias=torch.cat(biases) if biases else None,
-        rotary=Rotary(_norm_weight(attention, "q_norm"), _norm_weight(attention, "k_norm"), epsilon, cosines, sines),
+        query_norm=_norm_weight(attention, "q_norm"),
+        key_norm=_norm_weight(attention, "k_norm"),
         output=attention.o_proj.weight,
         output_bias=attention.o_proj.bias,
         post_norm=layer.post_attention_layernorm.weight,

@@ -32,50 +32,6 @@ def divide(weighted, total, largest, sinks, heads, is_member, HAS_SINKS: tl.cons
     return weighted / tl.where(total == 0, 1.0, total)[:, None]
 
 
-@triton.jit
-def attend_keys(
-    begin,
-    unmasked_end,
-    end,
-    q,  # [TILE_M, KEY_PADDED]
-    positions,  # [TILE_M], of the queries
-    keys,
-    values,
-    table,  # this row's blocks
-    kv_head,
-    scale,
-    softcap,
-    window,
-    NUM_KV_HEADS: tl.constexpr,
-    KEY_SIZE: tl.constexpr,
-    VALUE_SIZE: tl.constexpr,
-    KEY_PADDED: tl.constexpr,
-    VALUE_PADDED: tl.constexpr,
-    BLOCK_SIZE: tl.constexpr,
-    TILE_M: tl.constexpr,
-    TILE_N: tl.constexpr,
-    HAS_SOFTCAP: tl.constexpr,
-    HAS_WINDOW: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """The weighted sum of values from `begin` to `end`, `[TILE_M, VALUE_PADDED]`, the sum of weights, and the largest
-    score, of which weights are relative; soft-capped scores are in units of log2."""
-    key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
-    largest = tl.full([TILE_M], float("-inf"), dtype=tl.float32)
-    total = tl.zeros([TILE_M], dtype=tl.float32)
-    weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
-    factor = 1.0 if HAS_SOFTCAP else scale * LOG2_E
-    is_key_dim, is_value_dim = key_dims < KEY_SIZE, value_dims < VALUE_SIZE
-    for is_masked in tl.static_range(2):  # first what all queries see, then the rest
-        for start in range(unmasked_end if is_masked else begin, end if is_masked else unmasked_end, TILE_N):
-            weighted, total, largest = attend_tile(
-                start, end, q, positions, keys, values, table, kv_head, key_dims, is_key_dim, value_dims, is_value_dim,
-                weighted, total, largest, scale, factor, softcap, window, NUM_KV_HEADS, KEY_SIZE, VALUE_SIZE,
-                BLOCK_SIZE, TILE_N, is_masked, HAS_SOFTCAP, HAS_WINDOW, PRECISION,
-            )  # fmt: skip
-    return weighted, total, largest
-
-
 @triton.jit(do_not_specialize=VARYING, do_not_specialize_on_alignment=VARYING_POINTERS)
 def attend_kernel(
     query,  # [num_tokens, num_heads, KEY_SIZE], any strides
@@ -124,7 +80,7 @@ def attend_kernel(
     tokens = (first_token + queries).to(tl.int64)
     positions = seq_len - num_queries + queries
     key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
-    begin, unmasked_end, end, _ = share_of_keys(
+    begin, unmasked_end, end = share_of_keys(
         seq_len, seq_len - num_queries + first_query, window, split, num_splits, TILE_Q, TILE_N, HAS_WINDOW
     )
     wait(IS_DEPENDENT)
@@ -133,14 +89,20 @@ def attend_kernel(
         mask=is_member[:, None] & (key_dims < KEY_SIZE)[None, :],
         other=0.0,
     )
+    largest = tl.full([TILE_M], float("-inf"), dtype=tl.float32)
+    total = tl.zeros([TILE_M], dtype=tl.float32)
+    weighted = tl.zeros([TILE_M, VALUE_PADDED], dtype=tl.float32)
     table = block_tables + row.to(tl.int64) * tl.load(table_width)
-    weighted, total, largest = attend_keys(
-        begin, unmasked_end, end, q, positions, keys, values, table, kv_head, scale, softcap, window,
-        NUM_HEADS // GROUP, KEY_SIZE, VALUE_SIZE, KEY_PADDED, VALUE_PADDED, BLOCK_SIZE, TILE_M, TILE_N, HAS_SOFTCAP,
-        HAS_WINDOW, PRECISION,
-    )  # fmt: skip
-    if not HAS_SOFTCAP:
-        largest *= scale * LOG2_E
+    factor = 1.0 if HAS_SOFTCAP else scale * LOG2_E
+    is_key_dim, is_value_dim = key_dims < KEY_SIZE, value_dims < VALUE_SIZE
+    for is_masked in tl.static_range(2):  # first what all queries see, then the rest
+        for start in range(unmasked_end if is_masked else begin, end if is_masked else unmasked_end, TILE_N):
+            weighted, total, largest = attend_tile(
+                start, end, q, positions, keys, values, table, kv_head, key_dims, is_key_dim, value_dims, is_value_dim,
+                weighted, total, largest, scale, factor, softcap, window, NUM_HEADS // GROUP, KEY_SIZE, VALUE_SIZE,
+                BLOCK_SIZE, TILE_N, is_masked, HAS_SOFTCAP, HAS_WINDOW, PRECISION,
+            )  # fmt: skip
+    largest *= factor
     places = tokens * NUM_HEADS + heads
     if IS_SHARE:
         places += split.to(tl.int64) * num_tokens * NUM_HEADS

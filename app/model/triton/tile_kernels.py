@@ -35,22 +35,20 @@ def share_of_keys(
 ):
     """Keys that any query of the tile sees, of these the share of this split, in whole tiles.
 
-    They begin and end at the first and third number given; up to the second, all queries see them. Whole tiles before
-    the first query need no masks; what a window cuts off does. The fourth number says how many shares are not empty.
+    They begin and end at the first and last number given; up to the one between, all queries see them. Whole tiles
+    before the first query need no masks; what a window cuts off does.
     """
     end = tl.minimum(seq_len, first_position + TILE_Q)
     begin = 0
     if HAS_WINDOW:
         begin = tl.maximum(0, first_position - window + 1) // TILE_N * TILE_N
-    num_tiles = tl.cdiv(end - begin, TILE_N)
-    tiles_per_split = tl.cdiv(num_tiles, num_splits)
-    num_shares = tl.cdiv(num_tiles, tl.maximum(tiles_per_split, 1))
+    tiles_per_split = tl.cdiv(tl.cdiv(end - begin, TILE_N), num_splits)
     begin += split * tiles_per_split * TILE_N
     end = tl.minimum(end, begin + tiles_per_split * TILE_N)
     unmasked_end = begin
     if not HAS_WINDOW:
         unmasked_end += tl.maximum(0, tl.minimum(end, first_position + 1) - begin) // TILE_N * TILE_N
-    return begin, unmasked_end, end, num_shares
+    return begin, unmasked_end, end
 
 
 @triton.jit

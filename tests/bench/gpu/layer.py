@@ -42,11 +42,8 @@ class Layer:
         return {row: slice(row * self.context, (row + 1) * self.context) for row in range(self.num_rows)}
 
     def make(self, scale: Scale) -> Callable[[], torch.Tensor]:
-        """Its attention over random keys and values in shuffled blocks; decoding, with rotation and all else that is
-        between the projections."""
+        """Its attention over random keys and values in shuffled blocks."""
         from app.model.triton.attention import NewTokens, Options, attend
-        from app.model.triton.decode import decode, no_arrivals
-        from app.model.triton.rotary import Rotary
 
         width = -(-self.context // BLOCK_SIZE)
         shape = (self.num_rows * width, BLOCK_SIZE, self.num_kv_heads, self.head_size)
@@ -67,20 +64,9 @@ class Layer:
             lengths_q=(self.num_queries,) * self.num_rows,
             whole_prompts=self.whole_prompts,
         )
+        new = NewTokens(*(tensor.flatten(0, 1)[:num_tokens] for tensor in (keys, values)))
         options = Options(self.head_size**-0.5)
-        if self.num_queries > 1:
-            new = NewTokens(*(tensor.flatten(0, 1)[:num_tokens] for tensor in (keys, values)))
-            return lambda: attend(query, new, keys, values, batch, options)
-        qkv = torch.cat((query, *(tensor.flatten(0, 1)[:num_tokens] for tensor in (keys, values))), 1)
-        angles = torch.rand(2, self.context, self.head_size // 2, device=scale.device)
-        norms = torch.ones(2, self.head_size, device=scale.device, dtype=scale.dtype)
-        rotary, arrivals, output = Rotary(*norms, 1e-6, *angles), no_arrivals(scale.device), torch.empty_like(query)
-
-        def run() -> torch.Tensor:
-            decode(qkv, rotary, keys, values, batch, options, arrivals, output)
-            return output
-
-        return run
+        return lambda: attend(query, new, keys, values, batch, options)
 
 
 def heads_of(scale: Scale, name: str) -> tuple[int, int, int]:
