@@ -7,20 +7,22 @@ from collections.abc import Iterable
 
 import pytest
 
-from app.scheduler.ngram import ALLOWANCE, FIRST_CREDIT, MOST_DRAFTED, MOST_INDEXED, MOST_SLOTS, Drafter
+from app.scheduler.ngram import MOST_DRAFTED, MOST_INDEXED, MOST_SLOTS, TRIAL_STEPS, Drafter
+
+WORTH = 13.0
 
 
 def guess(token_ids: Iterable[int], most: int = 2, stop_token_ids: Iterable[int] = ()) -> list[int]:
     known = array("i", token_ids)
-    return list(Drafter(len(known)).draft(known, most, frozenset(stop_token_ids)))
+    return list(Drafter(len(known)).draft(known, most, WORTH, frozenset(stop_token_ids)))
 
 
-def lengths(num_steps: int, right: bool, drafter: Drafter, worth: float = 3.0) -> list[int]:
+def lengths(num_steps: int, right: bool, drafter: Drafter, worth: float = WORTH) -> list[int]:
     """How much is guessed in each of these steps by someone who hears the same word all the time."""
     drafts = []
     for _ in range(num_steps):
-        draft = drafter.draft(array("i", [7] * 20), 100, ())
-        drafter.reward(len(draft) if right else 0, worth)
+        draft = drafter.draft(array("i", [7] * 20), 100, worth, ())
+        drafter.learn(len(draft), len(draft) if right else 0)
         drafts.append(len(draft))
     return drafts
 
@@ -48,8 +50,8 @@ def test_where_nothing_repeats_nothing_is_guessed(token_ids: Iterable[int]) -> N
 
 def test_a_guess_that_reaches_the_end_goes_on_with_itself() -> None:
     drafter = Drafter(100)
-    drafter.reward(8, 1)
-    assert drafter.draft(array("i", [1, 2, 3, 1, 2, 3, 1]), 6, ()) == (2, 3, 1, 2, 3, 1)
+    drafter.learn(8, 8)
+    assert drafter.draft(array("i", [1, 2, 3, 1, 2, 3, 1]), 6, WORTH, ()) == (2, 3, 1, 2, 3, 1)
 
 
 def test_no_more_is_guessed_than_wanted() -> None:
@@ -63,47 +65,66 @@ def test_a_guess_ends_before_a_stop_token() -> None:
     assert guess(text, stop_token_ids=[8, 9]) == []
 
 
-def test_a_guess_is_free_until_there_is_one() -> None:
+def test_text_that_does_not_repeat_says_nothing_of_guesses() -> None:
     drafter = Drafter(1000)
     for length in range(400):
-        assert drafter.draft(array("i", range(length)), 8, ()) == ()
-    assert len(drafter.draft(array("i", [*range(400), 7, 8]), 8, ())) == MOST_DRAFTED
+        assert drafter.draft(array("i", range(length)), 8, WORTH, ()) == ()
+    assert len(drafter.draft(array("i", [*range(400), 7, 8]), 8, WORTH, ())) == lengths(1, True, Drafter(100))[0]
+
+
+def test_a_draft_is_as_long_as_its_last_token_pays() -> None:
+    """At first each is right with a chance of a half, if those before it are: the third is in one of eight cases."""
+    for worth, length in [(2.1, 1), (3.9, 1), (4.1, 2), (7.9, 2), (8.1, 3), (15.9, 3), (1e9, MOST_DRAFTED)]:
+        assert lengths(1, right=True, drafter=Drafter(100), worth=worth) == [length]
 
 
 def test_guesses_grow_to_the_limit_while_they_are_right() -> None:
-    assert lengths(5, right=True, drafter=Drafter(100)) == [2, 4, 8, 8, 8]
+    assert lengths(4, right=True, drafter=Drafter(100)) == [3, 10, MOST_DRAFTED, MOST_DRAFTED]
 
 
 def test_guesses_shrink_when_they_are_wrong_and_grow_again() -> None:
     drafter = Drafter(100)
     lengths(5, right=True, drafter=drafter)
-    assert lengths(5, right=False, drafter=drafter) == [8, 4, 2, 1, 1]
-    assert lengths(40, right=True, drafter=drafter)[-1] == MOST_DRAFTED
+    shrinking = lengths(12, right=False, drafter=drafter)
+    assert shrinking == sorted(shrinking, reverse=True)
+    assert (shrinking[0], shrinking[-1]) == (MOST_DRAFTED, 0)
+    assert sum(shrinking) < 3 * MOST_DRAFTED
+    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter)[-1] == MOST_DRAFTED
 
 
-def test_where_guesses_never_help_they_nearly_cease() -> None:
-    assert sum(lengths(1000, right=False, drafter=Drafter(100))) <= FIRST_CREDIT + 1000 * ALLOWANCE
+@pytest.mark.parametrize("worth", [1.5, WORTH, 65.0])
+def test_where_guesses_never_help_they_nearly_cease(worth: float) -> None:
+    drafter = Drafter(100)
+    lengths(100, right=False, drafter=drafter, worth=worth)
+    assert sum(lengths(10 * TRIAL_STEPS, right=False, drafter=drafter, worth=worth)) == 10
 
 
-@pytest.mark.parametrize(("worth", "at_least"), [(3.0, MOST_DRAFTED - 1), (1.25, 0)])
+@pytest.mark.parametrize("worth", [1.5, WORTH])
+def test_where_guesses_do_not_pay_the_first_is_a_trial_and_a_few_right_ones_show_that_they_do(worth: float) -> None:
+    drafter = Drafter(100)
+    assert lengths(1, right=True, drafter=drafter, worth=worth)[0] >= 1
+    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter, worth=worth)[-1] == MOST_DRAFTED
+
+
+@pytest.mark.parametrize(("worth", "at_least"), [(3.0, 1), (1.25, 0)])
 def test_half_right_is_enough_only_where_a_guess_is_cheap(worth: float, at_least: int) -> None:
     drafter = Drafter(100)
     total = 0
-    for _ in range(200):
-        draft = drafter.draft(array("i", [7] * 20), 100, ())
-        drafter.reward(-(-len(draft) // 2) if len(draft) > 1 else 0, worth)
+    for step in range(200):
+        draft = drafter.draft(array("i", [7] * 20), 100, worth, ())
+        drafter.learn(len(draft), min(len(draft), step % 2))
         total += len(draft)
-    assert (total / 200 >= at_least) if at_least else (total / 200 < 1)
+    assert (total / 200 >= at_least) if at_least else (total / 200 < 0.1)
 
 
 def test_a_long_text_is_taken_in_piece_by_piece() -> None:
     text = array("i", [*range(3 * MOST_INDEXED), MOST_INDEXED + 598, MOST_INDEXED + 599])
     drafter = Drafter(len(text))
-    drafts = [drafter.draft(text, 1, ()) for _ in range(4)]
+    drafts = [drafter.draft(text, 1, WORTH, ()) for _ in range(4)]
     assert drafts == [(), (), (MOST_INDEXED + 600,), (MOST_INDEXED + 600,)]
 
 
 def test_the_index_of_an_endless_text_has_an_end() -> None:
     drafter = Drafter(10**9)
-    drafter.draft(array("i", range(100)), 1, ())
+    drafter.draft(array("i", range(100)), 1, WORTH, ())
     assert len(drafter._slots) == MOST_SLOTS

@@ -143,7 +143,7 @@ def test_guesses_stay_within_the_budget() -> None:
 
 
 def test_many_sequences_share_a_steps_guesses_equally() -> None:
-    scheduler = decoding(4)
+    scheduler = decoding(4, step_cost=8, max_num_batched_tokens=16)
     for _ in range(4):
         batch, _ = take_step(scheduler, parrot)
     assert [len(draft) for draft in drafts(batch).values()] == [3, 3, 3, 3]
@@ -204,7 +204,8 @@ def test_a_guess_that_was_wrong_is_never_found() -> None:
 
 def test_numbers_that_break_within_a_guess_end_the_sequence_after_what_was_right() -> None:
     scheduler = decoding()
-    take_step(scheduler, parrot)
+    for _ in range(2):
+        take_step(scheduler, parrot)
     batch = scheduler.schedule()
     draft = batch.rows[0].draft
     assert len(draft) == 4
@@ -231,7 +232,7 @@ def test_logprobs_go_with_the_tokens_that_are_kept() -> None:
 
 
 def test_what_was_guessed_and_what_was_right_is_counted() -> None:
-    scheduler = decoding(2)
+    scheduler = decoding(2, step_cost=8, max_num_batched_tokens=8)
     take_step(scheduler, parrot)
     batch = scheduler.schedule()
     first, second = batch.rows

@@ -56,11 +56,11 @@ class Clairvoyant:
         self._whole = whole
         self._choice = random.Random(seed)
 
-    def draft(self, token_ids: array[int], most: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
+    def draft(self, token_ids: array[int], most: int, worth: float, stop_token_ids: Container[int]) -> tuple[int, ...]:
         return tuple(self._guess(token_ids, most, stop_token_ids))
 
-    def reward(self, num_accepted: int, worth: float) -> None:
-        """It needs no encouragement."""
+    def learn(self, num_drafted: int, num_right: int) -> None:
+        """It knows."""
 
     def _guess(self, token_ids: array[int], most: int, stop_token_ids: Container[int]) -> Iterator[int]:
         for token_id in self._whole[len(token_ids) : len(token_ids) + min(most, self._choice.randrange(7))]:

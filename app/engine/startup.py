@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from app.engine.core import EngineCore
 from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limits
 from app.engine.phases import Phases
+from app.engine.step_cost import measure_step_cost
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
 from app.model.kv_cache import KVCache
@@ -38,13 +39,6 @@ logger = logging.getLogger("millrace.engine")
 
 class CannotServe(ValueError):
     """The model or the configuration is at fault, and starting again would not help."""
-
-
-STEP_COSTS = {"cpu": 2, "mps": 8, "cuda": 64}
-"""What a step costs beside its tokens, in tokens computed: the less it is, the sooner drafted tokens are too dear.
-
-On a CPU the figure is for the smallest models; one that is bound by reading its weights could afford more.
-"""
 
 
 def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:
@@ -95,11 +89,15 @@ def make_engine(
         phases.begin("packing the weights")
         decoder = NativeDecoder(library, model, cache, max_model_len, phases.advance)
     del model
-    scheduler = make_scheduler(config, cache.num_blocks, device)
+    scheduler = make_scheduler(config, cache.num_blocks)
     overlap = config.overlap == "on" or (config.overlap == "auto" and device.type == "cuda")
     core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device), overlap)
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
+    if scheduler.guesses:
+        step_cost = measure_step_cost(core, min(max_model_len, scheduler.max_num_batched_tokens))
+        scheduler.speculation.step_cost = step_cost
+        logger.info("speculation: a step costs as much as %.1f tokens more in it", step_cost)
     if device.type == "cuda":
         prove_room(core, step_limits(config, facts, decoder))
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
@@ -125,13 +123,13 @@ def make_engine(
     return core, ready
 
 
-def make_scheduler(config: Config, num_blocks: int, device: torch.device) -> Scheduler:
+def make_scheduler(config: Config, num_blocks: int) -> Scheduler:
     return Scheduler(
         BlockPool(num_blocks),
         config.block_size,
         config.max_num_seqs,
         config.max_num_batched_tokens,
-        step_cost=STEP_COSTS[device.type] if config.speculative == "ngram" else 0,
+        step_cost=1 if config.speculative == "ngram" else 0,
         max_gap_seconds=config.max_gap_seconds,
     )
 

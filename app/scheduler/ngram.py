@@ -5,18 +5,22 @@ from __future__ import annotations
 from array import array
 from collections.abc import Container
 from itertools import takewhile
+from math import log
 from zlib import crc32
 
 SIZES = (4, 2)
 """N-grams that are looked up, in tokens; the longest that occurred before says what may follow."""
 
-MOST_DRAFTED = 8
-"""Tokens guessed at once: 8 of them right bring most of what any number could, 8 wrong cost a step or two."""
+MOST_DRAFTED = 15
+"""Tokens guessed at once: with the one before them they fill two tiles of the compiled kernels."""
 
-FIRST_CREDIT, MOST_CREDIT = 4.0, 2.0 * MOST_DRAFTED
+FIRST_CHANCE, LEAST_CHANCE, MOST_CHANCE = 1 / 2, 1 / 128, 63 / 64
 
-ALLOWANCE = 1 / 32
-"""Credit that every step brings. It bounds what guessing costs where it never helps: one guess in 32 steps."""
+REMEMBERED = 0.75
+"""How much of what was believed remains with each guess judged: a few that are right or wrong settle the matter."""
+
+TRIAL_STEPS = 32
+"""Where guesses seem not to pay, one is made in so many steps. It bounds what guessing costs where it never helps."""
 
 MOST_INDEXED = 512
 """Tokens taken into the index at once, so that no step waits for a long prompt."""
@@ -25,27 +29,29 @@ MOST_SLOTS = 2**18
 
 
 class Drafter:
-    """Prompt lookup (Saxena 2023, also in transformers and vLLM) for one sequence, with an index and a purse.
+    """Prompt lookup (Saxena 2023, also in transformers and vLLM) for one sequence, with an index and an estimate.
 
     The index is a hash table of a fixed size with the position after each n-gram's last occurrence; of two n-grams
-    that meet in a slot the later one stays. Drafted tokens are paid from the credit, at most half of it at once, and
-    accepted ones are paid back with interest: drafts double while all is right, shrink when it is not, and pause when
-    nothing is.
+    that meet in a slot the later one stays. The estimate is the chance that a guess is right if all before it are: a
+    draft is as long as its last token pays.
     """
 
-    __slots__ = ("_credit", "_num_indexed", "_num_slots", "_slots")
+    __slots__ = ("_chance", "_num_indexed", "_num_paused", "_num_slots", "_slots")
 
     def __init__(self, max_num_tokens: int) -> None:
         self._num_slots = min(MOST_SLOTS, 4 << (len(SIZES) * max_num_tokens).bit_length())
         self._slots = array("i")
         self._num_indexed = SIZES[0]
-        self._credit = FIRST_CREDIT
+        self._chance = FIRST_CHANCE
+        self._num_paused = TRIAL_STEPS - 1
 
-    def draft(self, token_ids: array[int], most: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
-        """Guess up to `most` tokens that follow these, none of them a stop token; often none at all."""
-        self._credit = min(self._credit + ALLOWANCE, MOST_CREDIT)
-        count = min(most, int(self._credit + 1) // 2)
-        if count <= 0:
+    def draft(self, token_ids: array[int], most: int, worth: float, stop_token_ids: Container[int]) -> tuple[int, ...]:
+        """Guess up to `most` tokens that follow these, none of them a stop token; often none at all.
+
+        `worth`, over 1: how many drafted tokens cost as much as one that is right saves.
+        """
+        count = min(most, self._num_paying(worth)) if most > 0 else 0
+        if not count:
             return ()
         self._index(token_ids)
         position = self._find(token_ids)
@@ -54,13 +60,20 @@ class Drafter:
         # A guess that reaches the end goes on with itself, as in LZ77: what repeats is expected to go on repeating.
         period = len(token_ids) - position
         guessed = (token_ids[position + index % period] for index in range(count))
-        drafted = tuple(takewhile(lambda token_id: token_id not in stop_token_ids, guessed))
-        self._credit -= len(drafted)
-        return drafted
+        return tuple(takewhile(lambda token_id: token_id not in stop_token_ids, guessed))
 
-    def reward(self, num_accepted: int, worth: float) -> None:
-        """Pay back drafted tokens that were right: each saved as much as `worth` drafted ones cost."""
-        self._credit += num_accepted * worth
+    def learn(self, num_drafted: int, num_right: int) -> None:
+        """So many guesses of a draft were right, and then one was not, if there was another."""
+        chance = 1 - (1 - self._chance) * REMEMBERED**num_right
+        if num_right < num_drafted:
+            chance *= REMEMBERED
+        self._chance = min(max(chance, LEAST_CHANCE), MOST_CHANCE)
+
+    def _num_paying(self, worth: float) -> int:
+        """The largest k with chance^k * worth >= 1, since the k-th guess is right only if all before it are."""
+        count = min(int(-log(worth) / log(self._chance)), MOST_DRAFTED)
+        self._num_paused = 0 if count else (self._num_paused + 1) % TRIAL_STEPS
+        return count or int(self._num_paused == 0)
 
     def _index(self, token_ids: array[int]) -> None:
         if not self._slots:

@@ -42,7 +42,7 @@ class Scheduler:
         block_size: int,
         max_num_seqs: int,
         max_num_batched_tokens: int,
-        step_cost: int = 0,
+        step_cost: float = 0,
         max_gap_seconds: float = inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,7 +51,7 @@ class Scheduler:
         self.max_num_seqs = max_num_seqs
         self.max_num_batched_tokens = max_num_batched_tokens
         self._tables = BlockTables(pool, block_size)
-        self._speculation = Speculation(pool, block_size, step_cost)
+        self.speculation = Speculation(pool, block_size, step_cost)
         self._pace = Pace(max_gap_seconds)
         self.waiting = WaitingQueue()
         self.running: list[Sequence] = []
@@ -62,7 +62,7 @@ class Scheduler:
 
     @property
     def guesses(self) -> bool:
-        return self._speculation.is_on
+        return self.speculation.is_on
 
     @property
     def has_work(self) -> bool:
@@ -108,7 +108,7 @@ class Scheduler:
             left = self._admit(rows, left, admission, min(self.waiting.served(s.owner) for s in prompts))
             left = self._advance(prompts, rows, left)
         self._admit(rows, left, admission)
-        self._speculation.lengthen(rows, budget)
+        self.speculation.lengthen(rows, budget)
         for row in rows.values():
             row.advance()
         return ScheduledBatch.of(rows.values(), self._preempted, admission)
@@ -129,7 +129,7 @@ class Scheduler:
                 continue
             num_known_tokens, num_wrong = len(sequence.token_ids), 0
             if row.draft:
-                accepted.append(self._speculation.judge(row, output.token_ids[begin:end], len(batch.rows)))
+                accepted.append(self.speculation.judge(row, output.token_ids[begin:end]))
                 num_wrong = len(row.draft) - accepted[-1]
             columns.take(sequence, begin, end - num_wrong)
             if sequence.num_computed_tokens // size > num_known_tokens // size:

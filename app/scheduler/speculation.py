@@ -20,19 +20,19 @@ MOST_ROWS = 8
 class Speculation:
     """Takes only tokens and blocks that nobody wants in this step, and keeps none that were not needed.
 
-    `step_cost` is what a step costs beside its tokens (launching it, reading the weights), in tokens computed. With n
-    rows, a token that was guessed right saves a row's share of a step, `step_cost / n` tokens, and its own. 0 turns
-    speculation off.
+    `step_cost` is what a step costs beside its tokens (launching it, reading the weights), in tokens computed; whoever
+    has measured it may change it. With n rows, a token that was guessed right saves a row's share of a step,
+    `step_cost / n` tokens, and its own. 0 turns speculation off.
     """
 
-    def __init__(self, pool: BlockPool, block_size: int, step_cost: int) -> None:
+    def __init__(self, pool: BlockPool, block_size: int, step_cost: float) -> None:
         self._pool = pool
         self._block_size = block_size
-        self._step_cost = step_cost
+        self.step_cost = step_cost
 
     @property
     def is_on(self) -> bool:
-        return self._step_cost > 0
+        return self.step_cost > 0
 
     def lengthen(self, rows: dict[int, ScheduledRow], budget: int) -> None:
         """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
@@ -42,15 +42,16 @@ class Speculation:
         """
         if not self.is_on:
             return
-        left = min(budget, MOST_ROWS * self._step_cost) - sum(row.num_tokens for row in rows.values())
+        left = min(budget, int(MOST_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows.values())
         if left <= 0:
             return
+        worth = 1 + self.step_cost / len(rows)
         at_the_end = [row for row in rows.values() if row.num_samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
             room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end
             most = min(-(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
-            draft = sequence.drafter.draft(sequence.token_ids, most, sequence.params.stop_token_ids)
+            draft = sequence.drafter.draft(sequence.token_ids, most, worth, sequence.params.stop_token_ids)
             if draft:
                 end = row.end + len(draft)
                 num_new_blocks = max(0, -(-end // self._block_size) - len(sequence.block_table))
@@ -58,7 +59,7 @@ class Speculation:
                 rows[sequence.seq_id] = replace(row, end=end, draft=draft, num_samples=len(draft) + 1)
                 left -= len(draft)
 
-    def judge(self, row: ScheduledRow, token_ids: list[int], num_rows: int) -> int:
+    def judge(self, row: ScheduledRow, token_ids: list[int]) -> int:
         """Take back what was computed for wrong guesses, and its blocks, by the tokens sampled in their places.
 
         Returns how many guesses were right; the samples behind the first wrong one are worth nothing.
@@ -69,7 +70,7 @@ class Speculation:
         num_wrong = len(row.draft) - num_right
         sequence.num_computed_tokens -= num_wrong
         sequence.num_tokens -= num_wrong
-        sequence.drafter.reward(num_right, 1 + self._step_cost / num_rows)
+        sequence.drafter.learn(len(row.draft), num_right)
         num_kept = -(-sequence.num_computed_tokens // self._block_size)
         self._pool.release(sequence.block_table[num_kept:])
         del sequence.block_table[num_kept:]

@@ -35,8 +35,17 @@ class Round:
     num_accepted: float
 
 
+WORDS = ("sun", "tree", "dog", "cat", "house", "ball", "river", "bird", "milk", "book")
+
+
 def copying(choice: random.Random, num_tokens: int) -> dict[str, Any]:
-    """A line of its own over and over, to be continued greedily: models, small ones above all, go on with it."""
+    """A line of words over and over, to be continued greedily: models, small ones above all, go on with it."""
+    line = " ".join(choice.choices(WORDS, k=10)) + "\n"
+    return {"prompt": line * 10, "max_tokens": num_tokens, "temperature": 0}
+
+
+def reckoning(choice: random.Random, num_tokens: int) -> dict[str, Any]:
+    """A wrong sum over and over, with which a model that can reckon does not go on: it repeats itself now and then."""
     line = f"{choice.randint(1, 20)} + {choice.randint(1, 20)} = {choice.randint(1, 40)}\n"
     return {"prompt": line * 16, "max_tokens": num_tokens, "temperature": 0}
 
@@ -48,7 +57,11 @@ def random_text(choice: random.Random, num_tokens: int) -> dict[str, Any]:
     return {"prompt": prompt, "max_tokens": num_tokens, **sampling}
 
 
-WORKLOADS: dict[str, Callable[[random.Random, int], dict[str, Any]]] = {"copying": copying, "random": random_text}
+WORKLOADS: dict[str, Callable[[random.Random, int], dict[str, Any]]] = {
+    "copying": copying,
+    "reckoning": reckoning,
+    "random": random_text,
+}
 Results = dict[tuple[str, int], dict[str, list[Round]]]
 
 
@@ -90,7 +103,7 @@ def alternate(servers: dict[str, ServerProcess], options: argparse.Namespace) ->
                 for mode, taken in pair.items():
                     measured[mode].append(taken)
                     speed = f"{taken.tokens_per_second:8.1f} tokens/s"
-                    print(f"round {number}, {name:<8} {num_streams:>3} at once, {mode:<6}{speed}", flush=True)
+                    print(f"round {number}, {name:<9} {num_streams:>3} at once, {mode:<6}{speed}", flush=True)
     return results
 
 
