@@ -90,9 +90,8 @@ def build_forward_batch(
     packed[3 * num_tokens :] = logits_indices
     columns = packed[: 3 * num_tokens].reshape(3, num_tokens)
     columns[:, :num_decode_rows] = _decode_columns(rows[:num_decode_rows], block_size)
-    for index in range(num_decode_rows, len(rows)):
-        tokens = slice(cu_seqlens_q[index], cu_seqlens_q[index + 1])
-        columns[:, tokens] = _prefill_columns(rows[index], block_tables[index], block_size)
+    if num_decode_rows < len(rows):
+        columns[:, num_decode_rows:] = _columns(rows[num_decode_rows:], block_tables[num_decode_rows:], block_size)
     return ForwardBatch(
         packed=packed,
         num_decode_rows=num_decode_rows,
@@ -128,12 +127,18 @@ def _decode_columns(rows: list[ScheduledRow], block_size: int) -> list[list[int]
     return [token_ids, starts, slots]
 
 
-def _prefill_columns(row: ScheduledRow, block_table: np.ndarray, block_size: int) -> np.ndarray:
-    positions = np.arange(row.start, row.end)
-    slots = block_table[positions // block_size] * block_size + positions % block_size
-    known = as_numpy(row.sequence.token_ids)[row.start : row.end]
-    behind = np.array([0] if row.ends_unknown else row.draft, dtype=np.int32)
-    return np.stack((np.concatenate((known, behind)), positions, slots))
+def _columns(rows: list[ScheduledRow], block_tables: np.ndarray, block_size: int) -> np.ndarray:
+    """The same of rows of several tokens, prompts or guesses."""
+    token_ids = array("i")
+    for row in rows:
+        token_ids += row.sequence.token_ids[row.start : row.end]
+        token_ids.extend((0,) if row.ends_unknown else row.draft)
+    starts, lengths = np.array([(row.start, row.end - row.start) for row in rows]).T
+    before = lengths.cumsum() - lengths
+    positions = np.arange(len(token_ids)) + (starts - before).repeat(lengths)
+    tables = np.arange(len(rows)).repeat(lengths)
+    slots = block_tables[tables, positions // block_size] * block_size + positions % block_size
+    return np.stack((as_numpy(token_ids), positions, slots))
 
 
 def _logits_indices(rows: list[ScheduledRow], cu_seqlens_q: list[int]) -> np.ndarray:
