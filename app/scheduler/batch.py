@@ -78,6 +78,11 @@ class ScheduledRow:
             row.prompt_logprob_positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
         return row
 
+    def with_draft(self, draft: tuple[int, ...]) -> ScheduledRow:
+        """The same and guesses behind it, where it reaches its last token."""
+        end, num_samples, known = self.end + len(draft), len(draft) + 1, self.prompt_logprob_positions
+        return ScheduledRow(self.sequence, self.start, end, num_samples, self.ends_unknown, self.decodes, known, draft)
+
     @property
     def num_tokens(self) -> int:
         return self.end - self.start

@@ -7,7 +7,6 @@ nothing is lost (Leviathan et al. 2023 need rejection sampling, since they draw 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import takewhile
 
 from app.scheduler.batch import ScheduledRow
@@ -56,7 +55,7 @@ class Speculation:
                 end = row.end + len(draft)
                 num_new_blocks = max(0, -(-end // self._block_size) - len(sequence.block_table))
                 sequence.block_table.extend(self._pool.allocate(num_new_blocks))
-                rows[sequence.seq_id] = replace(row, end=end, draft=draft, num_samples=len(draft) + 1)
+                rows[sequence.seq_id] = row.with_draft(draft)
                 left -= len(draft)
 
     def judge(self, row: ScheduledRow, token_ids: list[int]) -> int:
