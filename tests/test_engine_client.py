@@ -255,6 +255,7 @@ async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> 
 async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: Engine) -> None:
     client, _ = engine
     await until_ready(client)
+    one, other = (client.generate(PROMPT, LONG) for _ in range(2))
     reader = read(client.generate(PROMPT, LONG))
     await anext(reader)
     first_pid = client.engine_pid
@@ -264,6 +265,7 @@ async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: En
         while client.engine_pid in (first_pid, None):
             await asyncio.sleep(0.01)
     assert client.engine_pid is not None
+    one.wake = other.close  # as one request does with all its sequences
     os.kill(client.engine_pid, signal.SIGKILL)
     with pytest.raises(EngineDied, match="before it was ready again"):
         await asyncio.wait_for(rest_of(reader), 10)

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 from app.api.connection import Connection
 from app.api.server import server_config
 from app.messages import FinishReason
-from tests.raw_client import connected, post
+from tests.raw_client import connected, post, until
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 
 STREAM = post(json.dumps({"prompt": "x", "stream": True}).encode())
@@ -43,6 +43,33 @@ async def test_all_of_a_stream_that_is_there_at_once_reaches_a_reader_who_comes_
         engine.end()
         client.go_on_reading()
         assert (await client.rest()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+async def test_what_waits_for_a_reader_is_sent_before_what_comes_when_it_reads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, resume_writing = ScriptedEngine(), Connection.resume_writing
+
+    def resume_writing_as_a_token_comes(connection: Connection) -> None:
+        resume_writing(connection)
+        stream = engine.submissions[0].stream
+        if stream.finish_reason is None:
+            engine.write("c")
+            engine.end()
+
+    monkeypatch.setattr(Connection, "resume_writing", resume_writing_as_a_token_comes)
+    async with listening(make_app(engine)) as (address, _), connected(address) as client:
+        client.stop_reading()
+        await client.send(CLOSING_STREAM)
+        await engine.until(lambda: bool(engine.submissions))
+        stream = engine.submissions[0].stream
+        for text in (MUCH, "b"):
+            engine.write(text)
+            await until(lambda: stream.num_taken == stream.num_output_tokens)
+        client.go_on_reading()
+        lines = (await client.rest()).replace(b"\r\n", b"\n").split(b"\n")
+    events = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+    assert "".join(choice["text"] for event in events for choice in event["choices"])[-3:] == "xbc"
 
 
 async def test_a_whole_answer_that_nobody_reads_does_not_keep_its_connection(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.api.errors import ApiError
@@ -33,6 +34,9 @@ MOST_DISCARDED = 1 << 20
 
 RETRY_SECONDS = 1
 """When somebody may have left, where there are too many."""
+
+OUTLET = "outlet"
+"""Where a scope's state has the `Outlet` of its response."""
 
 LEFT_AS = "left_as"
 """Where a scope's state says how the client has left, if it is not simply gone."""
@@ -113,6 +117,7 @@ class Connection(HttpToolsProtocol):
         self._num_fruitless, self._in_body = 0, True
         super().on_headers_complete()
         self._open.append(self.cycle)
+        self.cycle.scope["state"][OUTLET] = Outlet(self.transport, self.flow)
 
     def on_body(self, body: bytes) -> None:
         self._num_fruitless = 0
@@ -199,6 +204,23 @@ class Connection(HttpToolsProtocol):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
+
+
+class Outlet:
+    """Takes the parts of a body that goes in chunks, past ASGI: for that a task would have to be woken for each."""
+
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
+        self._transport = transport
+        self._flow = flow
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a client, which takes what it is sent."""
+        return not (self._flow.write_paused or self._transport.is_closing())
+
+    def write(self, part: bytes) -> None:
+        """Only while it is open, and between the beginning of the response and its end."""
+        self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:

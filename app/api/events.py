@@ -6,13 +6,15 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterable, Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Self
 
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from app.api.connection import LEFT_AS
+from app.api.connection import LEFT_AS, OUTLET, Outlet
 from app.api.errors import as_api_error
 from app.api.generation import Generation, Piece, Usage
 from app.api.leaving import unless_client_leaves
@@ -76,8 +78,9 @@ def _telling(usage: Usage) -> str:
 class Events:
     """The whole stream: what the choices give, usage if asked, or an error; and always `[DONE]`. Pings in between.
 
-    Events that are there at the same time are given together, to be sent in one go. An error that comes before anything
-    else is raised, for the response to be of its status, unless that `has_begun`.
+    Events that are there at the same time are given together, to be sent in one go. They are waited for, or taken by
+    whoever knows that there are some. An error that comes before anything else is raised, for the response to be of its
+    status, unless that `has_begun`.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Events:
     async def __anext__(self) -> bytes:
         while not self._has_ended:
             await self._generation.news.wait()
-            if events := self._take():
+            if events := self.take():
                 return events
             if self._owes_ping:
                 self._owes_ping = False
@@ -121,8 +124,12 @@ class Events:
         self._generation.news.set()
         self._ping_later()
 
-    def _take(self) -> bytes:
-        """What has come since the last time; empty if there is nothing to show of it."""
+    def take(self) -> bytes:
+        """What has come since the last time; empty if there is nothing to show of it, or nothing more. Whoever waits is
+        told of the end.
+        """
+        if self._has_ended:
+            return b""
         written = ""
         try:
             for piece in self._generation.pieces():
@@ -141,6 +148,7 @@ class Events:
                 log.error("A stream broke off", exc_info=error)
             written += f"data: {answer.body()}\n\n"
         self._has_ended = True
+        self._generation.news.set()
         return (written + DONE).encode()
 
 
@@ -163,28 +171,44 @@ class GenerationEvents(EventStream):
 
     def __init__(self, generation: Generation, reply: Reply, tells: StreamOptions) -> None:
         self._has_begun = False
+        self._is_sending = False
         self._generation = generation
         self._events = Events(generation, reply, tells, lambda: self._has_begun)
         super().__init__(self._events, ping=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope.get("state", {})
         try:
-            await unless_client_leaves(receive, self._stream_response(send))
+            await unless_client_leaves(receive, self._stream(send, state.get(OUTLET)))
         except asyncio.CancelledError:
             self._generation.close()  # it is the server that does not wait any longer
             raise
         finally:
             self._events.close()
-            self._generation.close(scope.get("state", {}).get(LEFT_AS, FinishReason.CLIENT_GONE))
+            self._generation.close(state.get(LEFT_AS, FinishReason.CLIENT_GONE))
 
-    async def _stream_response(self, send: Send) -> None:
+    async def _stream(self, send: Send, outlet: Outlet | None) -> None:
         """Send the events past the middleware, which has to do with the beginning only, and without what sse-starlette
-        does for each: there is nothing to convert, no timeout to keep, and no iterator to close.
+        does for each: there is nothing to convert, no timeout to keep, and no iterator to close. Once it has begun,
+        what comes is written where it is told of, as long as the client keeps up; this waits for the rest.
         """
         send_event = current_record().send
         async for event in self._events:
+            self._is_sending = True
             if not self._has_begun:
                 self._has_begun = True
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                if outlet is not None:  # the server is ours
+                    # An error is told in the context that knows of the request.
+                    self._generation.call(partial(copy_context().run, self._pass_on, outlet))
             await send_event({"type": "http.response.body", "body": event, "more_body": True})
+            self._is_sending = False
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _pass_on(self, outlet: Outlet) -> None:
+        """Write what has come, or let it be sent where something else has to be sent first."""
+        news = self._generation.news
+        if news.is_set() or self._is_sending or not outlet.is_open:
+            news.set()
+        elif event := self._events.take():
+            outlet.write(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -140,7 +140,7 @@ def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
 class Generation:
     """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none.
 
-    `news` is set when there may be more pieces, until they are asked for.
+    `news` is set when there may be more pieces, until they are asked for, unless something else is to be called.
     """
 
     def __init__(
@@ -164,9 +164,13 @@ class Generation:
         self._first_choices = self.choices[:: body.n]
         self._unfinished = list(self.choices)
         self.news = asyncio.Event()
-        for stream in self.streams:
-            stream.wake = self.news.set
+        self.call(self.news.set)
         self.news.set()  # for what was there before
+
+    def call(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when there may be more pieces, instead of what was called before: first `news.set`."""
+        for stream in self.streams:
+            stream.wake = wake
 
     def end_by(self, moment: float) -> None:
         """Cut off what has not ended at this moment of the event loop's clock."""

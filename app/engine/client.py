@@ -234,9 +234,10 @@ class EngineClient:
             self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     def _give_up(self, seq_ids: list[int], message: str) -> None:
-        for stream in [self._streams[seq_id] for seq_id in seq_ids]:
-            stream.fail(EngineDied(message))
-            self._forget(stream)
+        for seq_id in seq_ids:
+            if stream := self._streams.get(seq_id):  # whose reader may close others
+                stream.fail(EngineDied(message))
+                self._forget(stream)
 
     def _resubmit(self) -> None:
         """Give the engine what it lost when it died, as far as it is due, each sequence with the tokens it has."""

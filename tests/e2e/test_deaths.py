@@ -66,7 +66,7 @@ async def test_a_killed_engine_comes_back_and_every_stream_goes_on(
 async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_not(
     model: TextModel, client: httpx.AsyncClient
 ) -> None:
-    with started(model.directory, "--drain-seconds", "3", *SMALL) as server:
+    with started(model.directory, "--drain-seconds", "1.5", *SMALL) as server:
         await asyncio.to_thread(server.until_ready)
         official = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
         endless = Reading(client, server.url, ENDLESS)
