@@ -16,7 +16,8 @@ from app.engine.health import Overloaded
 from app.logs import ConsoleFormatter, JsonFormatter, LogContext, configure_logging, log_context
 from app.messages import FinishReason
 from app.metrics import Metrics
-from tests.scripted_engine import ScriptedEngine, ids, make_app, started
+from tests.raw_client import connected, post
+from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
 COMPLETIONS = "/v1/completions"
 TRACE_ID, SPAN_ID = "ab" * 16, "cd" * 8
@@ -127,6 +128,20 @@ async def test_a_stream_that_breaks_off_says_why(lines: list[dict[str, Any]]) ->
     [line] = lines
     assert (line["status"], line["outcome"]) == (200, "error")
     assert "could not finish" in line["error"]
+
+
+async def test_a_stream_that_breaks_off_over_a_connection_says_why_too(lines: list[dict[str, Any]]) -> None:
+    """Its events are written where its tokens come from, which knows of no request."""
+    engine = ScriptedEngine()
+    async with listening(make_app(engine)) as (address, _), connected(address) as client:
+        await client.send(post(json.dumps({"prompt": "ab", "stream": True}).encode(), extra=b"Connection: close\r\n"))
+        await engine.until(lambda: bool(engine.submissions))
+        engine.write("c")
+        assert b'"text":"c"' in await client.reader.readuntil(b"}\n\n")
+        engine.die()
+        assert b"data: [DONE]" in await client.rest()
+    assert (lines[-1]["outcome"], lines[-1]["status"]) == ("engine_died", 200)
+    assert "the engine process ended" in lines[-1]["error"]
 
 
 async def test_probes_and_scrapes_write_no_lines(lines: list[dict[str, Any]]) -> None:
