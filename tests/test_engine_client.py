@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,10 @@ async def until_ready(client: EngineClient) -> None:
     async with asyncio.timeout(60):
         while client.health.state is not EngineState.READY:
             await asyncio.sleep(0.02)
+
+
+def has_more_than(stream: TokenStream, num_tokens: int) -> bool:
+    return len(stream.output_token_ids) > num_tokens
 
 
 async def collect(stream: TokenStream) -> list[int]:
@@ -235,19 +240,18 @@ async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_
 
 @quickly
 async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> None:
-    client, _ = engine
+    client, witness = engine
     await until_ready(client)
-    reader = read(client.generate(PROMPT, LONG))
+    stream = client.generate(PROMPT, LONG)
     for _ in range(MOST_DEATHS):
-        await until_ready(client)
-        await anext(reader)
+        await witness.until(partial(has_more_than, stream, len(stream.output_token_ids)))
         assert client.engine_pid is not None
         os.kill(client.engine_pid, signal.SIGKILL)
         async with asyncio.timeout(10):
             while client.health.state is EngineState.READY:
                 await asyncio.sleep(0.01)
     with pytest.raises(EngineDied, match="3 times while it worked on this request"):
-        await asyncio.wait_for(rest_of(reader), 10)
+        await asyncio.wait_for(collect(stream), 10)
     await until_ready(client)
 
 

@@ -29,7 +29,7 @@ class HugePages:
         self._lock = Lock()
 
     def take(self, num_bytes: int) -> torch.Tensor:
-        """Uninitialised bytes from the begin of a cache line on."""
+        """Uninitialised bytes from the beginning of a cache line on."""
         whole_lines = -(-num_bytes // LINE_BYTES) * LINE_BYTES
         with self._lock:
             if whole_lines > len(self._left):
