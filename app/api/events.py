@@ -174,7 +174,7 @@ class GenerationEvents(EventStream):
         self._is_sending = False
         self._generation = generation
         self._events = Events(generation, reply, tells, lambda: self._has_begun)
-        super().__init__(self._events, ping=0)
+        super().__init__(self._events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", {})

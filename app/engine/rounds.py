@@ -45,14 +45,13 @@ class Rounds:
             self._latest = asyncio.get_running_loop().call_later(self._pause, self._begin, now + self._pause)
 
     def _begin(self, now: float) -> None:
-        was_held = self._latest is not None
-        if self._latest is not None:
-            self._latest.cancel()
-            self._latest = None
+        held, self._latest = self._latest, None
+        if held is not None:
+            held.cancel()
         told, self._waiting = self._waiting, {}
         is_busy = len(told) > FEW_STREAMS
         self._pause = min(len(told) / MOST_EVENTS_PER_SECOND, LONGEST_PAUSE) if is_busy else 0.0
         self._next = now + self._pause
         for stream in told.values():
-            stream.merges = was_held
+            stream.merges = held is not None
             stream.wake()

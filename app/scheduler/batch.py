@@ -52,8 +52,8 @@ class ScheduledRow:
     and after each guess, `num_samples` in all. Or the last one is unknown to the host as yet (`ends_unknown`), since
     the step before samples it. A row `decodes` where it computes one token of the output, and guesses behind it.
     `prompt_logprob_positions` are those whose logits are wanted because they predict a prompt token not yet reported.
-    All of it holds for the moment of scheduling; the sequence moves on. Rows do not change; they are made hundreds at a
-    time, and a frozen class would take six times as long.
+    All of it holds for the moment of scheduling; the sequence moves on. Rows do not change once their step is put
+    together; they are made hundreds at a time, and a frozen class would take six times as long.
     """
 
     sequence: Sequence
@@ -78,10 +78,11 @@ class ScheduledRow:
             row.prompt_logprob_positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
         return row
 
-    def with_draft(self, draft: tuple[int, ...]) -> ScheduledRow:
-        """The same and guesses behind it, where it reaches its last token."""
-        end, num_samples, known = self.end + len(draft), len(draft) + 1, self.prompt_logprob_positions
-        return ScheduledRow(self.sequence, self.start, end, num_samples, self.ends_unknown, self.decodes, known, draft)
+    def lengthen(self, draft: tuple[int, ...]) -> None:
+        """Put guesses behind the last token, if this row reaches it."""
+        self.draft = draft
+        self.end += len(draft)
+        self.num_samples += len(draft)
 
     @property
     def num_tokens(self) -> int:

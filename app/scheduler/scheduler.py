@@ -108,7 +108,7 @@ class Scheduler:
             left = self._admit(rows, left, admission, min(self.waiting.served(s.owner) for s in prompts))
             left = self._advance(prompts, rows, left)
         self._admit(rows, left, admission)
-        self.speculation.lengthen(rows, budget)
+        self.speculation.lengthen(rows.values(), budget)
         for row in rows.values():
             row.advance()
         return ScheduledBatch.of(rows.values(), self._preempted, admission)

@@ -7,6 +7,7 @@ nothing is lost (Leviathan et al. 2023 need rejection sampling, since they draw 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import takewhile
 
 from app.scheduler.batch import ScheduledRow
@@ -33,7 +34,7 @@ class Speculation:
     def is_on(self) -> bool:
         return self.step_cost > 0
 
-    def lengthen(self, rows: dict[int, ScheduledRow], budget: int) -> None:
+    def lengthen(self, rows: Collection[ScheduledRow], budget: int) -> None:
         """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
 
         A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
@@ -41,21 +42,20 @@ class Speculation:
         """
         if not self.is_on:
             return
-        left = min(budget, int(MOST_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows.values())
+        left = min(budget, int(MOST_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows)
         if left <= 0:
             return
         worth = 1 + self.step_cost / len(rows)
-        at_the_end = [row for row in rows.values() if row.num_samples]
+        at_the_end = [row for row in rows if row.num_samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
             room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end
             most = min(-(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
             draft = sequence.drafter.draft(sequence.token_ids, most, worth, sequence.params.stop_token_ids)
             if draft:
-                end = row.end + len(draft)
-                num_new_blocks = max(0, -(-end // self._block_size) - len(sequence.block_table))
+                row.lengthen(draft)
+                num_new_blocks = max(0, -(-row.end // self._block_size) - len(sequence.block_table))
                 sequence.block_table.extend(self._pool.allocate(num_new_blocks))
-                rows[sequence.seq_id] = row.with_draft(draft)
                 left -= len(draft)
 
     def judge(self, row: ScheduledRow, token_ids: list[int]) -> int:
