@@ -14,7 +14,7 @@ from app.model.transfer import to_device
 from tests.bench.gpu.engine import Engine, give_memory_back
 from tests.bench.gpu.scale import Scale
 from tests.bench.shapes import SHAPES
-from tests.builders import prompt_of
+from tests.builders import prompt_of, tokens_of
 from tests.models import greedy
 
 pytestmark = [
@@ -36,11 +36,7 @@ def outputs(scale: Scale, **settings: object) -> dict[int, list[int]]:
         engine.core.apply(
             Generate(seq_id, [t % 8192 for t in prompt_of(seq_id, 5 + 7 * seq_id)], greedy(10 + 3 * seq_id))
         )
-    tokens: dict[int, list[int]] = {}
-    while engine.core.has_work:
-        step = engine.core.step()
-        for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
-            tokens.setdefault(seq_id, []).append(token_id)
+    tokens = tokens_of(engine.steps())
     del engine
     give_memory_back(scale)
     return tokens

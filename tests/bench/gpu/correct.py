@@ -16,6 +16,7 @@ from tests.bench.gpu.engine import Engine, give_memory_back, random_model
 from tests.bench.gpu.figures import Figure, Tell
 from tests.bench.gpu.scale import Scale
 from tests.bench.gpu.side_by_side import side_by_side
+from tests.builders import tokens_of
 
 TOLERANCE = 2e-2
 DECODING = ((1, 1), (1, 17), (1, 333), (1, 1500))
@@ -119,16 +120,12 @@ def generated(model: PreTrainedModel, prompts: torch.Tensor, num_tokens: int) ->
 def engine_tokens(scale: Scale, prompts: list[list[int]], num_tokens: int) -> list[list[int]]:
     """Sixteen at a time: as few rows go through products of our own."""
     engine = Engine.of(scale, scale.shape("0.6B"), max_num_seqs=16, kv_cache_memory=scale.of(4 << 30, 8 << 20))
-    outputs: list[list[int]] = [[] for _ in prompts]
     for seq_id, prompt in enumerate(prompts):
         engine.core.apply(Generate(seq_id, prompt, SamplingParams(num_tokens, temperature=0.0)))
-    while engine.core.has_work:
-        step = engine.core.step()
-        for seq_id, token_id in zip(step.seq_ids, step.token_ids, strict=True):
-            outputs[seq_id].append(token_id)
+    outputs = tokens_of(engine.steps())
     del engine
     give_memory_back(scale)
-    return outputs
+    return [outputs[seq_id] for seq_id in range(len(prompts))]
 
 
 def agreed(left: list[list[int]], right: list[list[int]]) -> float:

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from app.engine.core import EngineCore
 from app.engine.phases import Phases
 from app.engine.startup import make_engine
-from app.messages import Abort, Generate, SamplingParams
+from app.messages import Abort, Generate, SamplingParams, StepOutput
 from app.model import attention
 from app.model.loader import ModelFacts, trace_layers
 from tests.bench.gpu.scale import Scale
@@ -83,10 +83,14 @@ class Engine:
         self.core.apply(Generate(seq_id, prompt, SamplingParams(**{"temperature": 0.0, **params})))
         return seq_id
 
-    def run(self) -> None:
-        """Step until all is done."""
+    def steps(self) -> Iterator[StepOutput]:
+        """Until all is done."""
         while self.core.has_work:
-            self.core.step()
+            yield self.core.step()
+
+    def run(self) -> None:
+        for _ in self.steps():
+            pass
 
     @contextmanager
     def decoding(self, num_seqs: int, context: int, num_steps: int) -> Iterator[EngineCore]:

@@ -46,6 +46,8 @@ def start(scale: Scale, directory: Path) -> dict[str, float]:
     began = perf_counter()
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         told = [(line, perf_counter()) for line in process.stdout or ()]
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
     line, ready = told[-1]  # what comes after is the end of the process
     phases: dict[str, float] = json.loads(line)
     return {"python, torch and transformers": ready - began - sum(phases.values()), **phases}
