@@ -38,10 +38,10 @@ class Witness:
         self.begun: list[int] = []
         self.num_gaps = 0
         self.num_recovered = 0
-        self.stepped = asyncio.Event()
+        self.news = asyncio.Event()
 
     def step_taken(self, output: StepOutput) -> None:
-        self.stepped.set()
+        self.news.set()
 
     def sequence_scheduled(self, stream: TokenStream) -> None:
         self.scheduled.append(stream.seq_id)
@@ -57,23 +57,25 @@ class Witness:
 
     def engine_ready(self, ready: EngineReady) -> None:
         self.phases = ready.phases
+        self.news.set()
 
     def engine_restarted(self) -> None:
-        pass
+        self.news.set()
 
     def sequence_recovered(self) -> None:
         self.num_recovered += 1
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.stepped.clear()
-            await asyncio.wait_for(self.stepped.wait(), 30)
+    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
 
+    async def until_ready(self, client: EngineClient) -> None:
+        await self.until(lambda: client.health.state is EngineState.READY, seconds=60)
 
-async def until_ready(client: EngineClient) -> None:
-    async with asyncio.timeout(60):
-        while client.health.state is not EngineState.READY:
-            await asyncio.sleep(0.02)
+    async def until_lost(self, client: EngineClient) -> None:
+        await self.until(lambda: client.health.state is not EngineState.READY, seconds=10)
 
 
 def has_more_than(stream: TokenStream, num_tokens: int) -> bool:
@@ -93,7 +95,7 @@ async def engine(llama_config: Config) -> AsyncIterator[tuple[EngineClient, Witn
     witness = Witness()
     client = EngineClient(llama_config, witness, on_failed=pytest.fail)
     await client.start()
-    await until_ready(client)
+    await witness.until_ready(client)
     yield client, witness
     await client.stop(0)
 
@@ -208,9 +210,7 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
     begun = await asyncio.gather(*map(anext, readers[:4]))
     assert client.engine_pid is not None
     os.kill(client.engine_pid, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while client.health.state is EngineState.READY:
-            await asyncio.sleep(0.01)
+    await witness.until_lost(client)
     assert client.health.state is EngineState.RESTARTING
     assert "-9" in client.health.reason
     with pytest.raises(Unavailable, match="-9"):
@@ -241,47 +241,44 @@ async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_
 @quickly
 async def test_a_stream_that_runs_at_every_death_is_given_up(engine: Engine) -> None:
     client, witness = engine
-    await until_ready(client)
+    await witness.until_ready(client)
     stream = client.generate(PROMPT, LONG)
     for _ in range(MOST_DEATHS):
         await witness.until(partial(has_more_than, stream, len(stream.output_token_ids)))
         assert client.engine_pid is not None
         os.kill(client.engine_pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while client.health.state is EngineState.READY:
-                await asyncio.sleep(0.01)
+        await witness.until_lost(client)
     with pytest.raises(EngineDied, match="3 times while it worked on this request"):
         await asyncio.wait_for(collect(stream), 10)
-    await until_ready(client)
+    await witness.until_ready(client)
 
 
 @quickly
 async def test_an_engine_that_dies_before_it_is_back_ends_the_streams(engine: Engine) -> None:
-    client, _ = engine
-    await until_ready(client)
+    client, witness = engine
+    await witness.until_ready(client)
     one, other = (client.generate(PROMPT, LONG) for _ in range(2))
     reader = read(client.generate(PROMPT, LONG))
     await anext(reader)
     first_pid = client.engine_pid
     assert first_pid is not None
     os.kill(first_pid, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while client.engine_pid in (first_pid, None):
-            await asyncio.sleep(0.01)
+    await witness.until(lambda: client.engine_pid not in (first_pid, None), seconds=10)
     assert client.engine_pid is not None
     one.wake = other.close  # as one request does with all its sequences
     os.kill(client.engine_pid, signal.SIGKILL)
     with pytest.raises(EngineDied, match="before it was ready again"):
         await asyncio.wait_for(rest_of(reader), 10)
-    await until_ready(client)
+    await witness.until_ready(client)
     assert await collect(client.generate(PROMPT, greedy(5))) == generate_alone("Llama", PROMPT, 5)
 
 
 @quickly
 async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(llama_config: Config) -> None:
-    client = EngineClient(llama_config, Witness(), on_failed=pytest.fail)
+    witness = Witness()
+    client = EngineClient(llama_config, witness, on_failed=pytest.fail)
     await client.start()
-    await until_ready(client)
+    await witness.until_ready(client)
     short = client.generate(PROMPT, greedy(3))
     await client.drain(30)
     assert short.finish_reason is FinishReason.LENGTH
@@ -297,7 +294,7 @@ async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llam
     witness = Witness()
     client = EngineClient(llama_config.model_copy(update={"queue_timeout": 1e-9}), witness, on_failed=pytest.fail)
     await client.start()
-    await until_ready(client)
+    await witness.until_ready(client)
     streams = [client.generate(PROMPT, LONG) for _ in range(3)]
     assert await asyncio.gather(*map(collect, streams)) == [[], [], []]
     assert witness.ends == [FinishReason.QUEUE_TIMEOUT] * 3
@@ -311,9 +308,10 @@ async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config:
     ready = engine[0].ready
     assert ready is not None
     room = ready.kv_cache_bytes // ready.num_blocks * 12
-    client = EngineClient(llama_config.model_copy(update={"kv_cache_memory": room}), Witness(), on_failed=pytest.fail)
+    witness = Witness()
+    client = EngineClient(llama_config.model_copy(update={"kv_cache_memory": room}), witness, on_failed=pytest.fail)
     await client.start()
-    await until_ready(client)
+    await witness.until_ready(client)
     streams = [client.generate((*PROMPT, extra), greedy(70)) for extra in range(1, 5)]
     outputs = await asyncio.gather(*map(collect, streams))
     assert outputs == [generate_alone("Llama", (*PROMPT, extra), 70) for extra in range(1, 5)]
