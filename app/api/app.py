@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from collections.abc import Sequence as Seq
 from contextlib import asynccontextmanager
 
+from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
 from app.api import chat, completions, operations, statistics, web
@@ -39,6 +40,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        await checkpoint()  # imports what anyio runs on, while the engine starts instead of in the first request
         watching = asyncio.create_task(watch_loop(service.metrics.loop_was_late))
         try:
             yield
