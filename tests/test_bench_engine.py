@@ -139,10 +139,10 @@ def test_the_slower_ceiling_binds() -> None:
     assert decode.roofline.seconds == decode.operations / 1e5
 
 
-def test_a_prefill_computes_every_token_and_one_row_of_logits() -> None:
+def test_a_prefill_computes_every_token_up_to_the_last_layer_and_one_row_of_logits() -> None:
     runs = [[timed(1, ()), timed(3, ())], [timed(2, ()), timed(4, ())], [timed(5, ()), timed(5, ())]]
     prefill = Prefill.of(4, runs, costs(bandwidth=1.0, arithmetic=1e6))
-    assert prefill.operations == 2 * (4 * 1000 + 200 + (1 + 2 + 3 + 4) * 2 * 4 * 16)
+    assert prefill.operations == 2 * ((4 + 1) * 500 + 200 + (1 + 2 + 3 + 4 + 4) * 4 * 16)
     assert (prefill.num_steps, prefill.total.p50) == (2, 0.006)
     assert prefill.tokens_per_second == pytest.approx(4 / 0.006)
     assert prefill.arithmetic_share == pytest.approx(prefill.operations / 0.006 / 1e6)

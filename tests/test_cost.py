@@ -43,7 +43,13 @@ def test_a_step_multiplies_and_adds_every_weight_for_each_token_and_attends() ->
     cost = cost_of(ARCHITECTURES["Llama"]())
     attended = 13 * 3 * 4 * (16 + 16)
     assert cost.operations([10, 3], num_logits=2) == 2 * (2 * 3 * LLAMA_LAYER + 2 * HEAD + attended)
-    assert cost.operations([1, 2, 3], num_logits=1) == 2 * (3 * 3 * LLAMA_LAYER + HEAD + 6 * 3 * 4 * 32)
+
+
+def test_the_last_layer_is_computed_for_tokens_whose_logits_are_wanted() -> None:
+    cost = cost_of(ARCHITECTURES["Llama"]())
+    layers = 2 * 3 + 1
+    attended = (6 * 2 + 3) * 4 * 32
+    assert cost.operations([1, 2, 3], num_logits=1) == 2 * (layers * LLAMA_LAYER + HEAD + attended)
 
 
 def test_a_sliding_window_bounds_what_is_read() -> None:
@@ -60,7 +66,7 @@ def test_of_experts_a_token_meets_some_and_a_batch_the_more_the_larger_it_is() -
     assert (cost.num_experts, cost.experts_per_token) == (4, 2)
     assert cost.weight_bytes(1) == 2 * (cost.dense + HEAD + experts / 2)
     assert cost.weight_bytes(2) == 2 * (cost.dense + HEAD + experts * 3 / 4)
-    assert cost.operations([1], 0) == 2 * (cost.dense + experts / 2 + 3 * 4 * 32)
+    assert cost.operations([1], 1) == 2 * (cost.dense + experts / 2 + HEAD + 3 * 4 * 32)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -4,6 +4,7 @@ sequence is cut into steps and whoever is beside it, and they are those of trans
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -84,18 +85,23 @@ class Story:
         self.blocks = choice.permutation(NUM_BLOCKS // 2)[: -(-NUM_TOKENS // BLOCK_SIZE)] + seed * NUM_BLOCKS // 2
 
 
-def step(decoder: NativeDecoder | ModuleDecoder, *rows: tuple[Story, int, int]) -> list[torch.Tensor]:
-    """Compute tokens `start` to `end` of each story in one step; the logits after every one of them."""
-    rows = tuple(sorted(rows, key=lambda row: row[2] - row[1] > 1))
+Row = tuple[Story, int, int]
+
+
+def make_batch(rows: Sequence[Row], wanted: Sequence[int] | None = None) -> ForwardBatch:
+    """Tokens `start` to `end` of each story, rows of one token first; logits are wanted of all, or of some."""
     positions = [np.arange(start, end) for _, start, end in rows]
     slots = [
         story.blocks[at // BLOCK_SIZE] * BLOCK_SIZE + at % BLOCK_SIZE
         for (story, _, _), at in zip(rows, positions, strict=True)
     ]
     ends = np.cumsum([0, *(len(at) for at in positions)]).tolist()
-    batch = ForwardBatch(
+    return ForwardBatch(
         packed=np.concatenate(
-            [story.token_ids[start:end] for story, start, end in rows] + positions + slots + [np.arange(ends[-1])]
+            [story.token_ids[start:end] for story, start, end in rows]
+            + positions
+            + slots
+            + [np.arange(ends[-1]) if wanted is None else np.array(wanted, dtype=np.int64)]
         ),
         num_decode_rows=sum(len(at) == 1 for at in positions),
         cu_seqlens_q=np.array(ends, dtype=np.int32),
@@ -104,9 +110,14 @@ def step(decoder: NativeDecoder | ModuleDecoder, *rows: tuple[Story, int, int]) 
         is_decode=False,
         device=torch.device("cpu"),
     )
+
+
+def step(decoder: NativeDecoder | ModuleDecoder, *rows: Row) -> list[torch.Tensor]:
+    """Compute the rows in one step; the logits after every token of each."""
+    batch = make_batch(sorted(rows, key=lambda row: row[2] - row[1] > 1))
     with torch.inference_mode():
         logits = decoder.forward(batch)
-    return [logits[begin:end] for begin, end in pairwise(ends)]
+    return [logits[begin:end] for begin, end in pairwise(batch.cu_seqlens_q.tolist())]
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=str)
@@ -123,6 +134,18 @@ def test_a_token_is_bit_for_bit_the_same_however_it_came_to_be_computed(heads: H
     for (start, end), (other_start, other_end) in zip(pairwise(cuts), pairwise([*range(0, 140, 14), 150]), strict=True):
         logits = step(decoder, (neighbour, other_start, other_end), (story, start, end))
         assert torch.equal(logits[-1 if end - start > 1 else 0], whole[start:end])
+
+
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+@pytest.mark.usefixtures("_with_and_without_amx")
+def test_the_last_layer_gives_the_tokens_that_are_wanted_the_logits_that_they_have_among_all(heads: Heads) -> None:
+    """First those to sample from, a guessed row's among them, then those that report on prompts."""
+    decoder = make_native(heads)
+    step(decoder, (Story(0), 0, 40))
+    rows = [(Story(0), 40, 41), (Story(1), 0, 50), (Story(0), 41, 60)]
+    everything = decoder.forward(make_batch(rows))
+    for wanted in ([], [0], [50], [0, 67, 68, 69], [0, 50, 69, *range(20, 50), 51, 53]):
+        assert torch.equal(decoder.forward(make_batch(rows, wanted)), everything[wanted]), wanted
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=str)

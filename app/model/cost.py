@@ -70,14 +70,25 @@ class ModelCost:
         )
 
     def operations(self, contexts: Sequence[int], num_logits: int) -> float:
-        """Multiplications and additions of a step with one token for each of these contexts."""
+        """Multiplications and additions of a step with one token for each of these contexts.
+
+        All but the last `num_logits` of them end with the last layer's keys and values, which are left out too: that
+        layer, taken to be as large as the others, counts for tokens whose logits are wanted.
+        """
         active = self.dense + (self.experts * self.experts_per_token / self.num_experts if self.experts else 0)
-        attended = sum(
-            layer.visible(context) * layer.num_heads * (layer.key_size + layer.value_size)
-            for context in contexts
-            for layer in self.layers
-        )
-        return 2 * (len(contexts) * active + num_logits * self.head + attended)
+        *layers, last = self.layers
+        times = len(contexts) * len(layers) + num_logits
+        attended = _attended(layers, contexts) + _attended([last], contexts[len(contexts) - num_logits :])
+        return 2 * (times * active / len(self.layers) + num_logits * self.head + attended)
+
+
+def _attended(layers: Iterable[AttentionShape], contexts: Sequence[int]) -> int:
+    """Products of numbers, of queries with keys and of weights with values."""
+    return sum(
+        layer.visible(context) * layer.num_heads * (layer.key_size + layer.value_size)
+        for layer in layers
+        for context in contexts
+    )
 
 
 def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:

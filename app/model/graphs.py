@@ -116,6 +116,7 @@ class DecodeInputs:
             block_tables=self._packed[self._begin_tables :],
             num_decode_rows=size,
             lengths_q=(1,) * size,
+            is_decode=True,
         )
 
     def fill(self, batch: ForwardBatch, size: int) -> None:

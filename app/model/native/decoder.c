@@ -34,6 +34,12 @@ typedef struct {
     Matrix head;
 } Model;
 
+/* A few consecutive tokens of one row; their queries are theirs times the heads that share a key head. */
+typedef struct {
+    int32_t row, begin, count;
+    int32_t to; /* the first one's place among the tokens that are attended */
+} Tile;
+
 typedef struct {
     int32_t num_tokens, num_rows, num_logits, tables_stride;
     const int64_t *input_ids, *positions, *slots; /* [num_tokens] */
@@ -41,17 +47,25 @@ typedef struct {
     const int32_t *tables;                        /* [num_rows][tables_stride] */
     const int64_t *logits_indices;                /* [num_logits] */
     float *residual, *normed, *qkv, *attended, *activated; /* [num_tokens][their width] */
+    float *wanted;                                /* the residual stream of the tokens whose logits are */
     char *operand;                                /* the rows of the next product: [num_tokens][widest row] */
     float *scores;                                /* [num_threads][MOST_QUERIES][scores_stride] */
     int64_t scores_stride;
-    int32_t *tiles;                               /* room for 2 * num_tokens */
+    Tile *tiles;                                  /* room for num_tokens + num_logits */
     float *logits;                                /* [num_logits][head.columns] */
 } Step;
+
+/* The tokens for which a layer is computed to its end. */
+typedef struct {
+    int num_tokens, num_tiles;
+    const Tile *tiles;
+    float *residual;
+} Part;
 
 typedef struct {
     Model model;
     Step step;
-    int num_tiles;
+    Part all, wanted;
     Team team;
 } Decoder;
 
@@ -103,13 +117,10 @@ static void place(const Model *model, const Layer *layer, const Step *step, int 
     for (int d = 0; d < size; d++) values[d * PER_LANE] = ((const element *)value)[d];
 }
 
-/* A tile is a few consecutive tokens of one row; its queries are theirs times the heads that share a key head. */
-static void attend_tile(Thread *thread, const Model *model, const Layer *layer, const Step *step, int tile_index,
+static void attend_tile(Thread *thread, const Model *model, const Layer *layer, const Step *step, const Tile *tile,
                         int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
-    const int row = step->tiles[2 * tile_index], begin = step->tiles[2 * tile_index + 1];
-    const int left = step->cu_seqlens[row + 1] - begin, most = tokens_at_once(group);
-    const int num_queries = (left < most ? left : most) * group;
+    const int num_queries = tile->count * group;
     float *scores = step->scores + thread->index * MOST_QUERIES * step->scores_stride;
     const int at_once = queries_at_once(size);
     for (int done = 0; done < num_queries; done += at_once) {
@@ -117,9 +128,10 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
         Queries queries;
         for (int q = 0; q < at_once; q++) {
             const int from = done + (q < count ? q : count - 1); /* the rest repeats the last one */
-            const int token = begin + from / group, head = kv_head * group + from % group;
-            queries.query[q] = (const char *)(step->qkv + (int64_t)token * layer->qkv.columns + head * size);
-            queries.out[q] = step->attended + ((int64_t)token * model->num_heads + head) * size;
+            const int nth = from / group, head = kv_head * group + from % group;
+            const int64_t token = tile->begin + nth, to = tile->to + nth;
+            queries.query[q] = (const char *)(step->qkv + token * layer->qkv.columns + head * size);
+            queries.out[q] = step->attended + (to * model->num_heads + head) * size;
             queries.position[q] = step->positions[token];
         }
         const int64_t seen_from = layer->window ? queries.position[0] + 1 - layer->window : 0;
@@ -127,7 +139,7 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
         const Span span = {
             .keys = layer->keys,
             .values = layer->values,
-            .table = step->tables + (int64_t)row * step->tables_stride,
+            .table = step->tables + (int64_t)tile->row * step->tables_stride,
             .first = seen_from > 0 ? seen_from / LANES : 0,
             .last = (end + LANES - 1) / LANES,
             .end = end,
@@ -142,15 +154,22 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
     }
 }
 
-static int make_tiles(const Model *model, const Step *step) {
+/* All tokens of a step, or the `chosen` ones, which ascend from row to row, more than once if need be. */
+static Part part_of(const Model *model, const Step *step, int num_tokens, const int64_t *chosen, Tile *tiles,
+                    float *residual) {
     const int most = tokens_at_once(model->num_heads / model->num_kv_heads);
-    int count = 0;
-    for (int row = 0; row < step->num_rows; row++)
-        for (int begin = step->cu_seqlens[row]; begin < step->cu_seqlens[row + 1]; begin += most) {
-            step->tiles[2 * count] = row;
-            step->tiles[2 * count++ + 1] = begin;
-        }
-    return count;
+    int count = 0, row = 0;
+    for (int to = 0; to < num_tokens; to++) {
+        const int token = chosen ? (int)chosen[to] : to;
+        Tile *latest = tiles + count - 1;
+        if (token < step->cu_seqlens[row]) row = 0;
+        while (token >= step->cu_seqlens[row + 1]) row++;
+        if (count && latest->row == row && latest->count < most && token == latest->begin + latest->count)
+            latest->count++;
+        else
+            tiles[count++] = (Tile){row, token, 1, to};
+    }
+    return (Part){num_tokens, count, tiles, residual};
 }
 
 /* Whether a product with such weights reads float activations just as they are. */
@@ -166,33 +185,34 @@ INLINE Operand convert(Thread *thread, const Step *step, const Format format, co
     return (Operand){step->operand, stride};
 }
 
-/* The same of rows of the residual stream, which are normalised first: of all tokens, or the `chosen` ones. */
+/* The same of rows of the residual stream, which are normalised first. */
 INLINE Operand norm(Thread *thread, const Model *model, const Step *step, const Format format, const Matrix *m,
-                    const float *weight, int num_rows, const int64_t *chosen) {
+                    const float *residual, int num_rows, const float *weight) {
     const int64_t hidden = model->hidden, stride = operand_bytes(format, m->inputs);
     SHARED_FOR(thread, t, num_rows, 4) {
         float *normed = step->normed + t * hidden;
-        rms_norm(normed, step->residual + (chosen ? chosen[t] : t) * hidden, weight, model->hidden, model->epsilon);
+        rms_norm(normed, residual + t * hidden, weight, model->hidden, model->epsilon);
         if (!reads_floats(format)) convert_row(format, step->operand + t * stride, normed, model->hidden, m->inputs);
     }
     return (Operand){reads_floats(format) ? (const char *)step->normed : step->operand, stride};
 }
 
-static void run_layer(Thread *thread, const Decoder *decoder, const Layer *layer) {
+/* Keys and values are those of all tokens; what comes after them is computed for a part of them. */
+static void run_layer(Thread *thread, const Decoder *decoder, const Layer *layer, const Part *part) {
     const Model *model = &decoder->model;
     const Step *step = &decoder->step;
-    const int hidden = model->hidden, tokens = step->num_tokens, kv_heads = model->num_kv_heads;
-    Operand a = norm(thread, model, step, BODY, &layer->qkv, layer->input_norm, tokens, NULL);
-    multiply(thread, BODY, a, tokens, &layer->qkv, step->qkv, layer->qkv.columns, STORE);
-    SHARED_FOR(thread, i, tokens * kv_heads, 4) place(model, layer, step, i / kv_heads, i % kv_heads);
-    SHARED_FOR(thread, i, decoder->num_tiles * kv_heads, 1)
-        attend_tile(thread, model, layer, step, i / kv_heads, i % kv_heads);
+    const int hidden = model->hidden, kv_heads = model->num_kv_heads, tokens = part->num_tokens;
+    Operand a = norm(thread, model, step, BODY, &layer->qkv, step->residual, step->num_tokens, layer->input_norm);
+    multiply(thread, BODY, a, step->num_tokens, &layer->qkv, step->qkv, layer->qkv.columns, STORE);
+    SHARED_FOR(thread, i, step->num_tokens * kv_heads, 4) place(model, layer, step, i / kv_heads, i % kv_heads);
+    SHARED_FOR(thread, i, part->num_tiles * kv_heads, 1)
+        attend_tile(thread, model, layer, step, part->tiles + i / kv_heads, i % kv_heads);
     a = convert(thread, step, BODY, &layer->output, step->attended, tokens, model->num_heads * model->head_size);
-    multiply(thread, BODY, a, tokens, &layer->output, step->residual, hidden, ADD);
-    a = norm(thread, model, step, BODY, &layer->gate_up, layer->post_norm, tokens, NULL);
+    multiply(thread, BODY, a, tokens, &layer->output, part->residual, hidden, ADD);
+    a = norm(thread, model, step, BODY, &layer->gate_up, part->residual, tokens, layer->post_norm);
     multiply(thread, BODY, a, tokens, &layer->gate_up, step->activated, model->intermediate, GATE);
     a = convert(thread, step, BODY, &layer->down, step->activated, tokens, model->intermediate);
-    multiply(thread, BODY, a, tokens, &layer->down, step->residual, hidden, ADD);
+    multiply(thread, BODY, a, tokens, &layer->down, part->residual, hidden, ADD);
 }
 
 static void embed(const Model *model, int64_t token_id, float *to) {
@@ -200,7 +220,7 @@ static void embed(const Model *model, int64_t token_id, float *to) {
     for (int i = 0; i < model->hidden; i++) to[i] = value_of(model->embedding[token_id * model->hidden + i]);
 }
 
-enum { LOOPS_PER_LAYER = 10, LOOPS_AROUND = 3 };
+enum { LOOPS_PER_LAYER = 10, LOOPS_AROUND = 4 };
 
 static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
     Thread thread = {.team = &decoder->team, .index = thread_index, .pass = pass};
@@ -208,9 +228,14 @@ static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
     const Step *step = &decoder->step;
     SHARED_FOR(&thread, t, step->num_tokens, 4)
         embed(model, step->input_ids[t], step->residual + (int64_t)t * model->hidden);
-    for (int l = 0; l < model->num_layers; l++) run_layer(&thread, decoder, model->layers + l);
+    const Layer *last = model->layers + model->num_layers - 1;
+    for (const Layer *layer = model->layers; layer < last; layer++) run_layer(&thread, decoder, layer, &decoder->all);
+    const size_t row = model->hidden;
+    SHARED_FOR(&thread, i, step->num_logits, 4)
+        memcpy(step->wanted + i * row, step->residual + step->logits_indices[i] * row, row * sizeof(float));
+    run_layer(&thread, decoder, last, &decoder->wanted);
     const Operand a =
-        norm(&thread, model, step, HEAD, &model->head, model->final_norm, step->num_logits, step->logits_indices);
+        norm(&thread, model, step, HEAD, &model->head, step->wanted, step->num_logits, model->final_norm);
     multiply(&thread, HEAD, a, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
     release_tiles(&thread);
 }
@@ -268,7 +293,10 @@ void forward(Decoder *decoder, const Step *step) {
     const unsigned pass = atomic_load(&team->pass) + 1;
     pthread_mutex_lock(&team->mutex);
     decoder->step = *step;
-    decoder->num_tiles = make_tiles(&decoder->model, step);
+    const Model *model = &decoder->model;
+    decoder->all = part_of(model, step, step->num_tokens, NULL, step->tiles, step->residual);
+    Tile *rest = step->tiles + decoder->all.num_tiles;
+    decoder->wanted = part_of(model, step, step->num_logits, step->logits_indices, rest, step->wanted);
     for (int i = 0; i < team->num_loops; i++) {
         atomic_store(&team->loops[i].done, 0);
         atomic_store(&team->loops[i].next, (uint_least64_t)pass << 32);

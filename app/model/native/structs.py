@@ -45,7 +45,7 @@ class Step(ctypes.Structure):
     _fields_ = (
         *((name, c_int32) for name in ("num_tokens", "num_rows", "num_logits", "tables_stride")),
         *((name, c_void_p) for name in ("input_ids", "positions", "slots", "cu_seqlens", "tables", "logits_indices")),
-        *((name, c_void_p) for name in ("residual", "normed", "qkv", "attended", "activated")),
+        *((name, c_void_p) for name in ("residual", "normed", "qkv", "attended", "activated", "wanted")),
         ("operand", c_void_p),
         ("scores", c_void_p),
         ("scores_stride", c_int64),

@@ -17,7 +17,7 @@ LONG = 1024
 @dataclass(frozen=True, slots=True)
 class DeviceBatch:
     """A step's tokens, and its rows as int32, the decoding rows first. `lengths_q`: how many queries each row has.
-    `block_tables` are laid end to end, `table_width` blocks each.
+    `block_tables` are laid end to end, `table_width` blocks each. `is_decode`: all tokens' logits are wanted, in order.
 
     `whole_prompts`: the tokens of rows that are long and have nothing in the cache before them, by row. `tiles` are
     made once for each number of queries to a tile, with and without those rows, not for each layer.
@@ -34,6 +34,7 @@ class DeviceBatch:
     block_tables: torch.Tensor
     num_decode_rows: int
     lengths_q: tuple[int, ...]
+    is_decode: bool = False
     whole_prompts: dict[int, slice] = field(default_factory=dict)
     tiles: dict[tuple[int, bool], torch.Tensor] = field(default_factory=dict)
 
@@ -58,6 +59,7 @@ class DeviceBatch:
             block_tables=tables,
             num_decode_rows=batch.num_decode_rows,
             lengths_q=tuple(lengths_q.tolist()),
+            is_decode=batch.is_decode,
             whole_prompts={
                 row: slice(*batch.cu_seqlens_q[row : row + 2].tolist()) for row in np.flatnonzero(is_whole).tolist()
             },

@@ -93,11 +93,13 @@ class FusedDecoder:
         epsilon = self._epsilon
         for index, layer in enumerate(self._layers):
             qkv = of_norm(residual, layer.input_norm, epsilon, layer.qkv, layer.qkv_bias)
-            add_product(residual, self._attend(index, layer, qkv, batch), layer.output, layer.output_bias)
+            attended = self._attend(index, layer, qkv, batch)
+            if layer is self._layers[-1] and not batch.is_decode:  # of other tokens keys and values are all that counts
+                residual, attended = residual[batch.logits_indices], attended[batch.logits_indices]
+            add_product(residual, attended, layer.output, layer.output_bias)
             activated = gated_of_norm(residual, layer.post_norm, epsilon, layer.gate_up)
             add_product(residual, activated, layer.down)
-        wanted = residual[batch.logits_indices]
-        return of_norm(wanted, self._final_norm, epsilon, self._head)
+        return of_norm(residual, self._final_norm, epsilon, self._head)
 
     def _attend(self, index: int, layer: Layer, qkv: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
         """Of projections `[num_tokens, queries, keys and values]`; `[num_tokens, outputs of all heads]`."""
