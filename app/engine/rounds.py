@@ -10,7 +10,7 @@ from app.engine.stream import TokenStream
 FEW_STREAMS = 16
 """So many are always told at once."""
 
-MOST_EVENTS_PER_SECOND = 5000
+MOST_EVENTS_PER_SECOND = 2000
 """Of all streams together, unless each of them would have to wait for more than `LONGEST_PAUSE`."""
 
 LONGEST_PAUSE = 1 / 30
