@@ -81,12 +81,11 @@ INLINE void score(const int count, const Span *span, const Queries *queries, flo
     for (int q = 0; q < count; q++) largest[q] = reduce_max(most[q]);
 }
 
-/* Scores become unnormalised weights, in lanes from the same address on; returns their sum. */
+/* Scores, as powers of two, become unnormalised weights, in lanes from the same address on; returns their sum. */
 INLINE float exponentiate(float *scores, int64_t count, float largest) {
     vec total = {};
     for (int64_t i = 0; i < count; i += LANES) {
-        const vec shifted = *(const vec *)(scores + i) - largest;
-        const vec weight = choose(shifted < -80.0f, (vec){}, exp_vec(shifted));
+        const vec weight = exp2_vec(*(const vec *)(scores + i) - largest);
         store_elements((element *)scores + i, weight);
         total += weight;
     }

@@ -101,7 +101,7 @@ static void place(const Model *model, const Layer *layer, const Step *step, int 
         float *query = row + (kv_head * group + g) * size;
         if (layer->query_norm) rms_norm(query, query, layer->query_norm, size, model->epsilon);
         rotate(query, query + size / 2, cosines, sines, size / 2);
-        shorten(query, size, model->scale);
+        shorten(query, size, model->scale * LOG2_E);
     }
     float *key = row + (model->num_heads + kv_head) * size;
     float *value = row + (model->num_heads + model->num_kv_heads + kv_head) * size;

@@ -140,7 +140,7 @@ static void finish_tile(int rows, const Matrix *m, int panel, const Sums sums, f
         }
         vec *to = (vec *)(out + panel * PANEL);
         if (epilogue == GATE) /* gate and up alternate by 16 columns, so that a panel holds both */
-            *(vec *)(out + panel * LANES) = low / (1.0f + exp_vec(-low)) * high;
+            *(vec *)(out + panel * LANES) = low / (1.0f + exp2_vec(low * -LOG2_E)) * high;
         else if (epilogue == ADD)
             to[0] += low, to[1] += high;
         else

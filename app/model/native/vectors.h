@@ -8,6 +8,7 @@
 #endif
 
 #define LANES 16
+#define LOG2_E 1.44269504088896341f
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(64), aligned(4)));
@@ -121,17 +122,26 @@ INLINE ivec nearest(vec x) {
     return (ivec)(x + magic) - (ivec)magic;
 }
 
-/* exp by a polynomial after Cephes; accurate to a few units in the last place on [-87, 88], beyond which it stays. */
-INLINE vec exp_vec(vec x) {
-    x = smaller((vec){} + 88.0f, larger((vec){} - 87.0f, x));
-    const ivec power = nearest(x * 1.44269504088896341f);
-    const vec n = __builtin_convertvector(power, vec);
-    const vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    y = y * r + 8.3334519073e-3f;
-    y = y * r + 4.1665795894e-2f;
-    y = y * r + 1.6666665459e-1f;
-    y = y * r + 5.0000001201e-1f;
-    y = y * r * r + r + 1.0f;
-    return y * (vec)((power + 127) << 23);
+/* 2 to the power of x, to two units in the last place: a polynomial of least relative error over the half integers
+ * around 0, to the power of two that is left. What is too small is zero. */
+INLINE vec exp2_vec(vec x) {
+    x = larger((vec){} - 200.0f, x);
+#ifdef __AVX512F__
+    const vec whole = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    x = smaller((vec){} + 127.0f, x);
+    const ivec power = nearest(x);
+    const vec whole = __builtin_convertvector(power, vec);
+#endif
+    const vec r = x - whole;
+    vec y = r * 1.326472731307149e-3f + 9.671512991189957e-3f;
+    y = y * r + 5.550733581185341e-2f;
+    y = y * r + 2.4022242426872253e-1f;
+    y = y * r + 6.931470036506653e-1f;
+    y = y * r + 1.0f;
+#ifdef __AVX512F__
+    return (vec)_mm512_scalef_ps((__m512)y, (__m512)whole);
+#else
+    return choose(x < -126.0f, (vec){}, y * (vec)((power + 127) << 23));
+#endif
 }
