@@ -7,6 +7,7 @@
  * are the same product.
  */
 #define TILE_QUERIES 8
+#define UNITS_AHEAD 2 /* are fetched: vectors are done with one in less time than memory takes */
 #define MOST_QUERIES 32 /* by AMX at once; otherwise in turn, over keys that stay in the second cache */
 
 typedef struct {
@@ -30,9 +31,15 @@ INLINE int64_t unit_base(const Span *span, int64_t unit) {
     return (place * span->num_kv_heads + span->kv_head) * LANES * span->head_size;
 }
 
-/* The unit after this one lies elsewhere in memory, where no hardware prefetcher looks. */
-INLINE const char *following(const Span *span, const element *cache, int64_t unit) {
-    return (const char *)(cache + unit_base(span, unit + 1 < span->last ? unit + 1 : unit));
+/* A unit that will be read, or the last one: it lies elsewhere in memory, where no hardware prefetcher looks. */
+INLINE const char *later(const Span *span, const element *cache, int64_t unit) {
+    return (const char *)(cache + unit_base(span, unit < span->last ? unit : span->last - 1));
+}
+
+/* The keys of a unit, or behind the last of them the values that are read then. */
+INLINE const char *later_key(const Span *span, int64_t unit) {
+    if (unit < span->last) return later(span, span->keys, unit);
+    return later(span, span->values, unit - span->last + span->first);
 }
 
 /* Scores of the queries against the keys of `width` units, -infinity for those they do not see. */
@@ -43,7 +50,7 @@ INLINE void score_units(const int count, const int width, const Span *span, int6
     vec sums[TILE_QUERIES][2];
     for (int u = 0; u < width; u++) {
         keys[u] = (const char *)(span->keys + unit_base(span, unit + u));
-        next[u] = following(span, span->keys, unit + u + width - 1);
+        next[u] = later_key(span, unit + u + width - 1 + UNITS_AHEAD);
         for (int q = 0; q < count; q++) sums[q][u] = (vec){};
     }
     for (int64_t d = 0; d < span->head_size / PER_LANE; d++) {
@@ -114,7 +121,7 @@ INLINE void weigh(const int count, const int width, int d, const Span *span, con
     const char *weight = (const char *)weights;
     for (int64_t unit = span->first; unit < span->last; unit++) {
         const char *values = (const char *)(span->values + unit_base(span, unit)) + d * 4;
-        const char *next = following(span, span->values, unit) + d * 4;
+        const char *next = later(span, span->values, unit + UNITS_AHEAD) + d * 4;
         const int64_t left = span->end - unit * LANES;
         if (left >= LANES) {
             for (int i = 0; i < LANES / PER_LANE; i++, values += row, next += row, weight += 4) {

@@ -19,7 +19,7 @@ INLINE void score_on_tiles(const int two, const Span *span, const char *queries,
         const char *keys = (const char *)(span->keys + unit_base(span, unit));
         const char *keys_of_other = (const char *)(span->keys + unit_base(span, other));
         const char *next = (const char *)(span->keys + unit_base(span, after));
-        const char *next_of_other = following(span, span->keys, after);
+        const char *next_of_other = later(span, span->keys, after + 1);
         clear_tiles(two);
         for (int d = 0; d < span->head_size; d += TILE_DIMS) {
             if (!two)
@@ -70,7 +70,7 @@ INLINE void weigh_on_tiles(const int two, const int wide, int d, const Span *spa
         const char *values = whole_unit(span, unit, last) + d * 4;
         const char *weight = (const char *)weights + (unit - span->first) * LANES * 2;
         if (!two) {
-            const char *next = following(span, span->values, unit) + d * 4;
+            const char *next = later(span, span->values, unit + 1) + d * 4;
             for (int pair = 0; pair < UNIT_WORDS; pair++)
                 for (int line = 0; line < (wide ? 4 : 2); line++) __builtin_prefetch(next + pair * row + line * 64);
         }
