@@ -102,6 +102,14 @@ async def test_an_unknown_field_is_refused_with_the_nearest_known_one(path: str,
     assert (f"'{nearest}'" in error["message"]) == bool(nearest)
 
 
+@pytest.mark.parametrize("body", [{"x" * 10_000: 1}, {"logit_bias": {"x" * 10_000: 1}}, {"temperature": "x" * 10_000}])
+async def test_what_a_client_sent_is_not_sent_back_whole(body: dict[str, Any]) -> None:
+    status, error, _ = await send(COMPLETIONS, **body)
+    assert status == 400
+    assert "xxx" in error["param"] + error["message"]
+    assert len(str(error)) < 500
+
+
 @pytest.mark.parametrize(
     ("path", "changes", "param"),
     [

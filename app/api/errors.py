@@ -27,7 +27,7 @@ CODES = {
 
 RESEND_SECONDS = 1
 QUEUE_RETRY_SECONDS = 5
-SHOWN_INPUT_LENGTH = 60
+MOST_SHOWN = 64
 
 
 class ApiError(Exception):
@@ -156,12 +156,15 @@ def _from_validation(failure: RequestValidationError) -> ApiError:
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in parts)
     return path.removeprefix(".")
 
 
 def _shown(value: Any) -> str:
     if not isinstance(value, str | int | float):
         return ""
-    shown = repr(value)
-    return f", got {shown if len(shown) <= SHOWN_INPUT_LENGTH else shown[:SHOWN_INPUT_LENGTH] + '…'}"
+    return f", got {_shortened(repr(value))}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"

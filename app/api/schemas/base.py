@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 LONGEST_NAME = 64
-"""Characters of an unknown field's name that are compared with those of the known ones, which takes time for each."""
+"""Characters of an unknown field's name that are shown, and compared with the known ones, which takes time for each."""
 
 
 def refusal(code: str, message: str, *path: str | int) -> PydanticCustomError:
@@ -47,5 +47,6 @@ class RequestModel(BaseModel):
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name[:LONGEST_NAME], known, n=1)
-    return f"'{name}' is not a known field." + (f" Did you mean '{nearest[0]}'?" if nearest else "")
+    shown = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
+    nearest = difflib.get_close_matches(shown, known, n=1)
+    return f"'{shown}' is not a known field." + (f" Did you mean '{nearest[0]}'?" if nearest else "")
