@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,12 +47,11 @@ class Carried:
 
     def __init__(self) -> None:
         self._token_ids = torch.empty(0, dtype=torch.int64)
-        self._indices: dict[int, int] = {}
+        self._sequences: Sequence[Sampled] = ()
 
-    def keep(self, sequences: Iterable[Sampled], token_ids: torch.Tensor) -> None:
+    def keep(self, sequences: Sequence[Sampled], token_ids: torch.Tensor) -> None:
         """`token_ids[i]` was sampled for the i-th sequence."""
-        self._token_ids = token_ids
-        self._indices = {sampled.sequence.seq_id: index for index, sampled in enumerate(sequences)}
+        self._token_ids, self._sequences = token_ids, sequences
 
     def find_unknown(self, rows: Sequence[ScheduledRow], cu_seqlens_q: Sequence[int]) -> Unknown | None:
         """What the host does not know of a batch's tokens: those that the step before it sampled. Row i ends before
@@ -60,6 +59,5 @@ class Carried:
         places = [cu_seqlens_q[index + 1] - 1 for index, row in enumerate(rows) if row.ends_unknown]
         if not places:
             return None
-        return Unknown(
-            self._token_ids, [self._indices[row.sequence.seq_id] for row in rows if row.ends_unknown], places
-        )
+        indices = {sampled.sequence.seq_id: index for index, sampled in enumerate(self._sequences)}
+        return Unknown(self._token_ids, [indices[row.sequence.seq_id] for row in rows if row.ends_unknown], places)

@@ -46,10 +46,10 @@ class ModelRunner:
         began = perf_counter()
         forward_batch = build_forward_batch(batch, self.block_size, self.device, self._carried)
         unknown = forward_batch.unknown
+        sequences = [sampled for row in batch.rows for sampled in row.sampled]
         built = perf_counter()
         logits = self.decoder.forward(forward_batch)
         forwarded = perf_counter()
-        sequences = [sampled for row in batch.rows for sampled in row.sampled]
         prompt_logprobs = _prompt_logprobs(batch.rows, logits, begin=len(sequences))
         to_sample = logits[: len(sequences)]
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
