@@ -66,6 +66,15 @@ async def test_what_comes_to_many_streams_between_two_rounds_is_one_event() -> N
     assert events(many) == [1, 1, 2, 2]  # the first is no part of a round
 
 
+async def test_there_are_fewer_rounds_where_events_take_the_engines_time() -> None:
+    for device, expected in (("cuda:0", [1, 1, 1, 1, 1]), ("cpu", [1, 1, 3])):
+        rounds, many = Rounds(), readers(MANY_STREAMS)
+        rounds.engine_is_on(device)
+        for number in range(5):
+            step(rounds, many, now=10.0 + number * PAUSE * 1.01)
+        assert events(many) == expected
+
+
 async def test_tokens_of_one_step_are_events_of_their_own_unless_they_had_to_wait() -> None:
     rounds, many = Rounds(), readers(MANY_STREAMS)
     step(rounds, many, now=0.0)

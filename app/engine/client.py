@@ -164,6 +164,7 @@ class EngineClient:
                 logger.info("%s", self._start_up.report())
                 self.ready = replace(event, phases=self._start_up.seconds)
                 self._num_failed_starts = 0
+                self._rounds.engine_is_on(event.device)
                 self._observer.engine_ready(self.ready)
                 self._be_ready()
                 self._resubmit()
