@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.api.record import current_record
+from app.api.schemas.base import shortened
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.messages import FinishReason
@@ -27,7 +28,6 @@ CODES = {
 
 RESEND_SECONDS = 1
 QUEUE_RETRY_SECONDS = 5
-MOST_SHOWN = 64
 
 
 class ApiError(Exception):
@@ -156,15 +156,11 @@ def _from_validation(failure: RequestValidationError) -> ApiError:
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in parts)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in parts)
     return path.removeprefix(".")
 
 
 def _shown(value: Any) -> str:
     if not isinstance(value, str | int | float):
         return ""
-    return f", got {_shortened(repr(value))}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
+    return f", got {shortened(repr(value))}"

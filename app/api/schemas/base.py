@@ -9,8 +9,13 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-LONGEST_NAME = 64
-"""Characters of an unknown field's name that are shown, and compared with the known ones, which takes time for each."""
+MOST_SHOWN = 64
+"""Characters of what a client sent that an error shows, and of a name that are compared with the known ones, which
+takes time for each."""
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
 
 
 def refusal(code: str, message: str, *path: str | int) -> PydanticCustomError:
@@ -47,6 +52,6 @@ class RequestModel(BaseModel):
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    shown = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
+    shown = shortened(name)
     nearest = difflib.get_close_matches(shown, known, n=1)
     return f"'{shown}' is not a known field." + (f" Did you mean '{nearest[0]}'?" if nearest else "")
