@@ -36,6 +36,7 @@ class Rounds:
         self._latest: asyncio.TimerHandle | None = None
 
     def engine_is_on(self, device: str) -> None:
+        """From now on; `device` as in `EngineReady`."""
         self._most_events = MOST_BESIDE_THE_ENGINE if device == "cpu" else MOST_EVENTS_PER_SECOND
 
     def tell(self, streams: Iterable[TokenStream], now: float) -> None:

@@ -158,16 +158,18 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
 static Part part_of(const Model *model, const Step *step, int num_tokens, const int64_t *chosen, Tile *tiles,
                     float *residual) {
     const int most = tokens_at_once(model->num_heads / model->num_kv_heads);
+    Tile *latest = NULL;
     int count = 0, row = 0;
     for (int to = 0; to < num_tokens; to++) {
         const int token = chosen ? (int)chosen[to] : to;
-        Tile *latest = tiles + count - 1;
         if (token < step->cu_seqlens[row]) row = 0;
         while (token >= step->cu_seqlens[row + 1]) row++;
-        if (count && latest->row == row && latest->count < most && token == latest->begin + latest->count)
+        if (latest && latest->row == row && latest->count < most && token == latest->begin + latest->count) {
             latest->count++;
-        else
-            tiles[count++] = (Tile){row, token, 1, to};
+        } else {
+            latest = tiles + count++;
+            *latest = (Tile){row, token, 1, to};
+        }
     }
     return (Part){num_tokens, count, tiles, residual};
 }

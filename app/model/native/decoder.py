@@ -25,7 +25,6 @@ from app.model.native.huge_pages import HugePages
 LANES = 16
 PANEL = 32
 MOST_QUERIES = 32
-TILE_WORDS = 4
 
 
 def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
@@ -102,7 +101,7 @@ class NativeDecoder:
             operand=self._buffer("operand", num_tokens * self._operand_row_bytes, torch.uint8),
             scores=self._buffer("scores", self._model.num_threads * MOST_QUERIES * scores_stride, torch.float32),
             scores_stride=scores_stride,
-            tiles=self._buffer("tiles", TILE_WORDS * (num_tokens + num_logits), torch.int32),
+            tiles=self._buffer("tiles", (num_tokens + num_logits) * ctypes.sizeof(structs.Tile), torch.uint8),
             logits=logits.data_ptr(),
             wanted=self._buffer("wanted", num_logits * self._model.hidden, torch.float32),
             **{name: self._buffer(name, num_tokens * width, torch.float32) for name, width in self._widths.items()},

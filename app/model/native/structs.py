@@ -41,6 +41,10 @@ class Model(ctypes.Structure):
     )
 
 
+class Tile(ctypes.Structure):
+    _fields_ = tuple((name, c_int32) for name in ("row", "begin", "count", "to"))
+
+
 class Step(ctypes.Structure):
     _fields_ = (
         *((name, c_int32) for name in ("num_tokens", "num_rows", "num_logits", "tables_stride")),

@@ -122,8 +122,8 @@ INLINE ivec nearest(vec x) {
     return (ivec)(x + magic) - (ivec)magic;
 }
 
-/* 2 to the power of x, to two units in the last place: a polynomial of least relative error over the half integers
- * around 0, to the power of two that is left. What is too small is zero. */
+/* 2 to the power of x, to two units in the last place: that of the nearest integer, times a polynomial of least relative
+ * error for the rest, which is at most a half. What is too small is zero. */
 INLINE vec exp2_vec(vec x) {
     x = larger((vec){} - 200.0f, x);
 #ifdef __AVX512F__
