@@ -17,11 +17,11 @@ MOST_SPILLED = 512
 """Bytes of registers. The tiles were timed with Triton 3.6; newer ones spill some in prompts' attention."""
 
 
-def told_by(script: str, capability: int) -> list[dict[str, Any]]:
+def told_by(script: str, *arguments: object) -> list[dict[str, Any]]:
     """In a process of its own, since this one may be Triton's interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", script, str(capability)],
+        [sys.executable, "-W", "ignore", "-m", script, *map(str, arguments)],
         cwd=Path(__file__).parent.parent,
         env=environment,
         capture_output=True,
@@ -62,3 +62,12 @@ def test_attention_takes_no_more_room_than_its_tiles_were_chosen_by(capability: 
             assert max(told["sizes"]) > 128, told
         else:
             assert told["shared"] <= told["reckoned"] <= MEMORY[capability], told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["fused Qwen2", "fused Qwen3", "triton GPT-2", "triton Gemma-2"])
+def test_no_step_after_the_start_has_to_compile_a_kernel(model: str) -> None:
+    """It would hold up every stream by a second. Steps are random, under several limits and sizes of blocks."""
+    for told in told_by("tests.triton_variants", *model.split()):
+        assert told["later"] > 3, "kernels are asked for"
+        assert not told["missing"], told

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from app.engine.core import EngineCore
 from app.engine.phases import Phases
+from app.model.first_steps import compile_kernels
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loader import ModelFacts, UnsupportedModel
@@ -34,8 +35,7 @@ def run_by_torch(
     """
     decoder, available = choose_decoder(config, facts, model, cache), available_bytes()
     if model.device.type == "cuda":
-        phases.begin("profiling memory")
-        available = profile_memory(config, facts, decoder, model.device)
+        available = profile_memory(config, facts, decoder, model.device, phases)
     phases.begin("making the cache")
     max_model_len = grow_cache(cache, config, facts, available, model.device)
     if isinstance(decoder, OnDevice) and not config.enforce_eager:
@@ -70,11 +70,16 @@ def _triton_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, c
     return TritonDecoder(model, cache)
 
 
-def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: torch.device) -> int:
+def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: torch.device, phases: Phases) -> int:
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
+    limits = step_limits(config, facts, decoder)
     try:
-        needed = measure_needs(decoder, config.block_size, step_limits(config, facts, decoder), device, meter, record)
+        if isinstance(decoder, OnDevice):
+            phases.begin("compiling kernels")
+            compile_kernels(decoder, config.block_size, limits, device, phases.advance)
+        phases.begin("profiling memory")
+        needed = measure_needs(decoder, config.block_size, limits, device, meter, record)
     except torch.OutOfMemoryError as error:
         raise CacheTooSmall(
             "the device has too little memory beside the weights: make steps smaller with --max-num-batched-tokens or "

@@ -10,8 +10,9 @@ from app.messages import EngineLoading
 PROGRESS = {
     "reading the configuration": (0.1, 0.2),
     "loading the weights": (0.2, 0.6),
-    "profiling memory": (0.6, 0.6),
-    "making the cache": (0.6, 0.7),
+    "compiling kernels": (0.6, 0.65),
+    "profiling memory": (0.65, 0.65),
+    "making the cache": (0.65, 0.7),
     "packing the weights": (0.7, 0.95),
     "recording CUDA graphs": (0.7, 0.95),
     "warming up": (0.95, 1.0),

@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 
 from app.messages import SamplingParams
+from app.model.first_steps import row_of
 from app.model.graphs import DecodeInputs, OnDevice, Recorder, Run, batch_sizes, record_decoding
 from app.model.memory import Limits
 from app.model.runner import Decoder, ModelRunner
-from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
-from app.scheduler.sequence import Sequence
+from app.scheduler.batch import Admission, ScheduledBatch
 
 USUAL_CONTEXT = 1024
 """Tokens of most rows of the largest step; what attention takes for them grows with all contexts together, up to a
@@ -124,8 +124,5 @@ def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
         end = min(limits.length, usual)
         num_tokens = 1 + min(left, end - 1)
         left -= num_tokens - 1
-        sequence = Sequence(seq_id, [0] * end, EVERYTHING)
-        sequence.block_table.extend([0] * -(-end // block_size))
-        sequence.num_computed_tokens = end - num_tokens
-        rows.append(ScheduledRow.next_of(sequence, num_tokens))
+        rows.append(row_of(num_tokens, end, block_size, seq_id, EVERYTHING))
     return ScheduledBatch.of(rows, {}, Admission())

@@ -183,8 +183,8 @@ def shared_memory_of(device: torch.device) -> int:
 
 
 def decode_kind(num_programs: int, device: torch.device) -> Kind:
-    """With fewer programs than multiprocessors, each has one to itself, and is to be quick."""
-    return "decode_few" if num_programs < _num_cores(device) else "decode"
+    """With no more programs than multiprocessors, each has one to itself, and is to be quick."""
+    return "decode_few" if num_programs <= _num_cores(device) else "decode"
 
 
 def decode_splits(num_programs: int, device: torch.device) -> int:
