@@ -10,12 +10,14 @@ import torch
 
 from app.messages import Generate
 from app.model.profile import CudaMeter
+from app.model.sampler import sample
 from app.model.transfer import to_device
 from tests.bench.gpu.engine import Engine, give_memory_back
 from tests.bench.gpu.scale import Scale
 from tests.bench.shapes import SHAPES
 from tests.builders import prompt_of, tokens_of
 from tests.models import greedy
+from tests.test_sampler import sequence
 
 pytestmark = [
     pytest.mark.gpu,
@@ -63,3 +65,25 @@ def test_what_is_copied_to_the_device_is_what_was_there_when_the_copy_was_asked_
     copied = to_device(numbers, torch.device("cuda"))
     numbers[:] = 0
     assert copied.sum().item() == sum(range(1_000_000)) % 2**64
+
+
+def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
+    pytest.importorskip("triton")
+    from app.model.triton.nucleus import draw_beyond
+
+    rows = [
+        sequence(seed=1),
+        sequence(seed=2, top_k=40),
+        sequence(seed=3, top_p=0.9),
+        sequence(seed=4, top_k=5000, top_p=0.99, min_p=0.001),
+        sequence(seed=5, logit_bias=((3, 2.0),), min_tokens=2, stop_token_ids=frozenset({7})),
+        sequence([1, 2], (3, 3), seed=6, frequency_penalty=1.0, repetition_penalty=1.2),
+    ]
+    logits = torch.randn(len(rows), 32_000, device="cuda")
+    expected = sample(logits.clone(), rows, None, draw_beyond)  # and what is compiled is compiled
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        given = sample(logits, rows, None, draw_beyond)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert given.tolist() == expected.tolist()

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
+from app.model.draws import NUCLEUS_CANDIDATES, uniforms
 from app.model.logprobs import gather_logprobs
-from app.model.sampler import NUCLEUS_CANDIDATES, sample, uniforms
+from app.model.sampler import sample
 from app.scheduler.batch import NO_TOKEN, Sampled
 from app.scheduler.sequence import Sequence
 

@@ -18,8 +18,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from app.model.draws import NUCLEUS_CANDIDATES
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
+from app.model.triton.nucleus import NUM_WARPS, TILE
+from app.model.triton.nucleus_kernels import draw_beyond_kernel
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
 from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Heads, Kind, Tiling, product_tiling, tiling_of
@@ -54,6 +57,9 @@ def main(arguments: list[str]) -> None:
     for has_norms in (False, True):
         for name, source in small_sources(has_norms).items():
             print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 8, 3)}))
+    for vocab_size in (8192, 151_936):
+        taken = compiled(capability, nucleus_source(vocab_size), NUM_WARPS, 3)
+        print(json.dumps({"kind": "draw_beyond", "vocabulary": vocab_size, **taken}))
 
 
 def attend_source(
@@ -140,6 +146,16 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
     }
 
 
+def nucleus_source(vocab_size: int) -> ASTSource:
+    pointers = ("probabilities", "candidates", "lacking", "top_k", "top_p", "min_p", "draws", "token_ids")
+    return source_of(
+        draw_beyond_kernel,
+        dict.fromkeys(pointers, "*fp32") | {"lacking": "*i1", "token_ids": "*i64"},
+        {"VOCAB": vocab_size, "NUM_CANDIDATES": NUCLEUS_CANDIDATES, "TILE": TILE},
+        pointers,
+    )
+
+
 def source_of(kernel: Any, types: dict[str, str], constants: dict[str, Any], aligned: Sequence[str]) -> ASTSource:
     """A kernel with arguments of these types, int32 where none is given, of which some are divisible by 16."""
     names = kernel.arg_names
@@ -157,7 +173,7 @@ def compiled(capability: int, source: ASTSource, num_warps: int, num_stages: int
     `capability`: 90 is Hopper's.
     """
     options = {"num_warps": num_warps, "num_stages": num_stages}
-    if capability >= HOPPER:  # as `launch_options` says
+    if capability >= HOPPER and "IS_DEPENDENT" in source.fn.arg_names:  # as `launch_options` says
         source.constants[source.fn.arg_names.index("IS_DEPENDENT"),] = True
     kernel = triton.compile(source, target=GPUTarget("cuda", capability, WARP), options=options)
     assembly = kernel.asm["ptx"]

@@ -24,9 +24,10 @@ from triton.runtime import driver
 
 from app.engine.core import EngineCore
 from app.engine.startup import warm_up
+from app.messages import SamplingParams
+from app.model import draws
 from app.model.first_steps import compile_kernels, row_of
 from app.model.graphs import DecodeInputs, OnDevice, Run, batch_sizes, record_decoding
-from app.model.inputs import build_forward_batch
 from app.model.memory import Limits
 from app.model.profile import measure_needs, without_long_contexts
 from app.model.runner import ModelRunner
@@ -44,6 +45,10 @@ NUM_STEPS = 100
 LONG = 128
 """Tokens of a prompt that is attended to as a whole: fewer than in truth, since these models' positions are few."""
 
+NUM_CANDIDATES = 16
+"""For the same reason fewer, of their vocabulary."""
+
+NUCLEUS = SamplingParams(max_tokens=1, top_p=0.9)
 LIMITS = (Limits(1, 64, 256), Limits(4, 200, 256), Limits(256, 2048, 256))
 
 
@@ -105,7 +110,7 @@ def later_steps(limits: Limits, block_size: int) -> Iterator[ScheduledBatch]:
             if not left:
                 break
         lengths.sort(key=lambda each: each[0] > 1)
-        yield ScheduledBatch.of([row_of(*each, block_size) for each in lengths], {}, Admission())
+        yield ScheduledBatch.of([row_of(*each, block_size, params=NUCLEUS) for each in lengths], {}, Admission())
 
 
 def told_of(runner: ModelRunner, limits: Limits, is_recorded: bool) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def told_of(runner: ModelRunner, limits: Limits, is_recorded: bool) -> dict[str,
         start(runner, limits, is_recorded)
         knobs.runtime.jit_cache_hook = later.note
         for batch in later_steps(limits, runner.block_size):
-            runner.decoder.forward(build_forward_batch(batch, runner.block_size, CPU))
+            runner.execute(batch)
     return {
         "at_start": len(at_start.kernels),
         "later": len(later.kernels),
@@ -129,7 +134,7 @@ def main(backend: str, architecture: str) -> None:
         SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda _: 0, get_current_target=lambda: target)
     )
     tiling._num_cores = lambda _: NUM_CORES
-    device_batch.LONG = LONG
+    device_batch.LONG, draws.NUCLEUS_CANDIDATES = LONG, NUM_CANDIDATES
     for block_size, limits, is_recorded in product((16, 64), LIMITS, (True, False)):
         runner = make_runner(architecture, 1, block_size, dtype=torch.bfloat16, backend=backend)
         told = told_of(runner, limits, is_recorded)

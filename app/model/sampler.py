@@ -6,21 +6,24 @@ What a sequence draws depends on nothing but its own logits, parameters and posi
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from app.model.carried import Unknown
+from app.model.draws import DrawBeyond, draw_truncated, draw_whole
 from app.model.penalties import penalise
-from app.model.transfer import columns, to_device
+from app.model.transfer import to_device
 from app.scheduler.batch import NO_TOKEN, Sampled
 
-NUCLEUS_CANDIDATES = 256
-"""Top-p alone first looks at this many of the most likely tokens, and at 16 times as many while they do not suffice:
-sorting a vocabulary of 150,000 for every row would take longer than a small model's step."""
 
-
-def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None = None) -> torch.Tensor:
+def sample(
+    logits: torch.Tensor,
+    sequences: list[Sampled],
+    unknown: Unknown | None = None,
+    draw_beyond: DrawBeyond | None = None,
+) -> torch.Tensor:
     """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
@@ -37,7 +40,8 @@ def sample(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | No
     token_ids = most_likely.clone()
     truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
     whole = sorted(set(drawn) - set(truncated))
-    for draw, rows in ((_draw_truncated, truncated), (_draw_whole, whole)):
+    of_most_likely = partial(draw_truncated, draw_beyond=draw_beyond)
+    for draw, rows in ((of_most_likely, truncated), (draw_whole, whole)):
         if rows:
             at = to_device(np.array(rows), logits.device)
             tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
@@ -69,80 +73,6 @@ def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     found = values.argmax(-1)
     found[~np.isfinite(values[np.arange(len(found)), found])] = NO_TOKEN
     return torch.from_numpy(found)
-
-
-def uniforms(sequences: list[Sampled]) -> NDArray[np.float64]:
-    """One float64 in [0, 1) per sequence: splitmix64 (Steele et al. 2014) of its seed and the position it draws for."""
-    with np.errstate(over="ignore"):
-        seeds = np.array([sequence.params.seed for sequence in sequences], dtype=np.uint64)
-        positions = np.array([sequence.num_tokens for sequence in sequences], dtype=np.uint64)
-        bits = _mix(_mix(seeds) + positions * np.uint64(0x9E3779B97F4A7C15))
-    return (bits >> np.uint64(40)).astype(np.float64) * 2.0**-24
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """Draw from the whole vocabulary, in its own order: nothing is sorted."""
-    params = [sequence.params for sequence in sequences]
-    min_p = [p.min_p for p in params]
-    temperature, share, draws = columns(logits.device, [p.temperature for p in params], min_p, uniforms(sequences))
-    probabilities = (logits / temperature).softmax(-1)
-    if any(min_p):
-        floor = probabilities.amax(-1, keepdim=True) * share
-        probabilities = probabilities.masked_fill(probabilities < floor, 0)
-    return _invert(probabilities, draws)
-
-
-def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
-    these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
-    vocab_size = logits.shape[-1]
-    params = [sequence.params for sequence in sequences]
-    most = [min(p.top_k or vocab_size, vocab_size) for p in params]
-    temperature, top_k, top_p, min_p, draws = columns(
-        logits.device,
-        [p.temperature for p in params],
-        most,
-        [p.top_p for p in params],
-        [p.min_p for p in params],
-        uniforms(sequences),
-    )
-    scaled = logits / temperature
-    unlimited = top_k >= vocab_size
-    num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in most))
-    log_total = scaled.logsumexp(-1, keepdim=True)
-    while True:
-        values, candidates = scaled.topk(num_candidates)
-        probabilities = (values - log_total).exp()
-        if num_candidates == vocab_size or max(most) < vocab_size:
-            break
-        lacking = unlimited & (probabilities.sum(-1, keepdim=True) < top_p)
-        if not bool(lacking.any()):  # the one place where sampling waits for the device: top-p without top-k
-            break
-        num_candidates = min(vocab_size, 16 * num_candidates)
-    ranks = torch.arange(probabilities.shape[-1], device=logits.device)
-    probabilities = probabilities.masked_fill(ranks >= top_k, 0)
-    total = probabilities.sum(-1, keepdim=True).masked_fill(unlimited, 1)
-    before = probabilities.cumsum(-1) - probabilities
-    floor = probabilities[:, :1] * min_p
-    probabilities = probabilities.masked_fill((before >= top_p * total) | (probabilities < floor), 0)
-    return candidates.gather(1, _invert(probabilities, draws)[:, None])[:, 0]
-
-
-def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Invert the cumulative distribution of (unnormalised) probabilities at each row's uniform number.
-
-    The first entry whose cumulative sum exceeds `u * total` has a probability above 0, since u < 1.
-    """
-    precise = torch.float32 if probabilities.device.type == "mps" else torch.float64
-    cumulative = probabilities.cumsum(-1, dtype=precise)
-    found = torch.searchsorted(cumulative, draws.to(precise) * cumulative[:, -1:], right=True)
-    return found[:, 0].clamp(max=probabilities.shape[-1] - 1)
 
 
 def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:

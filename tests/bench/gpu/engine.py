@@ -93,9 +93,9 @@ class Engine:
             pass
 
     @contextmanager
-    def decoding(self, num_seqs: int, context: int, num_steps: int) -> Iterator[EngineCore]:
+    def decoding(self, num_seqs: int, context: int, num_steps: int, **params: Any) -> Iterator[EngineCore]:
         """A core whose next steps, at least so many, decode a token of each of so many sequences."""
-        seq_ids = [self.add(context, max_tokens=num_steps + num_seqs + 9) for _ in range(num_seqs)]
+        seq_ids = [self.add(context, max_tokens=num_steps + num_seqs + 9, **params) for _ in range(num_seqs)]
         while True:
             stats = self.core.step().stats
             if stats.num_decode_tokens == num_seqs and not stats.num_prefill_tokens:

@@ -1,0 +1,103 @@
+"""A token of the most likely ones, however many these are, by searching for their edge instead of sorting.
+
+Positive floats keep their order as integers: the edge is found bit by bit, by how many tokens are above a guess, or by
+what they weigh together.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+# These are parts of one tensor: where each begins depends on how many rows there are.
+PARTS = ["top_k", "top_p", "min_p", "draws"]
+
+
+@triton.jit
+def weights_at(probabilities, tokens, VOCAB: tl.constexpr):
+    """Of some tokens, and the same as integers; 0 behind the vocabulary."""
+    weights = tl.load(probabilities + tokens, mask=tokens < VOCAB, other=0.0)
+    return weights, weights.to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def all_from(probabilities, edge, VOCAB: tl.constexpr, TILE: tl.constexpr, IS_COUNT: tl.constexpr):
+    """What all tokens weigh, or how many there are, whose probabilities are, as integers, at least `edge`."""
+    total = tl.zeros([TILE], dtype=tl.float32)
+    for begin in range(0, VOCAB, TILE):
+        weights, keys = weights_at(probabilities, begin + tl.arange(0, TILE), VOCAB)
+        total += tl.where(keys >= edge, 1.0 if IS_COUNT else weights, 0.0)
+    return tl.sum(total, 0)
+
+
+@triton.jit
+def find_edge(probabilities, edge, above, wanted, VOCAB: tl.constexpr, TILE: tl.constexpr, IS_COUNT: tl.constexpr):
+    """The largest one up to `above` from which on there is as much as `wanted`, as there is from `edge` on."""
+    while edge < above:
+        middle = above - (above - edge) // 2
+        is_enough = all_from(probabilities, middle, VOCAB, TILE, IS_COUNT) >= wanted
+        edge, above = tl.where(is_enough, middle, edge), tl.where(is_enough, above, middle - 1)
+    return edge
+
+
+@triton.jit
+def weights_inside(probabilities, tokens, edge, num_equal, floor, VOCAB: tl.constexpr):
+    """Of some tokens as far as they are to be drawn from, else 0; and how many more of those at the edge may be."""
+    weights, keys = weights_at(probabilities, tokens, VOCAB)
+    is_equal = (keys == edge).to(tl.int32)
+    is_inside = (keys > edge) | ((keys == edge) & (tl.cumsum(is_equal, 0) <= num_equal))
+    return tl.where(is_inside & (weights >= floor), weights, 0.0).to(tl.float64), num_equal - tl.sum(is_equal, 0)
+
+
+@triton.jit(do_not_specialize_on_alignment=PARTS)
+def draw_beyond_kernel(
+    probabilities,  # float32 [num_rows, VOCAB]
+    candidates,  # float32 [num_rows, NUM_CANDIDATES]: the largest, in order
+    lacking,  # bool [num_rows]: where more are to be drawn from than these, and this is to draw
+    top_k,  # float32 [num_rows]; VOCAB is all
+    top_p,  # float32 [num_rows]: of what the first top_k weigh
+    min_p,  # float32 [num_rows]: times the largest
+    draws,  # float32 [num_rows]: uniform numbers below 1
+    token_ids,  # int64 [num_rows]
+    VOCAB: tl.constexpr,
+    NUM_CANDIDATES: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Invert the cumulative distribution of one row's most likely tokens, in the vocabulary's order. Of equal ones at
+    the edge the first are in, as many as it takes. What is only summed up is read in larger tiles."""
+    row = tl.program_id(0)
+    if tl.load(lacking + row):
+        probabilities += row.to(tl.int64) * VOCAB
+        candidates += row * NUM_CANDIDATES
+        most, wanted = tl.load(top_k + row), tl.load(top_p + row)
+        above = tl.load(candidates + NUM_CANDIDATES - 1).to(tl.int32, bitcast=True)
+        if most < VOCAB:
+            edge = find_edge(probabilities, tl.full((), 0, tl.int32), above, most, VOCAB, 4 * TILE, True)
+            most -= all_from(probabilities, edge + 1, VOCAB, 4 * TILE, True)
+            weight = all_from(probabilities, edge + 1, VOCAB, 4 * TILE, False)
+            wanted *= weight + most * edge.to(tl.float32, bitcast=True)
+        else:  # tokens less likely than (1 - top_p) / VOCAB weigh less than 1 - top_p together
+            edge = ((1.0 - wanted) / VOCAB).to(tl.int32, bitcast=True)
+        nucleus = find_edge(probabilities, edge, above, wanted, VOCAB, 4 * TILE, False)
+        missing = wanted - all_from(probabilities, nucleus + 1, VOCAB, 4 * TILE, False)
+        at_edge = tl.maximum(tl.ceil(missing / nucleus.to(tl.float32, bitcast=True)), 1.0)
+        num_equal = tl.minimum(at_edge, tl.where(nucleus == edge, most, VOCAB)).to(tl.int32)
+        floor = tl.load(candidates) * tl.load(min_p + row)
+
+        total, left = tl.full((), 0.0, tl.float64), num_equal
+        for begin in range(0, VOCAB, TILE):
+            tokens = begin + tl.arange(0, TILE)
+            weights, left = weights_inside(probabilities, tokens, nucleus, left, floor, VOCAB)
+            total += tl.sum(weights, 0)
+        target = total * tl.load(draws + row).to(tl.float64)
+        before, left = tl.full((), 0.0, tl.float64), num_equal
+        found, last = tl.full((), VOCAB, tl.int32), tl.full((), 0, tl.int32)
+        for begin in range(0, VOCAB, TILE):
+            tokens = begin + tl.arange(0, TILE)
+            weights, left = weights_inside(probabilities, tokens, nucleus, left, floor, VOCAB)
+            is_behind = (weights > 0) & (before + tl.cumsum(weights, 0) > target)
+            found = tl.minimum(found, tl.min(tl.where(is_behind, tokens, VOCAB), 0))
+            last = tl.maximum(last, tl.max(tl.where(weights > 0, tokens, 0), 0))
+            before += tl.sum(weights, 0)
+        # Sums in another order may miss by a rounding what the last token has.
+        tl.store(token_ids + row, tl.where(found < VOCAB, found, last).to(tl.int64))
