@@ -14,8 +14,11 @@ if DEVICE.type == "cpu":
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
 from app.engine.core import EngineCore  # noqa: E402
-from app.messages import Generate  # noqa: E402
-from app.model.graphs import DecodeInputs, record_decoding  # noqa: E402
+from app.messages import Generate, SamplingParams  # noqa: E402
+from app.model.first_steps import compile_kernels  # noqa: E402
+from app.model.graphs import DecodeInputs, OnDevice, record_decoding  # noqa: E402
+from app.model.memory import Limits  # noqa: E402
+from app.model.runner import ModelRunner  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, attend_whole, write  # noqa: E402
 from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
@@ -23,6 +26,7 @@ from app.model.triton.tiling import Heads, tiling_of  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
 from app.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.attention_world import World  # noqa: E402
+from tests.builders import run_to_end  # noqa: E402
 from tests.models import generate_alone, greedy, make_runner  # noqa: E402
 
 DECODING = ((1, 1), (1, 17), (1, 129), (1, 200))
@@ -227,12 +231,39 @@ def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str,
         decoder = record_decoding(runner.decoder, DecodeInputs(4, 16, DEVICE), [1, 2, 4], lambda run: run)
         assert decoder is not None
         runner.decoder = decoder
+    assert outputs_of(runner, dict(enumerate(prompts)), greedy(4)) == {
+        index: list(generate_alone(architecture, prompt, 4)) for index, prompt in enumerate(prompts)
+    }
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
+def test_what_is_drawn_of_large_nuclei_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.model.draws.NUCLEUS_CANDIDATES", 4)
+    runner = make_runner("Qwen3", num_blocks=40, block_size=16, backend="fused")
+    prompts = {1: (5, 6, 7), 2: (9, 8, 7, 6, 5, 4), 3: tuple(range(1, 40))}
+    params = SamplingParams(max_tokens=4, temperature=2.0, top_p=0.95, seed=3)
+    together = outputs_of(runner, prompts, params)
+    assert together == {index: outputs_of(runner, {index: prompts[index]}, params)[index] for index in prompts}
+    assert len({token_id for tokens in together.values() for token_id in tokens}) > 4
+
+
+def outputs_of(
+    runner: ModelRunner, prompts: dict[int, tuple[int, ...]], params: SamplingParams
+) -> dict[int, list[int]]:
     core = EngineCore(Scheduler(BlockPool(40), 16, max_num_seqs=4, max_num_batched_tokens=30), runner)
-    for index, prompt in enumerate(prompts):
-        core.apply(Generate(index, prompt, greedy(4)))
-    outputs: list[list[int]] = [[] for _ in prompts]
-    while core.has_work:
-        step = core.step()
-        for index, token_id in zip(step.seq_ids, step.token_ids, strict=True):
-            outputs[index].append(token_id)
-    assert outputs == [generate_alone(architecture, prompt, 4) for prompt in prompts]
+    for index, prompt in prompts.items():
+        core.apply(Generate(index, prompt, params))
+    return run_to_end(core)
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
+@pytest.mark.parametrize("backend", ["fused", "triton"])
+def test_a_start_takes_steps_of_every_kind_in_a_cache_of_one_block(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.model.triton.batch.LONG", 16)
+    runner = make_runner("Qwen3", num_blocks=1, block_size=16, backend=backend)
+    taken: list[float] = []
+    assert isinstance(runner.decoder, OnDevice)
+    compile_kernels(runner.decoder, 16, Limits(3, 40, 64), DEVICE, taken.append)
+    assert taken[-1] == 1
