@@ -10,9 +10,11 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from app.config import Config
 from app.engine.decoders import choose_decoder
+from app.engine.startup import CannotServe, choose_backend
 from app.model.kv_cache import LayerShape
-from app.model.loader import ModelFacts, UnsupportedModel
+from app.model.loader import ModelFacts
 from app.model.modules import ModuleDecoder
 from app.model.triton import obstacles
 from app.model.triton.obstacles import find_obstacle
@@ -90,9 +92,27 @@ def test_a_chip_that_holds_no_tile_is_left_to_torch_and_the_line_says_what_would
 
 
 @pytest.mark.usefixtures("room")
-def test_triton_that_was_asked_for_and_cannot_run_is_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="--backend triton cannot run; use --backend auto: no tile of attention"):
-        chosen("triton", facts_of(64, 1, 256))
+@pytest.mark.parametrize(
+    ("device", "facts", "reason"),
+    [
+        (CUDA, facts_of(64, 1, 256), "no tile of attention fits the GPU: "),
+        (torch.device("cpu"), facts_of(8, 2, 64), "there is no CUDA device$"),
+    ],
+    ids=["large heads", "CPU"],
+)
+def test_triton_that_is_asked_for_and_cannot_run_is_refused_before_weights_are_read(
+    device: torch.device, facts: ModelFacts, reason: str
+) -> None:
+    with pytest.raises(CannotServe, match=f"^--backend triton cannot run; use --backend auto: {reason}"):
+        choose_backend(Config(backend="triton", dtype="float32"), facts, device)
+
+
+@pytest.mark.usefixtures("room")
+def test_triton_that_is_asked_for_and_can_run_is_taken() -> None:
+    assert choose_backend(Config(backend="triton", dtype="bfloat16"), facts_of(8, 2, 64), CUDA) == (
+        torch.bfloat16,
+        None,
+    )
 
 
 @pytest.mark.usefixtures("room")

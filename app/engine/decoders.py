@@ -13,7 +13,7 @@ from app.engine.phases import Phases
 from app.model.first_steps import compile_kernels
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts, UnsupportedModel
+from app.model.loader import ModelFacts
 from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
 from app.model.modules import ModuleDecoder
 from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
@@ -31,7 +31,7 @@ def run_by_torch(
 ) -> tuple[Decoder, int]:
     """A decoder, and the longest sequence that is served. On a GPU the cache gets what steps leave.
 
-    Raises CacheTooSmall and UnsupportedModel.
+    Raises CacheTooSmall.
     """
     decoder, available = choose_decoder(config, facts, model, cache), available_bytes()
     if model.device.type == "cuda":
@@ -45,18 +45,14 @@ def run_by_torch(
 
 
 def choose_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
-    """Triton's kernels where they are asked for, or where they run on a GPU: they are the fastest that there is.
-
-    Raises UnsupportedModel if they are asked for and cannot run.
-    """
-    is_asked_for = config.backend == "triton"
-    if not is_asked_for and (config.backend != "auto" or model.device.type != "cuda"):
+    """Triton's kernels where they are asked for, or where they run on a GPU: they are the fastest that there is."""
+    if config.backend == "triton":
+        return _triton_decoder(config, facts, model, cache)
+    if config.backend != "auto" or model.device.type != "cuda":
         return ModuleDecoder(model, cache)
-    obstacle = find_obstacle(facts, model.device, model.dtype, is_asked_for)
+    obstacle = find_obstacle(facts, model.device, model.dtype, is_asked_for=False)
     if obstacle is None:
         return _triton_decoder(config, facts, model, cache)
-    if is_asked_for:
-        raise UnsupportedModel(f"--backend triton cannot run; use --backend auto: {obstacle}")
     logger.warning("the sdpa backend runs, since triton, which is faster, cannot: %s", obstacle)
     return ModuleDecoder(model, cache)
 

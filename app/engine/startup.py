@@ -7,7 +7,6 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +26,7 @@ from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.huge_pages import ask_for_huge_pages
 from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
+from app.model.triton.obstacles import find_obstacle
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -136,8 +136,6 @@ def make_scheduler(config: Config, num_blocks: int) -> Scheduler:
 
 def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
     """The dtype of weights and cache, and the compiled kernels, or None for torch's operators. Raises CannotServe."""
-    if config.backend == "triton" and (device.type != "cuda" or not find_spec("triton")):
-        raise CannotServe("--backend triton needs a CUDA device and the triton package; use --backend auto")
     applicable = config.backend in ("auto", "native") and applies(facts.config, facts.layers, config.block_size, device)
     dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=applicable)
     library = load_library(dtype, config.quantization) if applicable else None
@@ -149,7 +147,10 @@ def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> t
             f"{asked}: the compiled kernels do not apply to this model, dtype, device or machine; "
             "use --backend auto --quantization none"
         )
-    return choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False), None
+    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
+    if config.backend == "triton" and (obstacle := find_obstacle(facts, device, dtype, is_asked_for=True)):
+        raise CannotServe(f"--backend triton cannot run; use --backend auto: {obstacle}")
+    return dtype, None
 
 
 def describe(ready: EngineReady) -> str:

@@ -17,6 +17,8 @@ LARGEST_HEAD = 256
 
 def find_obstacle(facts: ModelFacts, device: torch.device, dtype: torch.dtype, is_asked_for: bool) -> str | None:
     """Why the kernels cannot run in this dtype on a GPU, or should not unless asked for, and what would help."""
+    if device.type != "cuda":
+        return "there is no CUDA device"
     if find_spec("triton") is None:
         return "the triton package is not installed (pip install millrace[triton])"
     if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
