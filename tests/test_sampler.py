@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
-from app.model.draws import NUCLEUS_CANDIDATES, uniforms
+from app.model.draws import NUM_CANDIDATES, uniforms
 from app.model.logprobs import gather_logprobs
 from app.model.sampler import sample
 from app.scheduler.batch import NO_TOKEN, Sampled
@@ -70,8 +70,8 @@ def test_min_p_keeps_tokens_relative_to_the_most_likely() -> None:
 
 @pytest.mark.parametrize("times", [4, 20], ids=["more candidates", "all tokens"])
 def test_a_flat_distribution_is_drawn_from_beyond_the_first_candidates(times: int) -> None:
-    num_kept = round(0.9 * times * NUCLEUS_CANDIDATES)
-    drawn = draw([0.0] * (times * NUCLEUS_CANDIDATES), num_draws=4000, top_p=0.9)
+    num_kept = round(0.9 * times * NUM_CANDIDATES)
+    drawn = draw([0.0] * (times * NUM_CANDIDATES), num_draws=4000, top_p=0.9)
     assert 0.95 * num_kept * (1 - math.exp(-4000 / num_kept)) < len(drawn) <= num_kept + 1
 
 

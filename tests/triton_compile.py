@@ -18,7 +18,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from app.model.draws import NUCLEUS_CANDIDATES
+from app.model.draws import NUM_CANDIDATES
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
 from app.model.triton.nucleus import NUM_WARPS, TILE
@@ -151,7 +151,7 @@ def nucleus_source(vocab_size: int) -> ASTSource:
     return source_of(
         draw_beyond_kernel,
         dict.fromkeys(pointers, "*fp32") | {"lacking": "*i1", "token_ids": "*i64"},
-        {"VOCAB": vocab_size, "NUM_CANDIDATES": NUCLEUS_CANDIDATES, "TILE": TILE},
+        {"VOCAB": vocab_size, "NUM_CANDIDATES": NUM_CANDIDATES, "TILE": TILE},
         pointers,
     )
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from app.model.transfer import columns
 from app.scheduler.batch import Sampled
 
-NUCLEUS_CANDIDATES = 256
-"""Top-p alone first looks at this many of the most likely tokens, and at 16 times as many while they do not suffice:
-sorting a vocabulary of 150,000 for every row would take longer than a small model's step."""
+NUM_CANDIDATES = 256
+"""Most likely tokens that are looked at first: sorting a vocabulary of 150,000 for every row would take longer than a
+small model's step."""
 
 
 def uniforms(sequences: list[Sampled]) -> NDArray[np.float64]:
@@ -50,30 +50,40 @@ def draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """Rows to draw from their most likely tokens only, in float32. `candidates` `[num_rows, n]` are the largest of
-    `probabilities` `[num_rows, vocab]`, in order; all else is `[num_rows, 1]`. `lacking`: bool, where these are not all
-    that is to be drawn from. `top_k`: the vocabulary's size where that is not limited."""
+    """Rows to draw from their most likely tokens only, in float32: `probabilities` `[num_rows, vocab]`, all else
+    `[num_rows, 1]`. `top_k`: the vocabulary's size where that is not limited."""
 
     probabilities: torch.Tensor
-    candidates: torch.Tensor
-    lacking: torch.Tensor
     top_k: torch.Tensor
     top_p: torch.Tensor
     min_p: torch.Tensor
     draws: torch.Tensor
 
+    def __getitem__(self, rows: torch.Tensor) -> Truncated:
+        return Truncated(*(getattr(self, name).index_select(0, rows) for name in self.__slots__))
 
-DrawBeyond = Callable[[Truncated, torch.Tensor], None]
-"""Draws the rows that lack candidates, and puts their tokens where they belong in `[num_rows]`."""
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Tokens `[num_rows]` from `candidates` `[num_rows, n]`, the largest probabilities in order; and where these are
+    `lacking`, bool `[num_rows, 1]`, since more than them is to be drawn from: there a token means nothing."""
+
+    token_ids: torch.Tensor
+    candidates: torch.Tensor
+    lacking: torch.Tensor
 
 
-def draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond | None) -> torch.Tensor:
+DrawBeyond = Callable[[Truncated, Drawn], None]
+"""Puts into `token_ids` what rows draw that lack candidates."""
+
+
+def draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond) -> torch.Tensor:
     """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
     these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
     vocab_size = logits.shape[-1]
     params = [sequence.params for sequence in sequences]
     most = [min(p.top_k or vocab_size, vocab_size) for p in params]
-    temperature, top_k, top_p, min_p, draws = columns(
+    temperature, *limits = columns(
         logits.device,
         [p.temperature for p in params],
         most,
@@ -81,26 +91,36 @@ def draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: 
         [p.min_p for p in params],
         uniforms(sequences),
     )
-    probabilities = (logits / temperature).softmax(-1)
-    unlimited = top_k >= vocab_size
-    num_candidates = min(vocab_size, max(k if k < vocab_size else NUCLEUS_CANDIDATES for k in most))
-    if draw_beyond:
-        num_candidates = min(num_candidates, NUCLEUS_CANDIDATES)
-    while True:
-        largest, candidates = probabilities.topk(num_candidates)
-        weights = largest.masked_fill(torch.arange(num_candidates, device=logits.device) >= top_k, 0)
-        weight = weights.sum(-1, keepdim=True)
-        lacking = (top_k > num_candidates) & (~unlimited | (weight < top_p))
-        # The one place where sampling waits for the device, without `draw_beyond`: top-p without top-k.
-        if draw_beyond or max(most) < vocab_size or num_candidates == vocab_size or not bool(lacking.any()):
-            break
-        num_candidates = min(vocab_size, 16 * num_candidates)
+    rows = Truncated((logits / temperature).softmax(-1), *limits)
+    drawn = _draw_from(rows, min(max(most), NUM_CANDIDATES))
+    if max(most) > NUM_CANDIDATES:
+        draw_beyond(rows, drawn)
+    return drawn.token_ids
+
+
+def _draw_from(rows: Truncated, num_candidates: int) -> Drawn:
+    """The most likely token comes first, and so on."""
+    vocab_size = rows.probabilities.shape[-1]
+    candidates, token_ids = rows.probabilities.topk(num_candidates)
+    weights = candidates.masked_fill(torch.arange(num_candidates, device=candidates.device) >= rows.top_k, 0)
+    weight = weights.sum(-1, keepdim=True)
+    is_limited = rows.top_k < vocab_size
     before = weights.cumsum(-1) - weights
-    is_out = (before >= top_p * weight.masked_fill(unlimited, 1)) | (weights < weights[:, :1] * min_p)
-    token_ids = candidates.gather(1, _invert(weights.masked_fill(is_out, 0), draws)[:, None])[:, 0]
-    if draw_beyond and max(most) > num_candidates:
-        draw_beyond(Truncated(probabilities, largest, lacking, top_k, top_p, min_p, draws), token_ids)
-    return token_ids
+    is_out = (before >= rows.top_p * weight.where(is_limited, 1)) | (weights < weights[:, :1] * rows.min_p)
+    chosen = _invert(weights.masked_fill(is_out, 0), rows.draws)
+    lacking = (rows.top_k > num_candidates) & (is_limited | (weight < rows.top_p))
+    return Drawn(token_ids.gather(1, chosen[:, None])[:, 0], candidates, lacking)
+
+
+def sort_more(rows: Truncated, drawn: Drawn) -> None:
+    """Draw from 16 times as many candidates while they do not suffice. Waits for the device to know where."""
+    lacking = drawn.lacking[:, 0].nonzero()[:, 0]
+    num_candidates = drawn.candidates.shape[1]
+    while len(lacking):
+        num_candidates = min(16 * num_candidates, rows.probabilities.shape[-1])
+        again = _draw_from(rows[lacking], num_candidates)
+        drawn.token_ids.index_copy_(0, lacking, again.token_ids)
+        lacking = lacking[again.lacking[:, 0]]
 
 
 def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from app.model.carried import Carried
-from app.model.draws import DrawBeyond
+from app.model.draws import DrawBeyond, sort_more
 from app.model.execution import DeviceExecution
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.logprobs import LogprobRows, gather_logprobs
@@ -67,10 +67,10 @@ class ModelRunner:
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
 
 
-def _draw_beyond_of(decoder: Decoder) -> DrawBeyond | None:
+def _draw_beyond_of(decoder: Decoder) -> DrawBeyond:
     """Where Triton's kernels run, they also draw from large nuclei, so that sampling need not wait for the device."""
     if decoder.name != "triton":
-        return None
+        return sort_more
     from app.model.triton.nucleus import draw_beyond
 
     return draw_beyond

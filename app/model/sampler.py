@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.model.carried import Unknown
-from app.model.draws import DrawBeyond, draw_truncated, draw_whole
+from app.model.draws import DrawBeyond, draw_truncated, draw_whole, sort_more
 from app.model.penalties import penalise
 from app.model.transfer import to_device
 from app.scheduler.batch import NO_TOKEN, Sampled
@@ -22,7 +22,7 @@ def sample(
     logits: torch.Tensor,
     sequences: list[Sampled],
     unknown: Unknown | None = None,
-    draw_beyond: DrawBeyond | None = None,
+    draw_beyond: DrawBeyond = sort_more,
 ) -> torch.Tensor:
     """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
