@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
-from app.model.draws import NUM_CANDIDATES, uniforms
+from app.model.choosing import NUM_CANDIDATES, uniforms
 from app.model.logprobs import gather_logprobs
 from app.model.sampler import sample
 from app.scheduler.batch import NO_TOKEN, Sampled

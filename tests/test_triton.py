@@ -238,7 +238,7 @@ def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str,
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
 def test_what_is_drawn_of_large_nuclei_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.model.draws.NUM_CANDIDATES", 4)
+    monkeypatch.setattr("app.model.choosing.NUM_CANDIDATES", 4)
     runner = make_runner("Qwen3", num_blocks=40, block_size=16, backend="fused")
     prompts = {1: (5, 6, 7), 2: (9, 8, 7, 6, 5, 4), 3: tuple(range(1, 40))}
     params = SamplingParams(max_tokens=4, temperature=2.0, top_p=0.95, seed=3)

@@ -13,7 +13,7 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
-from app.model.draws import Drawn, Truncated  # noqa: E402
+from app.model.choosing import Drawn, Truncated  # noqa: E402
 from app.model.sampler import sample  # noqa: E402
 from app.model.triton import nucleus  # noqa: E402
 from tests.test_sampler import sequence  # noqa: E402
@@ -130,7 +130,7 @@ def test_a_row_that_is_not_a_number_ends_and_leaves_the_others_alone() -> None:
 
 def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large nuclei beside small ones, and beside what is drawn in other ways."""
-    monkeypatch.setattr("app.model.draws.NUM_CANDIDATES", 16)
+    monkeypatch.setattr("app.model.choosing.NUM_CANDIDATES", 16)
     logits = (torch.randn(7, 300, generator=torch.Generator().manual_seed(0)) * 3).to(DEVICE)
     rows = [
         sequence(seed=1),

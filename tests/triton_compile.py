@@ -18,7 +18,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from app.model.draws import NUM_CANDIDATES
+from app.model.choosing import NUM_CANDIDATES
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
 from app.model.triton.nucleus import NUM_WARPS, TILE

@@ -25,7 +25,7 @@ from triton.runtime import driver
 from app.engine.core import EngineCore
 from app.engine.startup import warm_up
 from app.messages import SamplingParams
-from app.model import draws
+from app.model import choosing
 from app.model.first_steps import compile_kernels, row_of
 from app.model.graphs import DecodeInputs, OnDevice, Run, batch_sizes, record_decoding
 from app.model.memory import Limits
@@ -134,7 +134,7 @@ def main(backend: str, architecture: str) -> None:
         SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda _: 0, get_current_target=lambda: target)
     )
     tiling._num_cores = lambda _: NUM_CORES
-    device_batch.LONG, draws.NUM_CANDIDATES = LONG, NUM_CANDIDATES
+    device_batch.LONG, choosing.NUM_CANDIDATES = LONG, NUM_CANDIDATES
     for block_size, limits, is_recorded in product((16, 64), LIMITS, (True, False)):
         runner = make_runner(architecture, 1, block_size, dtype=torch.bfloat16, backend=backend)
         told = told_of(runner, limits, is_recorded)

@@ -20,6 +20,7 @@ import torch
 from app.model.inputs import ForwardBatch
 from app.model.transfer import copy_to
 from app.model.triton.batch import DeviceBatch
+from app.scheduler.batch import Sampled
 
 logger = logging.getLogger("millrace.engine")
 
@@ -76,6 +77,8 @@ class OnDevice(Protocol):
     def weight_bytes(self) -> int: ...
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
 
     def run(self, batch: DeviceBatch) -> torch.Tensor: ...
 
@@ -158,6 +161,9 @@ class GraphDecoder:
         size = self.sizes[bisect_left(self.sizes, num_rows)]
         self._inputs.fill(batch, size)
         return self._graphs[size]()[:num_rows]
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return self._decoder.choose(logits, sequences)
 
 
 def batch_sizes(most: int) -> list[int]:

@@ -8,9 +8,11 @@ import torch
 from transformers import PreTrainedModel
 
 from app.model.attention import Attention
+from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
 from app.model.sdpa import SdpaAttention, Workspace
+from app.scheduler.batch import Sampled
 
 
 class Tokens(Protocol):
@@ -43,6 +45,9 @@ class ModuleDecoder:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         return self._run(batch, SdpaAttention(batch, self._cache, self._workspace))
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return choose(logits, sequences)
 
     def _run(self, tokens: Tokens, attention: Attention) -> torch.Tensor:
         logits: torch.Tensor = self._model(

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from app.model.carried import Carried
-from app.model.draws import DrawBeyond, sort_more
 from app.model.execution import DeviceExecution
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.logprobs import LogprobRows, gather_logprobs
 from app.model.sampler import sample
 from app.model.transfer import to_device
-from app.scheduler.batch import ScheduledBatch, ScheduledRow
+from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
 
 
 class Decoder(Protocol):
-    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`.
+    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`, and `choose` is
+    the `Chooser` of tokens from them, by what the model runs on.
 
     `weight_bytes` is what its weights take in memory, as they are read.
     """
@@ -31,6 +31,8 @@ class Decoder(Protocol):
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
 
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
+
 
 class ModelRunner:
     """The one place where a step touches the device. Nothing in `execute` waits for it."""
@@ -40,7 +42,6 @@ class ModelRunner:
         self.block_size = block_size
         self.device = device
         self._carried = Carried()
-        self._draw_beyond = _draw_beyond_of(decoder)
 
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> DeviceExecution:
@@ -56,24 +57,15 @@ class ModelRunner:
         to_sample = logits[: len(sequences)]
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
-            token_ids, logprobs = sample(to_sample, sequences, unknown, self._draw_beyond), None
+            token_ids, logprobs = sample(to_sample, sequences, unknown, self.decoder.choose), None
         else:
             at = to_device(np.array(reported), self.device)
             model_logits = to_sample.index_select(0, at).float()
-            token_ids = sample(to_sample, sequences, unknown, self._draw_beyond)
+            token_ids = sample(to_sample, sequences, unknown, self.decoder.choose)
             num_top = [sequences[index].params.logprobs or 0 for index in reported]
             logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)
         self._carried.keep(sequences, token_ids)
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
-
-
-def _draw_beyond_of(decoder: Decoder) -> DrawBeyond:
-    """Where Triton's kernels run, they also draw from large nuclei, so that sampling need not wait for the device."""
-    if decoder.name != "triton":
-        return sort_more
-    from app.model.triton.nucleus import draw_beyond
-
-    return draw_beyond
 
 
 def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:

@@ -15,6 +15,7 @@
 #include "products.h"
 #include "attention.h"
 #include "attention_amx.h"
+#include "choosing.h"
 
 typedef struct {
     Matrix qkv, output, gate_up, down;
@@ -62,12 +63,19 @@ typedef struct {
     float *residual;
 } Part;
 
-typedef struct {
+typedef struct Decoder Decoder;
+
+/* What one thread does of a pass. */
+typedef void Work(Thread *thread, const Decoder *decoder);
+
+struct Decoder {
     Model model;
     Step step;
     Part all, wanted;
+    Choices choices;
+    Work *work;
     Team team;
-} Decoder;
+};
 
 static inline void rms_norm(float *out, const float *x, const float *weight, int size, float epsilon) {
     vec squares = {};
@@ -224,22 +232,31 @@ static void embed(const Model *model, int64_t token_id, float *to) {
 
 enum { LOOPS_PER_LAYER = 10, LOOPS_AROUND = 4 };
 
-static void run_pass(Decoder *decoder, int thread_index, unsigned pass) {
-    Thread thread = {.team = &decoder->team, .index = thread_index, .pass = pass};
+static void run_model(Thread *thread, const Decoder *decoder) {
     const Model *model = &decoder->model;
     const Step *step = &decoder->step;
-    SHARED_FOR(&thread, t, step->num_tokens, 4)
+    SHARED_FOR(thread, t, step->num_tokens, 4)
         embed(model, step->input_ids[t], step->residual + (int64_t)t * model->hidden);
     const Layer *last = model->layers + model->num_layers - 1;
-    for (const Layer *layer = model->layers; layer < last; layer++) run_layer(&thread, decoder, layer, &decoder->all);
+    for (const Layer *layer = model->layers; layer < last; layer++) run_layer(thread, decoder, layer, &decoder->all);
     const size_t row = model->hidden;
-    SHARED_FOR(&thread, i, step->num_logits, 4)
+    SHARED_FOR(thread, i, step->num_logits, 4)
         memcpy(step->wanted + i * row, step->residual + step->logits_indices[i] * row, row * sizeof(float));
-    run_layer(&thread, decoder, last, &decoder->wanted);
-    const Operand a =
-        norm(&thread, model, step, HEAD, &model->head, step->wanted, step->num_logits, model->final_norm);
-    multiply(&thread, HEAD, a, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
-    release_tiles(&thread);
+    run_layer(thread, decoder, last, &decoder->wanted);
+    const Operand a = norm(thread, model, step, HEAD, &model->head, step->wanted, step->num_logits, model->final_norm);
+    multiply(thread, HEAD, a, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
+    release_tiles(thread);
+}
+
+static void choose_all(Thread *thread, const Decoder *decoder) {
+    const Choices *choices = &decoder->choices;
+    float *weights = choices->weights + (int64_t)thread->index * 2 * choices->room;
+    SHARED_FOR(thread, row, choices->num_rows, 1) choices->token_ids[row] = chosen_token(choices, row, weights);
+}
+
+static void take_part(Decoder *decoder, int thread_index, unsigned pass, Work *work) {
+    Thread thread = {.team = &decoder->team, .index = thread_index, .pass = pass};
+    work(&thread, decoder);
 }
 
 typedef struct {
@@ -257,8 +274,9 @@ static void *assist(void *argument) {
         pthread_mutex_lock(&team->mutex);
         while (atomic_load(&team->pass) == seen) pthread_cond_wait(&team->begun, &team->mutex);
         seen = atomic_load(&team->pass);
+        Work *work = start.decoder->work;
         pthread_mutex_unlock(&team->mutex);
-        run_pass(start.decoder, start.index, seen);
+        take_part(start.decoder, start.index, seen, work);
     }
     return NULL;
 }
@@ -289,24 +307,38 @@ Decoder *create(const Model *model) {
     return decoder;
 }
 
-/* One pass. The caller's thread is one of the decoder's, and returns when the last loop is done. */
-void forward(Decoder *decoder, const Step *step) {
+/* One pass, whose work is laid ready under the team's mutex. The caller's thread is one of the decoder's, and returns
+ * when the last loop is done. */
+static void run_pass(Decoder *decoder, Work *work) {
     Team *team = &decoder->team;
     const unsigned pass = atomic_load(&team->pass) + 1;
-    pthread_mutex_lock(&team->mutex);
+    for (int i = 0; i < team->num_loops; i++) {
+        atomic_store(&team->loops[i].done, 0);
+        atomic_store(&team->loops[i].next, (uint_least64_t)pass << 32);
+    }
+    decoder->work = work;
+    atomic_store(&team->pass, pass);
+    pthread_cond_broadcast(&team->begun);
+    pthread_mutex_unlock(&team->mutex);
+    take_part(decoder, 0, pass, work);
+}
+
+/* The logits of one step. */
+void forward(Decoder *decoder, const Step *step) {
+    pthread_mutex_lock(&decoder->team.mutex);
     decoder->step = *step;
     const Model *model = &decoder->model;
     decoder->all = part_of(model, step, step->num_tokens, NULL, step->tiles, step->residual);
     Tile *rest = step->tiles + decoder->all.num_tiles;
     decoder->wanted = part_of(model, step, step->num_logits, step->logits_indices, rest, step->wanted);
-    for (int i = 0; i < team->num_loops; i++) {
-        atomic_store(&team->loops[i].done, 0);
-        atomic_store(&team->loops[i].next, (uint_least64_t)pass << 32);
-    }
-    atomic_store(&team->pass, pass);
-    pthread_cond_broadcast(&team->begun);
-    pthread_mutex_unlock(&team->mutex);
-    run_pass(decoder, 0, pass);
+    run_pass(decoder, run_model);
+}
+
+/* Tokens of logits. */
+void choose_tokens(Decoder *decoder, const Choices *choices) {
+    pthread_mutex_lock(&decoder->team.mutex);
+    decoder->choices = *choices;
+    run_pass(decoder, choose_all);
 }
 
 /* Bytes that a matrix takes, a head or one of a layer's. */

@@ -12,16 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from app.model.choosing import uniforms
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
+from app.scheduler.batch import Sampled
 
+CHUNK = 512
 LANES = 16
 PANEL = 32
 MOST_QUERIES = 32
@@ -108,6 +112,31 @@ class NativeDecoder:
         )
         self._library.forward(self._decoder, ctypes.byref(step))
         return logits[:, : self._vocab_size]
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        """The `Chooser` for float32 logits whose rows may lie apart."""
+        num_rows, vocab_size = logits.shape
+        token_ids = torch.empty(num_rows, dtype=torch.int64)
+        room = -(-vocab_size // CHUNK) * CHUNK + LANES
+        choices = structs.Choices(
+            num_rows=num_rows,
+            vocab_size=vocab_size,
+            stride=logits.stride(0),
+            room=room,
+            logits=logits.data_ptr(),
+            weights=self._buffer("weights", self._model.num_threads * 2 * room, torch.float32),
+            token_ids=token_ids.data_ptr(),
+        )
+        params = [sequence.params for sequence in sequences]
+        temperatures = [p.temperature for p in params]
+        if any(temperatures):  # else nothing is drawn
+            floats = np.array((temperatures, [p.top_p for p in params], [p.min_p for p in params]), dtype=np.float32)
+            top_k = np.array([p.top_k or vocab_size for p in params], dtype=np.int32)
+            numbers = uniforms(sequences)
+            choices.temperature, choices.top_p, choices.min_p = (row.ctypes.data for row in floats)
+            choices.top_k, choices.uniforms = top_k.ctypes.data, numbers.ctypes.data
+        self._library.choose_tokens(self._decoder, ctypes.byref(choices))
+        return token_ids
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> int:
         """Address of at least `size` elements, kept between steps."""

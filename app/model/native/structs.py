@@ -1,4 +1,4 @@
-"""The structures of `decoder.c`, field by field."""
+"""The structures of `decoder.c` and its headers, field by field."""
 
 from __future__ import annotations
 
@@ -55,4 +55,12 @@ class Step(ctypes.Structure):
         ("scores_stride", c_int64),
         ("tiles", c_void_p),
         ("logits", c_void_p),
+    )
+
+
+class Choices(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("num_rows", "vocab_size", "stride", "room")),
+        *((name, c_void_p) for name in ("logits", "temperature", "top_p", "min_p", "top_k", "uniforms")),
+        *((name, c_void_p) for name in ("weights", "token_ids")),
     )

@@ -16,14 +16,17 @@ import triton
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.launch import launch_options
+from app.model.triton.nucleus import draw_beyond
 from app.model.triton.products import add_product, gated_of_norm, of_norm
 from app.model.triton.small_kernels import rotate_and_store_kernel
+from app.scheduler.batch import Sampled
 
 HEADS_AT_ONCE = 8
 """Of one token, queries', keys' and values' counted alike."""
@@ -86,6 +89,9 @@ class FusedDecoder:
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         return self.run(DeviceBatch.of(batch))
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return choose(logits, sequences, draw_beyond)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import triton
 
-from app.model.draws import Drawn, Truncated
+from app.model.choosing import Drawn, Truncated
 from app.model.triton.nucleus_kernels import draw_beyond_kernel
 
 TILE = 4096

@@ -1,24 +1,59 @@
-"""A token from a row of logits: by temperature, of the most likely ones, at the place that a uniform number says.
+"""From a row of logits to a token: the most likely one, or one drawn by temperature from all or the most likely ones.
 
-The number is a hash of a sequence's seed and the position, so that what is drawn depends on nothing but these and the
-row.
+It is drawn where a uniform number falls in the cumulative distribution, in the vocabulary's order. The number is a hash
+of a sequence's seed and the position, so that what is drawn depends on nothing but these and the row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.model.transfer import columns
-from app.scheduler.batch import Sampled
+from app.model.transfer import columns, to_device
+from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUM_CANDIDATES = 256
 """Most likely tokens that are looked at first: sorting a vocabulary of 150,000 for every row would take longer than a
 small model's step."""
+
+Chooser = Callable[[torch.Tensor, list[Sampled]], torch.Tensor]
+"""From logits `[num_rows, vocab]` to int64 tokens `[num_rows]`: `NO_TOKEN` where the largest logit is not finite (NaN
+counts as large)."""
+
+
+def choose(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond | None = None) -> torch.Tensor:
+    """The `Chooser` by torch's operators. `draw_beyond` is `sort_more` unless there is something faster."""
+    drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
+    if not drawn:
+        return _most_likely(logits)
+    logits = logits.float()
+    most_likely = _most_likely(logits)
+    token_ids = most_likely.clone()
+    truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
+    whole = sorted(set(drawn) - set(truncated))
+    draw_truncated = partial(_draw_truncated, draw_beyond=draw_beyond or sort_more)
+    for draw, rows in ((draw_truncated, truncated), (_draw_whole, whole)):
+        if rows:
+            at = to_device(np.array(rows), logits.device)
+            tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
+            token_ids.index_copy_(0, at, tokens)
+    return token_ids.where(most_likely != NO_TOKEN, NO_TOKEN)
+
+
+def _most_likely(logits: torch.Tensor) -> torch.Tensor:
+    """The first of the largest logits of each row. On the CPU numpy finds it 6 times faster than torch."""
+    if logits.device.type != "cpu":
+        largest, token_ids = logits.max(-1)
+        return token_ids.where(largest.abs() < torch.inf, NO_TOKEN)
+    values = logits.float().numpy()
+    found = values.argmax(-1)
+    found[~np.isfinite(values[np.arange(len(found)), found])] = NO_TOKEN
+    return torch.from_numpy(found)
 
 
 def uniforms(sequences: list[Sampled]) -> NDArray[np.float64]:
@@ -36,8 +71,8 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """Draw from the whole vocabulary, in its own order: nothing is sorted."""
+def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+    """Draw from the whole vocabulary."""
     params = [sequence.params for sequence in sequences]
     min_p = [p.min_p for p in params]
     temperature, share, draws = columns(logits.device, [p.temperature for p in params], min_p, uniforms(sequences))
@@ -77,7 +112,7 @@ DrawBeyond = Callable[[Truncated, Drawn], None]
 """Puts into `token_ids` what rows draw that lack candidates."""
 
 
-def draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond) -> torch.Tensor:
+def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond) -> torch.Tensor:
     """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
     these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
     vocab_size = logits.shape[-1]
@@ -99,7 +134,6 @@ def draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: 
 
 
 def _draw_from(rows: Truncated, num_candidates: int) -> Drawn:
-    """The most likely token comes first, and so on."""
     vocab_size = rows.probabilities.shape[-1]
     candidates, token_ids = rows.probabilities.topk(num_candidates)
     weights = candidates.masked_fill(torch.arange(num_candidates, device=candidates.device) >= rows.top_k, 0)
@@ -107,7 +141,8 @@ def _draw_from(rows: Truncated, num_candidates: int) -> Drawn:
     is_limited = rows.top_k < vocab_size
     before = weights.cumsum(-1) - weights
     is_out = (before >= rows.top_p * weight.where(is_limited, 1)) | (weights < weights[:, :1] * rows.min_p)
-    chosen = _invert(weights.masked_fill(is_out, 0), rows.draws)
+    token_ids, order = token_ids.sort(-1)
+    chosen = _invert(weights.masked_fill(is_out, 0).gather(1, order), rows.draws)
     lacking = (rows.top_k > num_candidates) & (is_limited | (weight < rows.top_p))
     return Drawn(token_ids.gather(1, chosen[:, None])[:, 0], candidates, lacking)
 
