@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from app.messages import Generate
+from app.model.choosing import choose
 from app.model.profile import CudaMeter
 from app.model.sampler import sample
 from app.model.transfer import to_device
@@ -80,10 +82,11 @@ def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
         sequence([1, 2], (3, 3), seed=6, frequency_penalty=1.0, repetition_penalty=1.2),
     ]
     logits = torch.randn(len(rows), 32_000, device="cuda")
-    expected = sample(logits.clone(), rows, None, draw_beyond)  # and what is compiled is compiled
+    chooser = partial(choose, draw_beyond=draw_beyond)
+    expected = sample(logits.clone(), rows, None, chooser)  # and what is compiled is compiled
     torch.cuda.set_sync_debug_mode("error")
     try:
-        given = sample(logits, rows, None, draw_beyond)
+        given = sample(logits, rows, None, chooser)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert given.tolist() == expected.tolist()

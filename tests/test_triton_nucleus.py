@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -13,9 +12,17 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
-from app.model.choosing import Drawn, Truncated  # noqa: E402
-from app.model.sampler import sample  # noqa: E402
+from app.model.choosing import Drawn, Truncated, choose  # noqa: E402
 from app.model.triton import nucleus  # noqa: E402
+from tests.drawing import (  # noqa: E402
+    ALL_KINDS,
+    AT_AN_EDGE_OF_EQUALS,
+    NEARLY_EVERYTHING,
+    Limits,
+    by_definition,
+    equals,
+    some_impossible,
+)
 from tests.test_sampler import sequence  # noqa: E402
 
 NUM_DRAWS = 10
@@ -25,24 +32,6 @@ UNTOUCHED = -7
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nucleus, "TILE", 128)
-
-
-@dataclass(frozen=True)
-class Limits:
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-
-def by_definition(scores: torch.Tensor, limits: Limits, draws: list[float]) -> list[int]:
-    """Of one row, in float64: sorted, cut off, and gone through in the vocabulary's order."""
-    largest, order = scores.double().softmax(0).sort(descending=True, stable=True)
-    first = largest[: limits.top_k or len(largest)]
-    is_in = (first.cumsum(0) - first < limits.top_p * first.sum()) & (first >= limits.min_p * first[0])
-    kept = order[: len(first)][is_in].sort().values
-    cumulative = scores.double().softmax(0)[kept].cumsum(0)
-    found = torch.searchsorted(cumulative, torch.tensor(draws, dtype=torch.float64) * cumulative[-1], right=True)
-    return kept[found].tolist()
 
 
 def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking: bool = True) -> list[int]:
@@ -73,18 +62,7 @@ def spread(generator: torch.Generator) -> list[float]:
 
 
 @pytest.mark.parametrize("vocab_size", [128, 300])
-@pytest.mark.parametrize(
-    ("limits", "sharpness"),
-    [
-        (Limits(top_p=0.9), 1.0),
-        (Limits(top_p=0.999), 2.0),
-        (Limits(top_p=0.95, min_p=0.2), 0.5),
-        (Limits(top_k=50), 1.0),
-        (Limits(top_k=100, top_p=0.7), 1.0),
-        (Limits(top_k=120, top_p=0.99, min_p=0.05), 2.0),
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize(("limits", "sharpness"), ALL_KINDS, ids=repr)
 def test_a_token_is_that_of_the_sorted_ones(vocab_size: int, limits: Limits, sharpness: float) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(vocab_size, generator=generator) * sharpness
@@ -92,28 +70,19 @@ def test_a_token_is_that_of_the_sorted_ones(vocab_size: int, limits: Limits, sha
     assert by_kernel(scores, limits, draws) == by_definition(scores, limits, draws)
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [Limits(top_p=0.3), Limits(40), Limits(top_p=0.7), Limits(120), Limits(120, top_p=0.8)],
-    ids=repr,
-)
-def test_of_equal_tokens_at_the_edge_the_first_are_in_it(limits: Limits) -> None:
-    """A third of them are likelier than the others; limits end within either."""
-    scores = torch.zeros(200)
-    scores[::3] = 1.0
-    draws = [number / 24 for number in range(24)]
-    assert by_kernel(scores, limits, draws) == by_definition(scores, limits, draws)
+@pytest.mark.parametrize("limits", AT_AN_EDGE_OF_EQUALS, ids=repr)
+def test_of_equal_tokens_at_the_edge_the_first_may_be_drawn(limits: Limits) -> None:
+    numbers = [number / 24 for number in range(24)]
+    assert by_kernel(equals(), limits, numbers) == by_definition(equals(), limits, numbers)
 
 
-def test_nearly_everything_leaves_out_what_has_no_probability() -> None:
-    scores = torch.full((150,), -torch.inf)
-    scores[20:90] = torch.randn(70, generator=torch.Generator().manual_seed(2))
-    draws = [0.0, 0.5, 1 - 2.0**-24]
-    for limits in (Limits(top_p=1 - 2.0**-16), Limits(top_p=1 - 2.0**-24), Limits(top_p=1 - 2.0**-30), Limits(149)):
-        given = by_kernel(scores, limits, draws)
-        assert given == by_definition(scores, limits, draws)
-        assert given[0] == 20
-        assert given[-1] == 89
+@pytest.mark.parametrize("limits", NEARLY_EVERYTHING, ids=repr)
+def test_what_has_no_probability_is_never_drawn(limits: Limits) -> None:
+    numbers = [0.0, 0.5, 1 - 2.0**-24]
+    given = by_kernel(some_impossible(), limits, numbers)
+    assert given == by_definition(some_impossible(), limits, numbers)
+    assert given[0] == 20
+    assert given[-1] == 89
 
 
 def test_a_row_whose_candidates_suffice_is_left_alone() -> None:
@@ -124,8 +93,8 @@ def test_a_row_that_is_not_a_number_ends_and_leaves_the_others_alone() -> None:
     logits = torch.randn(3, 150, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     logits[1, 5] = torch.nan
     rows = [sequence(seed=seed, top_p=0.9) for seed in range(3)]
-    alone = [sample(logits[i : i + 1].clone(), rows[i : i + 1], None, nucleus.draw_beyond).item() for i in (0, 2)]
-    assert sample(logits, rows, None, nucleus.draw_beyond).tolist() == [alone[0], -1, alone[1]]
+    alone = [choose(logits[i : i + 1], rows[i : i + 1], nucleus.draw_beyond).item() for i in (0, 2)]
+    assert choose(logits, rows, nucleus.draw_beyond).tolist() == [alone[0], -1, alone[1]]
 
 
 def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +112,7 @@ def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.
     ]
 
     def drawn(order: list[int]) -> list[int]:
-        return sample(logits[order].clone(), [rows[index] for index in order], None, nucleus.draw_beyond).tolist()
+        return choose(logits[order], [rows[index] for index in order], nucleus.draw_beyond).tolist()
 
     alone = [drawn([index])[0] for index in range(7)]
     assert drawn([0, 1, 2, 3, 4, 5, 6]) == alone
