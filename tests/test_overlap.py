@@ -17,7 +17,7 @@ from app.engine.core import EngineCore, Execution
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepOutput, TokenLogprobs
 from app.model.inputs import ForwardBatch
 from app.model.runner import Decoder, ModelRunner
-from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
+from app.scheduler.batch import NO_TOKEN, ModelOutput, Sampled, ScheduledBatch
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from tests.builders import (
@@ -256,6 +256,9 @@ class Unwatched:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         with _disable_current_modes(), patch.multiple(torch, tensor=TENSOR, as_tensor=AS_TENSOR):
             return self.decoder.forward(batch)
+
+    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return self.decoder.choose(logits, sequences)
 
 
 def test_nothing_waits_for_the_device_between_two_steps() -> None:

@@ -1,5 +1,5 @@
 """Penalties for what was said before: repetition (prompt and output; Keskar et al. 2019), frequency and presence
-(output; OpenAI's API)."""
+(output; OpenAI's API). Only logits of tokens that occurred are touched."""
 
 from __future__ import annotations
 
@@ -14,43 +14,37 @@ from app.scheduler.batch import Sampled
 
 def penalise(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> None:
     """Change the rows of `[num_sequences, vocab]` logits whose sequences ask for it."""
-    repeated = [i for i, s in enumerate(sequences) if s.params.repetition_penalty != 1]
+    params = [sequence.params for sequence in sequences]
+    repeated = [row for row, p in enumerate(params) if p.repetition_penalty != 1]
     if repeated:
-        at = to_device(np.array(repeated), logits.device)
-        rows, seen = logits.index_select(0, at), _count(logits, sequences, repeated, unknown, with_prompt=True) > 0
-        [penalties] = columns(logits.device, [sequences[i].params.repetition_penalty for i in repeated])
-        penalised = torch.where(rows > 0, rows / penalties, rows * penalties)
-        logits.index_copy_(0, at, penalised.where(seen, rows))
-    counted = [i for i, s in enumerate(sequences) if s.params.frequency_penalty or s.params.presence_penalty]
+        places = _occurrences(logits.device, sequences, repeated, unknown, with_prompt=True)
+        [penalties] = columns(logits.device, [p.repetition_penalty for p in params])
+        given, penalty = logits[places], penalties[places[0], 0]
+        # A token that occurred twice is written twice, the same each time.
+        logits[places] = torch.where(given > 0, given / penalty, given * penalty)
+    counted = [row for row, p in enumerate(params) if p.frequency_penalty or p.presence_penalty]
     if counted:
-        at = to_device(np.array(counted), logits.device)
-        counts = _count(logits, sequences, counted, unknown, with_prompt=False)
-        params = [sequences[i].params for i in counted]
+        places = _occurrences(logits.device, sequences, counted, unknown, with_prompt=False)
         frequency, presence = columns(
             logits.device, [p.frequency_penalty for p in params], [p.presence_penalty for p in params]
         )
-        logits.index_add_(0, at, frequency * counts + presence * (counts > 0), alpha=-1)
+        logits[places] -= presence[places[0], 0]
+        logits.index_put_(places, -frequency[places[0], 0], accumulate=True)
 
 
-def _count(
-    logits: torch.Tensor, sequences: list[Sampled], chosen: list[int], unknown: Unknown | None, with_prompt: bool
-) -> torch.Tensor:
-    """How often each token occurred in the chosen sequences: float32 `[len(chosen), vocab]`."""
-    vocab_size = logits.shape[-1]
-    counts = logits.new_zeros(len(chosen) * vocab_size)
-    keys = [np.empty(0, dtype=np.int64)]
-    for row, index in enumerate(chosen):
-        sequence = sequences[index]
-        history = as_numpy(sequence.token_ids)[0 if with_prompt else sequence.num_prompt_tokens :]
-        keys.append(row * vocab_size + history.astype(np.int64))
-    _add_ones(counts, to_device(np.concatenate(keys), logits.device))
+def _occurrences(
+    device: torch.device, sequences: list[Sampled], rows: list[int], unknown: Unknown | None, with_prompt: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and token, for every token of these rows' sequences as often as it occurred."""
+    histories = [
+        as_numpy(sequences[row].token_ids)[0 if with_prompt else sequences[row].num_prompt_tokens :] for row in rows
+    ]
+    places = np.stack((np.repeat(rows, [len(history) for history in histories]), np.concatenate(histories)))
+    at_rows, token_ids = to_device(places, device)
     if unknown is not None:
-        ranks = [index for index, sequence in enumerate(sequences) if sequence.ends_unknown]
-        pairs = [(row, ranks.index(i)) for row, i in enumerate(chosen) if sequences[i].ends_unknown]
-        rows, at = to_device(np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy(), logits.device)
-        _add_ones(counts, rows * vocab_size + unknown.token_ids.clamp(min=0).index_select(0, at))
-    return counts.view(len(chosen), vocab_size)
-
-
-def _add_ones(counts: torch.Tensor, keys: torch.Tensor) -> None:
-    counts.scatter_add_(0, keys, counts.new_ones(1).expand(len(keys)))
+        ranks = {row: rank for rank, row in enumerate(i for i, s in enumerate(sequences) if s.ends_unknown)}
+        pairs = [(row, ranks[row]) for row in rows if row in ranks]
+        more_rows, at = to_device(np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy(), device)
+        more_ids = unknown.token_ids.clamp(min=0).index_select(0, at)
+        at_rows, token_ids = torch.cat((at_rows, more_rows)), torch.cat((token_ids, more_ids))
+    return at_rows, token_ids
