@@ -23,6 +23,7 @@ from tests.bench import (
     peers,
     quantization,
     readiness,
+    sampling,
     speculation,
 )
 from tests.bench.paged_case import Attend, World
@@ -47,6 +48,14 @@ def test_continuous_batching_prints_its_table(capsys: pytest.CaptureFixture[str]
         "outside forward",
         "3 at once over one",
     ):
+        assert expected in printed
+
+
+@pytest.mark.slow
+def test_sampling_prints_a_table_for_each_number_of_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    sampling.main(["demo", "--streams", "1", "3", "--steps", "3", "--repeat", "1"])
+    printed = capsys.readouterr().out
+    for expected in ("seed:", "commit:", "backend", "1 at once", "3 at once", "times greedy", *sampling.PARAMS):
         assert expected in printed
 
 
