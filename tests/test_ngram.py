@@ -14,14 +14,14 @@ WORTH = 13.0
 
 def guess(token_ids: Iterable[int], most: int = 2, stop_token_ids: Iterable[int] = ()) -> list[int]:
     known = array("i", token_ids)
-    return list(Drafter(len(known)).draft(known, most, WORTH, frozenset(stop_token_ids)))
+    return list(Drafter(len(known)).draft(known, most, frozenset(stop_token_ids)))
 
 
 def lengths(num_steps: int, right: bool, drafter: Drafter, worth: float = WORTH) -> list[int]:
     """How much is guessed in each of these steps by someone who hears the same word all the time."""
     drafts = []
     for _ in range(num_steps):
-        draft = drafter.draft(array("i", [7] * 20), 100, worth, ())
+        draft = drafter.draft(array("i", [7] * 20), drafter.num_paying(worth), ())
         drafter.learn(len(draft), len(draft) if right else 0)
         drafts.append(len(draft))
     return drafts
@@ -49,9 +49,7 @@ def test_where_nothing_repeats_nothing_is_guessed(token_ids: Iterable[int]) -> N
 
 
 def test_a_guess_that_reaches_the_end_goes_on_with_itself() -> None:
-    drafter = Drafter(100)
-    drafter.learn(8, 8)
-    assert drafter.draft(array("i", [1, 2, 3, 1, 2, 3, 1]), 6, WORTH, ()) == (2, 3, 1, 2, 3, 1)
+    assert guess([1, 2, 3, 1, 2, 3, 1], most=6) == [2, 3, 1, 2, 3, 1]
 
 
 def test_no_more_is_guessed_than_wanted() -> None:
@@ -68,8 +66,9 @@ def test_a_guess_ends_before_a_stop_token() -> None:
 def test_text_that_does_not_repeat_says_nothing_of_guesses() -> None:
     drafter = Drafter(1000)
     for length in range(400):
-        assert drafter.draft(array("i", range(length)), 8, WORTH, ()) == ()
-    assert len(drafter.draft(array("i", [*range(400), 7, 8]), 8, WORTH, ())) == lengths(1, True, Drafter(100))[0]
+        assert drafter.draft(array("i", range(length)), drafter.num_paying(WORTH), ()) == ()
+    assert drafter.num_paying(WORTH) == Drafter(100).num_paying(WORTH) > 0
+    assert drafter.draft(array("i", [*range(400), 7, 8]), 2, ()) == (9, 10)
 
 
 def test_a_draft_is_as_long_as_its_last_token_pays() -> None:
@@ -111,7 +110,7 @@ def test_half_right_is_enough_only_where_a_guess_is_cheap(worth: float, at_least
     drafter = Drafter(100)
     total = 0
     for step in range(200):
-        draft = drafter.draft(array("i", [7] * 20), 100, worth, ())
+        draft = drafter.draft(array("i", [7] * 20), drafter.num_paying(worth), ())
         drafter.learn(len(draft), min(len(draft), step % 2))
         total += len(draft)
     assert (total / 200 >= at_least) if at_least else (total / 200 < 0.1)
@@ -120,11 +119,11 @@ def test_half_right_is_enough_only_where_a_guess_is_cheap(worth: float, at_least
 def test_a_long_text_is_taken_in_piece_by_piece() -> None:
     text = array("i", [*range(3 * MOST_INDEXED), MOST_INDEXED + 598, MOST_INDEXED + 599])
     drafter = Drafter(len(text))
-    drafts = [drafter.draft(text, 1, WORTH, ()) for _ in range(4)]
+    drafts = [drafter.draft(text, 1, ()) for _ in range(4)]
     assert drafts == [(), (), (MOST_INDEXED + 600,), (MOST_INDEXED + 600,)]
 
 
 def test_the_index_of_an_endless_text_has_an_end() -> None:
     drafter = Drafter(10**9)
-    drafter.draft(array("i", range(100)), 1, WORTH, ())
+    drafter.draft(array("i", range(100)), 1, ())
     assert len(drafter._slots) == MOST_SLOTS

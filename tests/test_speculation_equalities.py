@@ -56,14 +56,17 @@ class Clairvoyant:
         self._whole = whole
         self._choice = random.Random(seed)
 
-    def draft(self, token_ids: array[int], most: int, worth: float, stop_token_ids: Container[int]) -> tuple[int, ...]:
-        return tuple(self._guess(token_ids, most, stop_token_ids))
+    def num_paying(self, worth: float) -> int:
+        return 6
+
+    def draft(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
+        return tuple(self._guess(token_ids, count, stop_token_ids))
 
     def learn(self, num_drafted: int, num_right: int) -> None:
         """It knows."""
 
-    def _guess(self, token_ids: array[int], most: int, stop_token_ids: Container[int]) -> Iterator[int]:
-        for token_id in self._whole[len(token_ids) : len(token_ids) + min(most, self._choice.randrange(7))]:
+    def _guess(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> Iterator[int]:
+        for token_id in self._whole[len(token_ids) : len(token_ids) + min(count, self._choice.randrange(7))]:
             guess = self._choice.randrange(VOCAB_SIZE) if self._choice.random() < 0.3 else token_id
             if guess in stop_token_ids:
                 return

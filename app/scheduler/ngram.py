@@ -36,23 +36,27 @@ class Drafter:
     draft is as long as its last token pays.
     """
 
-    __slots__ = ("_chance", "_num_indexed", "_num_paused", "_num_slots", "_slots")
+    __slots__ = ("_chance", "_log_chance", "_num_indexed", "_num_paused", "_num_slots", "_slots")
 
     def __init__(self, max_num_tokens: int) -> None:
         self._num_slots = min(MOST_SLOTS, 4 << (len(SIZES) * max_num_tokens).bit_length())
         self._slots = array("i")
         self._num_indexed = SIZES[0]
-        self._chance = FIRST_CHANCE
+        self._chance, self._log_chance = FIRST_CHANCE, log(FIRST_CHANCE)
         self._num_paused = TRIAL_STEPS - 1
 
-    def draft(self, token_ids: array[int], most: int, worth: float, stop_token_ids: Container[int]) -> tuple[int, ...]:
-        """Guess up to `most` tokens that follow these, none of them a stop token; often none at all.
+    def num_paying(self, worth: float) -> int:
+        """How many guesses to make: the largest k with chance^k * worth >= 1, since the k-th guess is right only if all
+        before it are. Most often none, but then one now and again.
 
         `worth`, over 1: how many drafted tokens cost as much as one that is right saves.
         """
-        count = min(most, self._num_paying(worth)) if most > 0 else 0
-        if not count:
-            return ()
+        count = min(int(-log(worth) / self._log_chance), MOST_DRAFTED)
+        self._num_paused = 0 if count else (self._num_paused + 1) % TRIAL_STEPS
+        return count or int(self._num_paused == 0)
+
+    def draft(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
+        """Guess up to `count` tokens that follow these, none of them a stop token; often none at all."""
         self._index(token_ids)
         position = self._find(token_ids)
         if not position:
@@ -68,30 +72,22 @@ class Drafter:
         if num_right < num_drafted:
             chance *= REMEMBERED
         self._chance = min(max(chance, LEAST_CHANCE), MOST_CHANCE)
-
-    def _num_paying(self, worth: float) -> int:
-        """The largest k with chance^k * worth >= 1, since the k-th guess is right only if all before it are."""
-        count = min(int(-log(worth) / log(self._chance)), MOST_DRAFTED)
-        self._num_paused = 0 if count else (self._num_paused + 1) % TRIAL_STEPS
-        return count or int(self._num_paused == 0)
+        self._log_chance = log(self._chance)
 
     def _index(self, token_ids: array[int]) -> None:
         if not self._slots:
             self._slots = array("i", bytes(4 * self._num_slots))
-        begin = self._num_indexed
+        slots, num_slots, begin = self._slots, self._num_slots, self._num_indexed
         self._num_indexed = max(begin, min(len(token_ids), begin + MOST_INDEXED))
         for position in range(begin, self._num_indexed):
             for size in SIZES:
-                self._slots[self._slot(token_ids[position - size : position])] = position
+                slots[crc32(token_ids[position - size : position]) % num_slots] = position
 
     def _find(self, token_ids: array[int]) -> int:
         """The position after the last occurrence of the longest suffix that has one; 0 for none."""
         for size in SIZES:
             suffix = token_ids[-size:]
-            position = self._slots[self._slot(suffix)]
+            position = self._slots[crc32(suffix) % self._num_slots]
             if position and token_ids[position - size : position] == suffix:
                 return position
         return 0
-
-    def _slot(self, ngram: array[int]) -> int:
-        return crc32(ngram) % self._num_slots

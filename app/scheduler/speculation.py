@@ -49,9 +49,12 @@ class Speculation:
         at_the_end = [row for row in rows if row.num_samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
+            count = sequence.drafter.num_paying(worth)
+            if not count:
+                continue
             room = (len(sequence.block_table) + self._pool.num_free) * self._block_size - row.end
-            most = min(-(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
-            draft = sequence.drafter.draft(sequence.token_ids, most, worth, sequence.params.stop_token_ids)
+            count = min(count, -(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
+            draft = sequence.drafter.draft(sequence.token_ids, count, sequence.params.stop_token_ids)
             if draft:
                 row.lengthen(draft)
                 num_new_blocks = max(0, -(-row.end // self._block_size) - len(sequence.block_table))
