@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from app.messages import Generate
-from app.model.choosing import choose
 from app.model.profile import CudaMeter
 from app.model.sampler import sample
 from app.model.transfer import to_device
@@ -71,7 +69,7 @@ def test_what_is_copied_to_the_device_is_what_was_there_when_the_copy_was_asked_
 
 def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
     pytest.importorskip("triton")
-    from app.model.triton.nucleus import draw_beyond
+    from app.model.triton.choosing import choose
 
     rows = [
         sequence(seed=1),
@@ -82,11 +80,10 @@ def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
         sequence([1, 2], (3, 3), seed=6, frequency_penalty=1.0, repetition_penalty=1.2),
     ]
     logits = torch.randn(len(rows), 32_000, device="cuda")
-    chooser = partial(choose, draw_beyond=draw_beyond)
-    expected = sample(logits.clone(), rows, None, chooser)  # and what is compiled is compiled
+    expected = sample(logits.clone(), rows, None, choose)  # and what is compiled is compiled
     torch.cuda.set_sync_debug_mode("error")
     try:
-        given = sample(logits, rows, None, chooser)
+        given = sample(logits, rows, None, choose)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert given.tolist() == expected.tolist()

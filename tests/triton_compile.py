@@ -19,13 +19,24 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from app.model.choosing import NUM_CANDIDATES
+from app.model.triton.choosing import NUM_WARPS, TILE
+from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
-from app.model.triton.nucleus import NUM_WARPS, TILE
-from app.model.triton.nucleus_kernels import draw_beyond_kernel
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
-from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, SHAPES, Heads, Kind, Tiling, product_tiling, tiling_of
+from app.model.triton.tiling import (
+    FEW_ROWS,
+    MOST_FEW,
+    MOST_SPLITS,
+    ONE_ROW,
+    SHAPES,
+    Heads,
+    Kind,
+    Tiling,
+    product_tiling,
+    tiling_of,
+)
 
 ALIGNED = ("query", "keys", "values", "output", "query_token_stride", "query_head_stride")
 FEATURES = ("HAS_SINKS", "HAS_SOFTCAP", "HAS_WINDOW")
@@ -58,8 +69,8 @@ def main(arguments: list[str]) -> None:
         for name, source in small_sources(has_norms).items():
             print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 8, 3)}))
     for vocab_size in (8192, 151_936):
-        taken = compiled(capability, nucleus_source(vocab_size), NUM_WARPS, 3)
-        print(json.dumps({"kind": "draw_beyond", "vocabulary": vocab_size, **taken}))
+        for kind, (source, num_warps) in choosing_sources(vocab_size).items():
+            print(json.dumps({"kind": kind, "vocabulary": vocab_size, **compiled(capability, source, num_warps, 3)}))
 
 
 def attend_source(
@@ -146,14 +157,30 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
     }
 
 
-def nucleus_source(vocab_size: int) -> ASTSource:
-    pointers = ("probabilities", "candidates", "lacking", "top_k", "top_p", "min_p", "draws", "token_ids")
-    return source_of(
-        draw_beyond_kernel,
-        dict.fromkeys(pointers, "*fp32") | {"lacking": "*i1", "token_ids": "*i64"},
-        {"VOCAB": vocab_size, "NUM_CANDIDATES": NUM_CANDIDATES, "TILE": TILE},
-        pointers,
-    )
+def choosing_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
+    """And their warps; the most likely of bfloat16 logits."""
+    limits = ("top_k", "top_p", "min_p", "draws")
+    drawn = dict.fromkeys(("probabilities", "candidates", *limits), "*fp32") | {"lacking": "*i1", "token_ids": "*i64"}
+    parts = {"logits": "*bf16", "largest": "*fp32", "first": "*i32", "token_ids": "*i64"}
+    sizes = {"VOCAB": vocab_size, "TILE": TILE}
+    return {
+        "draw_beyond": (
+            source_of(
+                draw_beyond_kernel, drawn, sizes | {"NUM_CANDIDATES": NUM_CANDIDATES}, [*drawn.keys() - {*limits}]
+            ),
+            NUM_WARPS,
+        ),
+        "most_likely": (source_of(most_likely_kernel, parts, sizes, ("logits", "largest", "first")), 8),
+        "gather_most_likely": (
+            source_of(
+                gather_most_likely_kernel,
+                parts,
+                {"VOCAB": vocab_size, "MOST_PARTS": MOST_SPLITS},
+                ("largest", "first", "token_ids"),
+            ),
+            1,
+        ),
+    }
 
 
 def source_of(kernel: Any, types: dict[str, str], constants: dict[str, Any], aligned: Sequence[str]) -> ASTSource:

@@ -26,7 +26,7 @@ from app.engine.core import EngineCore
 from app.engine.startup import warm_up
 from app.messages import SamplingParams
 from app.model import choosing
-from app.model.first_steps import compile_kernels, row_of
+from app.model.first_steps import GREEDY, compile_kernels, row_of
 from app.model.graphs import DecodeInputs, OnDevice, Run, batch_sizes, record_decoding
 from app.model.memory import Limits
 from app.model.profile import measure_needs, without_long_contexts
@@ -102,7 +102,7 @@ def later_steps(limits: Limits, block_size: int) -> Iterator[ScheduledBatch]:
     """Decoding rows, prompts, pieces of prompts and guesses, of any number and length."""
     random = Random(0)
     for _ in range(NUM_STEPS):
-        left, lengths = limits.max_num_batched_tokens, []
+        left, lengths, params = limits.max_num_batched_tokens, [], random.choice((NUCLEUS, GREEDY))
         for _ in range(int(limits.max_num_seqs ** random.random())):
             end = int(min(left, limits.length) ** random.random())
             lengths.append((random.choice((1, 1, min(end, 5), end)), end))
@@ -110,7 +110,7 @@ def later_steps(limits: Limits, block_size: int) -> Iterator[ScheduledBatch]:
             if not left:
                 break
         lengths.sort(key=lambda each: each[0] > 1)
-        yield ScheduledBatch.of([row_of(*each, block_size, params=NUCLEUS) for each in lengths], {}, Admission())
+        yield ScheduledBatch.of([row_of(*each, block_size, params=params) for each in lengths], {}, Admission())
 
 
 def told_of(runner: ModelRunner, limits: Limits, is_recorded: bool) -> dict[str, Any]:

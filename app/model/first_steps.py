@@ -27,7 +27,8 @@ def compile_kernels(
     """Take them all; a cache of one block is enough. `advance` is told which share of them is done."""
     steps = every_kind_of_step(limits, block_size)
     for index, step in enumerate(steps):
-        decoder.forward(build_forward_batch(step, block_size, device))
+        logits = decoder.forward(build_forward_batch(step, block_size, device))
+        decoder.choose(logits, [sampled for row in step.rows for sampled in row.sampled])
         advance((index + 1) / len(steps))
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.modules import ModuleDecoder
 from app.model.triton.attention import TritonAttention
 from app.model.triton.batch import DeviceBatch
-from app.model.triton.nucleus import draw_beyond
+from app.model.triton.choosing import choose
 from app.scheduler.batch import Sampled
 
 
@@ -22,7 +21,7 @@ class TritonDecoder(ModuleDecoder):
         return self.run(DeviceBatch.of(batch))
 
     def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences, draw_beyond)
+        return choose(logits, sequences)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""

@@ -16,14 +16,13 @@ import triton
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import is_llama_like, window_of
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
+from app.model.triton.choosing import choose
 from app.model.triton.launch import launch_options
-from app.model.triton.nucleus import draw_beyond
 from app.model.triton.products import add_product, gated_of_norm, of_norm
 from app.model.triton.small_kernels import rotate_and_store_kernel
 from app.scheduler.batch import Sampled
@@ -91,7 +90,7 @@ class FusedDecoder:
         return self.run(DeviceBatch.of(batch))
 
     def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences, draw_beyond)
+        return choose(logits, sequences)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""

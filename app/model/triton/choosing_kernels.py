@@ -1,4 +1,4 @@
-"""A token of the most likely ones, however many these are, by searching for their edge instead of sorting.
+"""The most likely token; and one of the most likely ones, however many, by a search for their edge instead of sorting.
 
 Positive floats keep their order as integers: the edge is found bit by bit, by how many tokens are above a guess, or by
 what they weigh together.
@@ -11,6 +11,56 @@ import triton.language as tl
 
 # These are parts of one tensor: where each begins depends on how many rows there are.
 PARTS = ["top_k", "top_p", "min_p", "draws"]
+
+
+@triton.jit
+def first_of_largest(values, tokens, VOCAB: tl.constexpr):
+    """The largest value, and the first token that has it."""
+    largest = tl.max(values, 0)
+    return largest, tl.min(tl.where(values == largest, tokens, VOCAB), 0)
+
+
+@triton.jit(do_not_specialize=["num_parts"])
+def most_likely_kernel(
+    logits,  # [num_rows, VOCAB]
+    largest,  # float32 [num_rows, num_parts]
+    first,  # int32 [num_rows, num_parts]
+    num_parts,
+    VOCAB: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """The first of the largest logits in a part of one row; what is not a number counts as infinite."""
+    row, part = tl.program_id(0), tl.program_id(1)
+    size = tl.cdiv(tl.cdiv(VOCAB, TILE), num_parts) * TILE
+    begin, lanes = part * size, tl.arange(0, TILE)
+    logits += row.to(tl.int64) * VOCAB
+    values, tokens = tl.full([TILE], float("-inf"), tl.float32), begin + lanes
+    for start in range(begin, tl.minimum(begin + size, VOCAB), TILE):
+        given = tl.load(logits + start + lanes, mask=start + lanes < VOCAB, other=float("-inf")).to(tl.float32)
+        given = tl.where(given == given, given, float("inf"))
+        is_larger = given > values
+        values, tokens = tl.where(is_larger, given, values), tl.where(is_larger, start + lanes, tokens)
+    value, token = first_of_largest(values, tokens, VOCAB)
+    tl.store(largest + row * num_parts + part, value)
+    tl.store(first + row * num_parts + part, token)
+
+
+@triton.jit(do_not_specialize=["num_parts"])
+def gather_most_likely_kernel(
+    largest,  # float32 [num_rows, num_parts]
+    first,  # int32 [num_rows, num_parts]
+    token_ids,  # int64 [num_rows]; -1 where the largest logit is not finite
+    num_parts,
+    VOCAB: tl.constexpr,
+    MOST_PARTS: tl.constexpr,
+):
+    """Of all parts of one row."""
+    row, parts = tl.program_id(0), tl.arange(0, MOST_PARTS)
+    is_part = parts < num_parts
+    values = tl.load(largest + row * num_parts + parts, mask=is_part, other=float("-inf"))
+    tokens = tl.load(first + row * num_parts + parts, mask=is_part, other=VOCAB)
+    value, token = first_of_largest(values, tokens, VOCAB)
+    tl.store(token_ids + row, tl.where(tl.abs(value) < float("inf"), token, -1).to(tl.int64))
 
 
 @triton.jit

@@ -12,8 +12,8 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
-from app.model.choosing import Drawn, Truncated, choose  # noqa: E402
-from app.model.triton import nucleus  # noqa: E402
+from app.model.choosing import Drawn, Truncated, find_most_likely  # noqa: E402
+from app.model.triton import choosing  # noqa: E402
 from tests.drawing import (  # noqa: E402
     ALL_KINDS,
     AT_AN_EDGE_OF_EQUALS,
@@ -31,7 +31,7 @@ UNTOUCHED = -7
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nucleus, "TILE", 128)
+    monkeypatch.setattr(choosing, "TILE", 128)
 
 
 def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking: bool = True) -> list[int]:
@@ -53,7 +53,7 @@ def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking:
         candidates=probabilities.topk(4).values,
         lacking=column(lacking).bool(),
     )
-    nucleus.draw_beyond(rows, drawn)
+    choosing.draw_beyond(rows, drawn)
     return drawn.token_ids.tolist()
 
 
@@ -85,6 +85,29 @@ def test_what_has_no_probability_is_never_drawn(limits: Limits) -> None:
     assert given[-1] == 89
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_rows", [1, 3, 40])
+@pytest.mark.parametrize("vocab_size", [1, 127, 128, 700])
+def test_the_most_likely_token_is_the_first_of_the_largest_however_the_chip_is_filled(
+    vocab_size: int, num_rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.randint(-40, 40, (num_rows, vocab_size), generator=torch.Generator().manual_seed(0)).to(dtype)
+    given = []
+    for num_parts in (1, 4, 64):
+        monkeypatch.setattr(choosing, "decode_splits", lambda *_, num_parts=num_parts: num_parts)
+        given.append(choosing.most_likely(logits.to(DEVICE)).tolist())
+    assert given == [find_most_likely(logits).tolist()] * 3
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.nan])
+def test_a_row_whose_largest_logit_is_not_finite_has_no_most_likely_token(broken: float) -> None:
+    logits = torch.zeros(4, 300)
+    logits[0, 257] = logits[2, 3] = broken
+    logits[1, 41:] = 1.0
+    logits[3] = -torch.inf
+    assert choosing.most_likely(logits.to(DEVICE)).tolist() == [-1, 41, -1, -1]
+
+
 def test_a_row_whose_candidates_suffice_is_left_alone() -> None:
     assert by_kernel(torch.zeros(100), Limits(top_p=0.9), [0.1, 0.9], lacking=False) == [UNTOUCHED, UNTOUCHED]
 
@@ -93,8 +116,8 @@ def test_a_row_that_is_not_a_number_ends_and_leaves_the_others_alone() -> None:
     logits = torch.randn(3, 150, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     logits[1, 5] = torch.nan
     rows = [sequence(seed=seed, top_p=0.9) for seed in range(3)]
-    alone = [choose(logits[i : i + 1], rows[i : i + 1], nucleus.draw_beyond).item() for i in (0, 2)]
-    assert choose(logits, rows, nucleus.draw_beyond).tolist() == [alone[0], -1, alone[1]]
+    alone = [choosing.choose(logits[i : i + 1], rows[i : i + 1]).item() for i in (0, 2)]
+    assert choosing.choose(logits, rows).tolist() == [alone[0], -1, alone[1]]
 
 
 def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +135,7 @@ def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.
     ]
 
     def drawn(order: list[int]) -> list[int]:
-        return choose(logits[order], [rows[index] for index in order], nucleus.draw_beyond).tolist()
+        return choosing.choose(logits[order], [rows[index] for index in order]).tolist()
 
     alone = [drawn([index])[0] for index in range(7)]
     assert drawn([0, 1, 2, 3, 4, 5, 6]) == alone

@@ -1,0 +1,56 @@
+"""What is slow of choosing tokens by torch's operators, or makes the host wait, by kernels."""
+
+from __future__ import annotations
+
+import torch
+import triton
+
+from app.model import choosing
+from app.model.choosing import Drawn, Truncated
+from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
+from app.model.triton.tiling import MOST_SPLITS, decode_splits
+from app.scheduler.batch import Sampled
+
+TILE = 4096
+NUM_WARPS = 32
+
+
+def choose(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+    """The `Chooser` on a device that has Triton."""
+    return choosing.choose(logits, sequences, most_likely, draw_beyond)
+
+
+def most_likely(logits: torch.Tensor) -> torch.Tensor:
+    """Read once, in as many parts as fill the chip; torch reads them at a third of the memory's rate."""
+    num_rows, vocab_size = logits.shape
+    num_parts = decode_splits(num_rows, logits.device)
+    largest = logits.new_empty(num_rows, num_parts, dtype=torch.float32)
+    first = logits.new_empty(num_rows, num_parts, dtype=torch.int32)
+    token_ids = logits.new_empty(num_rows, dtype=torch.int64)
+    tile = min(TILE, triton.next_power_of_2(vocab_size))
+    most_likely_kernel[(num_rows, num_parts)](
+        logits, largest, first, num_parts, VOCAB=vocab_size, TILE=tile, num_warps=8
+    )
+    gather_most_likely_kernel[(num_rows,)](
+        largest, first, token_ids, num_parts, VOCAB=vocab_size, MOST_PARTS=MOST_SPLITS, num_warps=1
+    )
+    return token_ids
+
+
+def draw_beyond(rows: Truncated, drawn: Drawn) -> None:
+    """Put into `token_ids` what rows draw that lack candidates. Nobody waits to know which these are."""
+    num_rows, vocab_size = rows.probabilities.shape
+    draw_beyond_kernel[(num_rows,)](
+        rows.probabilities,
+        drawn.candidates,
+        drawn.lacking,
+        rows.top_k,
+        rows.top_p,
+        rows.min_p,
+        rows.draws,
+        drawn.token_ids,
+        VOCAB=vocab_size,
+        NUM_CANDIDATES=drawn.candidates.shape[1],
+        TILE=min(TILE, triton.next_power_of_2(vocab_size)),
+        num_warps=NUM_WARPS,
+    )
