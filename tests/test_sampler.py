@@ -121,6 +121,11 @@ def test_stop_tokens_are_forbidden_until_the_minimum_is_reached() -> None:
     assert sample(logits, [sequence([0], (0,), **params), sequence([0], (0, 0), **params)]).tolist() == [1, 2]
 
 
+def test_where_nothing_is_sampled_nobody_has_to_choose() -> None:
+    given = sample(torch.empty(0, 10), [], None, lambda *_: pytest.fail("of no rows there is nothing to choose"))
+    assert given.tolist() == []
+
+
 def test_rows_without_finite_numbers_give_no_token_and_leave_the_others_alone() -> None:
     logits = torch.tensor([[0.0, math.nan], [0.0, 1.0], [-math.inf, -math.inf], [0.0, math.inf]])
     rows = [sequence(), sequence(temperature=0.0), sequence(temperature=0.0), sequence(top_k=1)]

@@ -26,6 +26,8 @@ def sample(
 
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
+    if not sequences:  # of a step with nothing but pieces of prompts
+        return torch.empty(0, dtype=torch.int64, device=logits.device)
     if any(_is_changed(sequence.params) for sequence in sequences):
         logits = logits.float()
         penalise(logits, sequences, unknown)
