@@ -159,7 +159,7 @@ static int32_t truncate_to(float *weights, float *room, int size, int top_k, flo
 }
 
 /* The first token up to which the weights from the edge on reach the share `uniform` of their sum. */
-static int draw(float *weights, int size, int32_t edge, double uniform) {
+static int draw(const float *weights, int size, int32_t edge, double uniform) {
     double total = 0;
     for (int begin = 0; begin < size; begin += CHUNK)
         total += sum_from(&(List){weights + begin, CHUNK}, edge).weight;
