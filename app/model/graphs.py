@@ -27,7 +27,7 @@ logger = logging.getLogger("millrace.engine")
 MOST_SECONDS = 10.0
 """That recording may take at the start. Sizes that it leaves out are filled up to larger ones."""
 
-NO_SLOT = KNOWN = -1
+NO_SLOT = -1
 
 Run = Callable[[], torch.Tensor]
 
@@ -84,39 +84,42 @@ class OnDevice(Protocol):
 
 
 class DecodeInputs:
-    """A decode step of up to `max_rows` rows at fixed addresses, which one copy of int32 fills.
+    """A decode step of up to `max_rows` rows at fixed addresses, in one tensor of int32, which one copy fills but for
+    its beginning.
 
-    First the width of the block tables, then columns of `max_rows` (token, position, slot, length, and which sample of
-    the step before the token is, if the host does not know it), then the block tables, end to end.
+    First what the step before sampled, then the width of the block tables, then columns of `max_rows` (token, position,
+    slot, length, and where in this tensor the token is: in its column, or among the samples if the host does not know
+    it), then the block tables, end to end.
     """
 
     def __init__(self, max_rows: int, max_blocks: int, device: torch.device) -> None:
-        self._num_columns = 5
-        self._begin_tables = 1 + self._num_columns * max_rows
-        self._packed = torch.zeros(self._begin_tables + max_rows * max_blocks, dtype=torch.int32, device=device)
-        self._header = np.zeros(self._begin_tables, dtype=np.int32)
-        self._columns = self._header[1:].reshape(self._num_columns, max_rows)
-        self._columns[2], self._columns[4] = NO_SLOT, KNOWN  # recording stores nothing
-        copy_to(self._packed, self._header)
-        self._sampled = torch.zeros(max_rows, dtype=torch.int64, device=device)
+        num_columns = 5
+        self._header = np.zeros(1 + num_columns * max_rows, dtype=np.int32)
+        self._columns = self._header[1:].reshape(num_columns, max_rows)
+        self._known = np.arange(max_rows + 1, 2 * max_rows + 1)
+        self._columns[2], self._columns[4] = NO_SLOT, self._known  # recording stores nothing
+        sizes = [max_rows, 1, num_columns * max_rows, max_rows * max_blocks]
+        self._all = torch.zeros(sum(sizes), dtype=torch.int32, device=device)
+        self._sampled, self._width, columns, self._tables = self._all.split_with_sizes(sizes)
+        self._on_device = columns.view(num_columns, max_rows)
+        self._filled = self._all[max_rows:]
+        copy_to(self._filled, self._header)
         self._row_numbers = torch.arange(max_rows + 1, device=device)
         self._cu_seqlens_q = self._row_numbers.int()
 
     def first(self, size: int) -> DeviceBatch:
-        """The first `size` rows as they are now; part of what is recorded."""
-        header = self._packed[1 : self._begin_tables].view(self._num_columns, -1)[:, :size]
-        token_ids, positions, slot_mapping = header[:3].long()
-        seq_lens, sources = header[3:]
-        carried = self._sampled.index_select(0, sources.clamp(min=0)).clamp(min=0)
+        """The first `size` rows as they are now; part of what is recorded, and therefore of few operators."""
+        positions, slot_mapping = self._on_device[1:3, :size].long()
+        seq_lens, places = self._on_device[3:, :size]
         return DeviceBatch(
-            input_ids=torch.where(sources == KNOWN, token_ids, carried),
+            input_ids=self._all.index_select(0, places),
             positions=positions,
             slot_mapping=slot_mapping,
             logits_indices=self._row_numbers[:size],
             cu_seqlens_q=self._cu_seqlens_q[: size + 1],
             seq_lens=seq_lens,
-            table_width=self._packed[:1],
-            block_tables=self._packed[self._begin_tables :],
+            table_width=self._width,
+            block_tables=self._tables,
             num_decode_rows=size,
             lengths_q=(1,) * size,
             is_decode=True,
@@ -129,13 +132,14 @@ class DecodeInputs:
         self._header[0], columns = width, self._columns
         columns[:3, :num_rows] = batch.columns
         columns[3, :num_rows] = batch.seq_lens
-        columns[4, :num_rows] = KNOWN
+        columns[4, :num_rows] = self._known[:num_rows]
         columns[2, num_rows:size] = NO_SLOT
         columns[3, num_rows:size] = 0
         if batch.unknown is not None:
             columns[4, batch.unknown.places] = batch.unknown.indices
-            self._sampled[: len(batch.unknown.sampled)].copy_(batch.unknown.sampled)
-        copy_to(self._packed, np.concatenate((self._header, batch.block_tables.ravel())))
+            sampled = batch.unknown.sampled
+            torch.clamp(sampled, min=0, out=self._sampled[: len(sampled)])
+        copy_to(self._filled, np.concatenate((self._header, batch.block_tables.ravel())))
 
 
 class GraphDecoder:
