@@ -94,13 +94,15 @@ def recorded(
     return record_decoding(model, inputs, batch_sizes(MOST_ROWS), recorder, clock)
 
 
-def core_of(decoder: Decoder, max_num_batched_tokens: int = 9) -> EngineCore:
+def core_of(decoder: Decoder, max_num_batched_tokens: int = 9, overlap: bool = False) -> EngineCore:
     scheduler = make_scheduler(NUM_BLOCKS, BLOCK_SIZE, MOST_ROWS, max_num_batched_tokens)
-    return EngineCore(scheduler, ModelRunner(decoder, BLOCK_SIZE, CPU))
+    return EngineCore(scheduler, ModelRunner(decoder, BLOCK_SIZE, CPU), overlap)
 
 
-def outputs(decoder: Decoder, prompts: list[list[int]], lengths: list[int]) -> dict[int, list[int]]:
-    core = core_of(decoder)
+def outputs(
+    decoder: Decoder, prompts: list[list[int]], lengths: list[int], overlap: bool = False
+) -> dict[int, list[int]]:
+    core = core_of(decoder, overlap=overlap)
     for seq_id, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
         core.apply(Generate(seq_id, prompt, greedy(length)))
     return run_to_end(core)
@@ -130,12 +132,14 @@ def test_every_batch_fits_a_size_that_is_not_much_larger(most: int) -> None:
 # Replays
 
 
+@pytest.mark.parametrize("overlap", [False, True], ids=["one by one", "overlapping"])
 @pytest.mark.parametrize("seed", range(5))
-def test_replayed_steps_give_the_tokens_that_the_model_gives(seed: int) -> None:
+def test_replayed_steps_give_the_tokens_that_the_model_gives(seed: int, overlap: bool) -> None:
+    """Where steps overlap, the tokens that they go on from are on the device only."""
     recorder = Repeater()
     decoder = recorded(TellingModel(), recorder)
     assert decoder is not None
-    assert outputs(decoder, *a_load(seed)) == outputs(TellingModel(), *a_load(seed))
+    assert outputs(decoder, *a_load(seed), overlap) == outputs(TellingModel(), *a_load(seed))
     assert {1, 4, 6} <= set(recorder.replayed) <= {1, 2, 4, 6}
 
 

@@ -112,7 +112,7 @@ class DecodeInputs:
         positions, slot_mapping = self._on_device[1:3, :size].long()
         seq_lens, places = self._on_device[3:, :size]
         return DeviceBatch(
-            input_ids=self._all.index_select(0, places),
+            input_ids=self._all.index_select(0, places).clamp(min=0),
             positions=positions,
             slot_mapping=slot_mapping,
             logits_indices=self._row_numbers[:size],
@@ -137,8 +137,7 @@ class DecodeInputs:
         columns[3, num_rows:size] = 0
         if batch.unknown is not None:
             columns[4, batch.unknown.places] = batch.unknown.indices
-            sampled = batch.unknown.sampled
-            torch.clamp(sampled, min=0, out=self._sampled[: len(sampled)])
+            self._sampled[: len(batch.unknown.sampled)].copy_(batch.unknown.sampled)
         copy_to(self._filled, np.concatenate((self._header, batch.block_tables.ravel())))
 
 
