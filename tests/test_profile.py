@@ -94,7 +94,8 @@ def test_without_long_contexts_it_takes_as_many_tokens(limits: Limits) -> None:
 @pytest.mark.parametrize("limits", LIMITS)
 def test_the_largest_step_is_taken_in_a_cache_of_one_block(limits: Limits) -> None:
     runner = make_runner("Llama", num_blocks=1, block_size=16)
-    runner.execute(largest_batch(limits, block_size=16))
+    output = runner.execute(largest_batch(limits, block_size=16)).wait()
+    assert len(output.token_ids) == len(output.logprobs) == limits.max_num_seqs
 
 
 def test_what_is_gathered_for_attention_is_bounded() -> None:

@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from app.model.choosing import NUM_CANDIDATES
-from app.model.triton.choosing import NUM_WARPS, TILE
+from app.model.triton.choosing import DRAWING_WARPS, READING_WARPS, TILE
 from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
@@ -168,9 +168,9 @@ def choosing_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
             source_of(
                 draw_beyond_kernel, drawn, sizes | {"NUM_CANDIDATES": NUM_CANDIDATES}, [*drawn.keys() - {*limits}]
             ),
-            NUM_WARPS,
+            DRAWING_WARPS,
         ),
-        "most_likely": (source_of(most_likely_kernel, parts, sizes, ("logits", "largest", "first")), 8),
+        "most_likely": (source_of(most_likely_kernel, parts, sizes, ("logits", "largest", "first")), READING_WARPS),
         "gather_most_likely": (
             source_of(
                 gather_most_likely_kernel,

@@ -27,7 +27,7 @@ from app.engine.startup import warm_up
 from app.messages import SamplingParams
 from app.model import choosing
 from app.model.first_steps import GREEDY, compile_kernels, row_of
-from app.model.graphs import DecodeInputs, OnDevice, Run, batch_sizes, record_decoding
+from app.model.graphs import DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.memory import Limits
 from app.model.profile import measure_needs, without_long_contexts
 from app.model.runner import ModelRunner
@@ -37,11 +37,13 @@ from app.scheduler.batch import Admission, ScheduledBatch
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from tests.models import VOCAB_SIZE, make_runner
+from tests.test_profile import CountingDevice
 from tests.triton_compile import HOPPER, WARP
 
 CPU = torch.device("cpu")
 NUM_CORES = 132
 NUM_STEPS = 100
+MOST_RECORDINGS = 99
 LONG = 128
 """Tokens of a prompt that is attended to as a whole: fewer than in truth, since these models' positions are few."""
 
@@ -66,26 +68,9 @@ class Asked:
         return True
 
 
-class NoDevice:
-    """Takes no memory, and records nothing."""
-
-    total = 0
-
-    def free(self) -> int:
-        return 0
-
-    def growth(self, run: Any) -> int:
-        run()
-        return 0
-
-    def record(self, run: Run) -> Run:
-        run()
-        return run
-
-
 def start(runner: ModelRunner, limits: Limits, is_recorded: bool) -> None:
     """What `app.engine.startup.make_engine` has a decoder do on a GPU."""
-    device, decoder = NoDevice(), runner.decoder
+    device, decoder = CountingDevice(0, 0, 0, [0] * MOST_RECORDINGS), runner.decoder
     assert isinstance(decoder, OnDevice)
     step_limits = without_long_contexts(limits)
     compile_kernels(decoder, runner.block_size, step_limits, CPU, lambda _: None)

@@ -26,31 +26,6 @@ Chooser = Callable[[torch.Tensor, list[Sampled]], torch.Tensor]
 counts as large)."""
 
 
-def choose(
-    logits: torch.Tensor,
-    sequences: list[Sampled],
-    most_likely: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    draw_beyond: DrawBeyond | None = None,
-) -> torch.Tensor:
-    """The `Chooser` by torch's operators, but for the parts that are given: `find_most_likely`, and `sort_more`."""
-    most_likely, draw_beyond = most_likely or find_most_likely, draw_beyond or sort_more
-    drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
-    if not drawn:
-        return most_likely(logits)
-    logits = logits.float()
-    largest = most_likely(logits)
-    token_ids = largest.clone()
-    truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
-    whole = sorted(set(drawn) - set(truncated))
-    draw_truncated = partial(_draw_truncated, draw_beyond=draw_beyond)
-    for draw, rows in ((draw_truncated, truncated), (_draw_whole, whole)):
-        if rows:
-            at = to_device(np.array(rows), logits.device)
-            tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
-            token_ids.index_copy_(0, at, tokens)
-    return token_ids.where(largest != NO_TOKEN, NO_TOKEN)
-
-
 def find_most_likely(logits: torch.Tensor) -> torch.Tensor:
     """The first of the largest logits of each row, or `NO_TOKEN`; on the CPU numpy is 6 times as fast as torch."""
     if logits.device.type != "cpu":
@@ -173,3 +148,27 @@ def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     cumulative = probabilities.cumsum(-1, dtype=precise)
     found = torch.searchsorted(cumulative, draws.to(precise) * cumulative[:, -1:], right=True)
     return found[:, 0].clamp(max=probabilities.shape[-1] - 1)
+
+
+def choose(
+    logits: torch.Tensor,
+    sequences: list[Sampled],
+    most_likely: Callable[[torch.Tensor], torch.Tensor] = find_most_likely,
+    draw_beyond: DrawBeyond = sort_more,
+) -> torch.Tensor:
+    """The `Chooser` by torch's operators, but for the parts that are given."""
+    drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
+    if not drawn:
+        return most_likely(logits)
+    logits = logits.float()
+    largest = most_likely(logits)
+    token_ids = largest.clone()
+    truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
+    whole = sorted(set(drawn) - set(truncated))
+    draw_truncated = partial(_draw_truncated, draw_beyond=draw_beyond)
+    for draw, rows in ((draw_truncated, truncated), (_draw_whole, whole)):
+        if rows:
+            at = to_device(np.array(rows), logits.device)
+            tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
+            token_ids.index_copy_(0, at, tokens)
+    return token_ids.where(largest != NO_TOKEN, NO_TOKEN)

@@ -38,8 +38,9 @@ def every_kind_of_step(limits: Limits, block_size: int) -> list[ScheduledBatch]:
     decoding = [[1] * num_rows for num_rows in doubling(1, limits.max_num_seqs)]
     most = min(limits.max_num_batched_tokens, limits.max_num_seqs * limits.length)
     prompts = [share_out(num_tokens, limits) for num_tokens in doubling(2, most)]
-    pieces = [_step_of(lengths, limits.length, block_size) for lengths in (*decoding, *prompts)]
-    return [*pieces, *(_step_of(lengths, max(lengths), block_size) for lengths in prompts[-1:])]
+    steps = [_step_of(lengths, limits.length, block_size) for lengths in (*decoding, *prompts)]
+    steps += [_step_of(lengths, max(lengths), block_size) for lengths in prompts[-1:]]
+    return steps
 
 
 def doubling(least: int, most: int) -> list[int]:

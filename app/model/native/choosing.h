@@ -137,23 +137,25 @@ static void keep_first(float *weights, int size, int32_t edge, int count) {
 static int32_t truncate_to(float *weights, float *room, int size, int top_k, float top_p) {
     List list = {weights, (size + LANES - 1) / LANES * LANES};
     int32_t edge = NO_EDGE;
-    Sum inside = sum_from(&list, 1); /* without what weighs nothing */
-    int count = inside.count;
-    if (top_k < count) {
+    Sum above = sum_from(&list, 1); /* all that weighs anything */
+    float weight = above.weight;
+    int count = size; /* of those at the edge that may be drawn */
+    if (top_k < above.count) {
         edge = find_edge(&list, room, edge, top_k, 0);
-        inside = sum_from(&list, edge + 1);
-        count = top_k - inside.count;
-        inside.weight += count * weight_of(edge);
+        above = sum_from(&list, edge + 1);
+        count = top_k - above.count;
+        weight = above.weight + count * weight_of(edge);
     }
     if (top_p < 1) {
         const int32_t of_top_k = edge;
-        const float wanted = top_p * inside.weight;
+        const float wanted = top_p * weight;
         edge = find_edge(&list, room, edge, 0, wanted);
-        const float missing = wanted - sum_from(&list, edge + 1).weight;
+        above = sum_from(&list, edge + 1);
+        const float missing = wanted - above.weight;
         const float needed = missing > 0 ? ceilf(missing / weight_of(edge)) : 1;
         if (edge > of_top_k || needed < count) count = needed < size ? (int)needed : size;
     }
-    if (edge && sum_from(&list, edge).count - sum_from(&list, edge + 1).count > count)
+    if (edge && sum_from(&list, edge).count - above.count > count)
         keep_first(weights, size, edge, count);
     return edge;
 }

@@ -307,15 +307,23 @@ Decoder *create(const Model *model) {
     return decoder;
 }
 
-/* One pass, whose work is laid ready under the team's mutex. The caller's thread is one of the decoder's, and returns
- * when the last loop is done. */
-static void run_pass(Decoder *decoder, Work *work) {
-    Team *team = &decoder->team;
+/* The number of the pass to come. Before its work is laid ready: a thread that is late in the one before would compare
+ * what is left of its loops with the new work's counts, and finds here that none is. */
+static unsigned next_pass(Team *team) {
     const unsigned pass = atomic_load(&team->pass) + 1;
     for (int i = 0; i < team->num_loops; i++) {
         atomic_store(&team->loops[i].done, 0);
         atomic_store(&team->loops[i].next, (uint_least64_t)pass << 32);
     }
+    atomic_thread_fence(memory_order_seq_cst);
+    return pass;
+}
+
+/* One pass over what is laid ready. The caller's thread is one of the decoder's, and returns when the last loop is
+ * done. */
+static void run_pass(Decoder *decoder, unsigned pass, Work *work) {
+    Team *team = &decoder->team;
+    pthread_mutex_lock(&team->mutex);
     decoder->work = work;
     atomic_store(&team->pass, pass);
     pthread_cond_broadcast(&team->begun);
@@ -325,20 +333,20 @@ static void run_pass(Decoder *decoder, Work *work) {
 
 /* The logits of one step. */
 void forward(Decoder *decoder, const Step *step) {
-    pthread_mutex_lock(&decoder->team.mutex);
+    const unsigned pass = next_pass(&decoder->team);
     decoder->step = *step;
     const Model *model = &decoder->model;
     decoder->all = part_of(model, step, step->num_tokens, NULL, step->tiles, step->residual);
     Tile *rest = step->tiles + decoder->all.num_tiles;
     decoder->wanted = part_of(model, step, step->num_logits, step->logits_indices, rest, step->wanted);
-    run_pass(decoder, run_model);
+    run_pass(decoder, pass, run_model);
 }
 
 /* Tokens of logits. */
 void choose_tokens(Decoder *decoder, const Choices *choices) {
-    pthread_mutex_lock(&decoder->team.mutex);
+    const unsigned pass = next_pass(&decoder->team);
     decoder->choices = *choices;
-    run_pass(decoder, choose_all);
+    run_pass(decoder, pass, choose_all);
 }
 
 /* Bytes that a matrix takes, a head or one of a layer's. */

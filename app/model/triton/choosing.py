@@ -12,7 +12,7 @@ from app.model.triton.tiling import MOST_SPLITS, decode_splits
 from app.scheduler.batch import Sampled
 
 TILE = 4096
-NUM_WARPS = 32
+DRAWING_WARPS, READING_WARPS = 32, 8
 
 
 def choose(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
@@ -27,9 +27,8 @@ def most_likely(logits: torch.Tensor) -> torch.Tensor:
     largest = logits.new_empty(num_rows, num_parts, dtype=torch.float32)
     first = logits.new_empty(num_rows, num_parts, dtype=torch.int32)
     token_ids = logits.new_empty(num_rows, dtype=torch.int64)
-    tile = min(TILE, triton.next_power_of_2(vocab_size))
     most_likely_kernel[(num_rows, num_parts)](
-        logits, largest, first, num_parts, VOCAB=vocab_size, TILE=tile, num_warps=8
+        logits, largest, first, num_parts, VOCAB=vocab_size, TILE=_tile_of(vocab_size), num_warps=READING_WARPS
     )
     gather_most_likely_kernel[(num_rows,)](
         largest, first, token_ids, num_parts, VOCAB=vocab_size, MOST_PARTS=MOST_SPLITS, num_warps=1
@@ -51,6 +50,10 @@ def draw_beyond(rows: Truncated, drawn: Drawn) -> None:
         drawn.token_ids,
         VOCAB=vocab_size,
         NUM_CANDIDATES=drawn.candidates.shape[1],
-        TILE=min(TILE, triton.next_power_of_2(vocab_size)),
-        num_warps=NUM_WARPS,
+        TILE=_tile_of(vocab_size),
+        num_warps=DRAWING_WARPS,
     )
+
+
+def _tile_of(vocab_size: int) -> int:
+    return int(min(TILE, triton.next_power_of_2(vocab_size)))
