@@ -62,9 +62,8 @@ CHAT_TEMPLATE = (
 )
 
 
-@cache
-def byte_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> Tokenizer:
-    """Token i is byte i, and 256 is the end: text is easy to count in."""
+def byte_backend() -> Backend:
+    """Token i is byte i, in any order: there is no text, and no broken one, that it cannot spell."""
     alphabet = [chr(byte) for byte in (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))]
     printable = {ord(char): char for char in alphabet}
     others = (byte for byte in range(256) if byte not in printable)
@@ -72,6 +71,13 @@ def byte_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> Tokenizer:
     backend = Backend(models.BPE(vocab={char: byte for byte, char in printable.items()}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+@cache
+def byte_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> Tokenizer:
+    """`byte_backend`, and 256 is the end: text is easy to count in."""
+    backend = byte_backend()
     backend.add_special_tokens([AddedToken("<eos>", special=True)])
     return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", chat_template=chat_template))
 
