@@ -183,11 +183,15 @@ class EngineClient:
         now = time.monotonic()
         self._last_step, self._last_activity = output, now
         tell_progress(output, self._streams, self._observer, now)
-        self._rounds.tell(hand_out_tokens(output, self._streams, self._observer, now), now)
-        for seq_id, reason in output.finished.items():
-            if stream := self._streams.get(seq_id):
-                stream.finish(reason)
-                self._forget(stream)
+        grown = hand_out_tokens(output, self._streams, self._observer, now)
+        ended = [self._streams[seq_id] for seq_id in output.finished if seq_id in self._streams]
+        for stream in ended:
+            stream.end(output.finished[stream.seq_id])
+            self._forget(stream)
+        # Nobody is woken before every end is known: one reader may read several sequences.
+        self._rounds.tell(grown, now)
+        for stream in ended:
+            stream.wake()
         self._recovery.progressed(output.seq_ids)
         self._resubmit()
         self._observer.step_taken(output)

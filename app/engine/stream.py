@@ -110,8 +110,14 @@ class TokenStream:
         if logprobs is not None:
             self._logprobs.append(logprobs)
 
-    def finish(self, reason: FinishReason) -> None:
+    def end(self, reason: FinishReason) -> None:
+        """The sequence has ended. As with tokens, when to `wake` the reader is for the caller to say: whoever takes the
+        last token must find that it is the last.
+        """
         self.finish_reason = self._end = reason
+
+    def finish(self, reason: FinishReason) -> None:
+        self.end(reason)
         self.wake()
 
     def fail(self, error: EngineDied) -> None:
