@@ -43,7 +43,7 @@ async def test_a_server_at_work_says_what_it_does() -> None:
     )
 
 
-@pytest.mark.parametrize("state", set(EngineState) - {EngineState.READY})
+@pytest.mark.parametrize("state", sorted(set(EngineState) - {EngineState.READY}))
 async def test_a_server_that_cannot_serve_says_so_everywhere(state: EngineState) -> None:
     health = replace(HEALTHY, state=state, reason="a good one", phase="loading weights", progress=0.25)
     engine = ScriptedEngine(health=health, ready=None)
