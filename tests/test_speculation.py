@@ -72,6 +72,14 @@ def test_right_guesses_take_fewer_steps_to_the_same_tokens() -> None:
     assert (len(plain), len(guessing)) == (30, 6)
 
 
+def test_a_step_that_computes_nothing_is_a_step() -> None:
+    scheduler = decoding()
+    scheduler.abort(0)
+    batch, step = take_step(scheduler, parrot)
+    assert batch.is_empty
+    assert (step.seq_ids, step.stats.num_running, step.stats.num_drafts) == ([], 0, 0)
+
+
 def test_a_wrong_guess_changes_nothing() -> None:
     scheduler = make_scheduler(step_cost=2)
     scheduler.add(sequence(0, LOOP, max_tokens=20))

@@ -40,13 +40,13 @@ class Speculation:
         A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
         that was accepted can end a sequence. `budget`: tokens that the step may have in all.
         """
-        if not self.is_on:
+        at_the_end = [row for row in rows if row.num_samples]
+        if not self.is_on or not at_the_end:
             return
         left = min(budget, int(MOST_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows)
         if left <= 0:
             return
         worth = 1 + self.step_cost / len(rows)
-        at_the_end = [row for row in rows if row.num_samples]
         for num_rows_left, row in zip(range(len(at_the_end), 0, -1), at_the_end, strict=True):
             sequence = row.sequence
             count = sequence.drafter.num_paying(worth)

@@ -83,3 +83,12 @@ def test_logprobs_belong_to_the_tokens_they_stand_beside(demo_server: ServerProc
     assert with_guesses["tokens"] == without["tokens"]
     assert with_guesses["text_offset"] == without["text_offset"]
     assert with_guesses["token_logprobs"] == pytest.approx(without["token_logprobs"], abs=1e-2)
+
+
+def test_a_lone_request_that_a_stop_string_ends_leaves_the_engine_alive(guessing: ServerProcess) -> None:
+    """The server ends it, so that the step which learns of it has nothing left to compute."""
+    body = REPEATING | {"stop": ["0"], "max_tokens": MAX_TOKENS}
+    assert completion(guessing, body)["choices"][0]["finish_reason"] == "stop"
+    until(guessing.is_idle, "the server is idle")
+    assert completion(guessing, body)["choices"][0]["finish_reason"] == "stop"
+    assert guessing.health().json()["restarts"] == 0
