@@ -286,4 +286,4 @@ def test_speculation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_model_that_cannot_be_served_ends_with_1_and_the_reason(tmp_path: Path) -> None:
     ended = run_command("--model", str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "has no configuration that transformers can read" in ended.stderr
+    assert "config.json is missing" in ended.stderr

@@ -135,6 +135,12 @@ def test_the_scheduler_knows_the_standard_library_and_messages_only() -> None:
     assert outside(ours(names), "app.scheduler", "app.messages") == set()
 
 
+def test_the_look_at_a_checkpoint_needs_the_standard_library_only() -> None:
+    names = what_is_imported_by("app.checkpoint")
+    assert from_elsewhere(names) == set()
+    assert outside(ours(names), "app.checkpoint") == set()
+
+
 def test_the_block_pool_knows_nobody() -> None:
     assert ours(set(imports()["app.scheduler.block_pool"])) == set()
 
@@ -151,12 +157,14 @@ def test_transformers_is_known_to_the_model_the_tokenizer_and_their_makers_only(
 
 def test_the_model_knows_of_the_scheduler_only_the_types() -> None:
     known = ours(what_is_imported_by("app.model"))
-    assert outside(known, "app.model", "app.messages", "app.scheduler.batch", "app.scheduler.sequence") == set()
+    neutral = ("app.messages", "app.checkpoint", "app.scheduler.batch", "app.scheduler.sequence")
+    assert outside(known, "app.model", *neutral) == set()
 
 
 def test_the_engine_knows_neither_http_nor_text_nor_prometheus() -> None:
     names = what_is_imported_by("app.engine")
-    assert outside(ours(names), "app.engine", "app.scheduler", "app.model", *LEAVES, "app.config") == set()
+    others = ("app.scheduler", "app.model", "app.checkpoint", *LEAVES, "app.config")
+    assert outside(ours(names), "app.engine", *others) == set()
     assert from_elsewhere(names) <= {"torch", "transformers"}
 
 
@@ -180,7 +188,7 @@ def test_the_api_reaches_the_engine_through_its_client() -> None:
 
 
 def test_text_knows_only_itself() -> None:
-    assert outside(ours(what_is_imported_by("app.text")), "app.text", "app.messages") == set()
+    assert outside(ours(what_is_imported_by("app.text")), "app.text", "app.messages", "app.checkpoint") == set()
 
 
 def test_http_is_known_to_the_api_only() -> None:

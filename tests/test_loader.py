@@ -9,15 +9,16 @@ import torch
 import transformers as tf
 
 from app.model.kv_cache import LayerShape
-from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
+from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model
+from app.model.weights import load_model
 from tests.models import ARCHITECTURES, reference_model
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 128}
 
 
-def saved(config: tf.PretrainedConfig, directory: Path) -> str:
+def saved(config: tf.PretrainedConfig, directory: Path) -> Path:
     config.save_pretrained(directory)
-    return str(directory)
+    return directory
 
 
 @pytest.mark.parametrize(
@@ -39,25 +40,25 @@ def test_a_model_that_cannot_be_served_is_refused_with_its_reason(
     config: tf.PretrainedConfig, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UnsupportedModel, match=reason):
-        inspect_model(saved(config, tmp_path), None)
+        inspect_model(saved(config, tmp_path))
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="no configuration"):
-        inspect_model(str(tmp_path), None)
+        inspect_model(tmp_path)
 
 
 def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     model = reference_model("Llama")
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    facts = inspect_model(str(tmp_path), None)
+    facts = inspect_model(tmp_path)
     with pytest.raises(UnsupportedModel, match="cannot be loaded"):
-        load_model(str(tmp_path), None, facts, torch.float32, torch.device("cpu"))
+        load_model(tmp_path, facts, torch.float32, torch.device("cpu"))
 
 
 def test_the_trace_tells_what_every_layer_stores(tmp_path: Path) -> None:
-    deepseek = inspect_model(saved(ARCHITECTURES["DeepSeek-V3"](), tmp_path), None)
+    deepseek = inspect_model(saved(ARCHITECTURES["DeepSeek-V3"](), tmp_path))
     assert deepseek.layers == [LayerShape(num_kv_heads=4, key_size=16, value_size=12)] * 3
 
 
@@ -78,7 +79,7 @@ def test_rotary_embeddings_that_depend_on_the_batch_are_served_up_to_where_they_
             "original_max_position_embeddings": 1024,
         },
     )
-    assert inspect_model(saved(config, tmp_path), None).max_model_len == 1024
+    assert inspect_model(saved(config, tmp_path)).max_model_len == 1024
 
 
 def test_the_dtype_is_the_stored_one_on_a_gpu_and_float32_on_a_cpu() -> None:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -22,6 +23,8 @@ from app.api.quota import Quota
 from app.api.server import Server, server_config
 from app.api.service import Service
 from app.api.tracing import TelemetryError, make_telemetry
+from app.checkpoint.files import BadCheckpoint
+from app.checkpoint.inspection import check_model_files, check_tokenizer_files
 from app.config import Config, ConfigError
 from app.engine.client import EngineClient
 from app.engine.observers import Observers
@@ -70,6 +73,13 @@ def read_template(config: Config) -> str | None:
         raise ConfigError(f"chat_template: {config.chat_template} cannot be read: {error}") from error
 
 
+def look_at_model(path: Path) -> None:
+    """Check the files of a model that is not on the hub, before anything of it is loaded. Raises BadCheckpoint."""
+    if path.exists():
+        check_model_files(path)
+        check_tokenizer_files(path)
+
+
 def load_tokenizer(config: Config, template: str | None) -> Tokenizer:
     """The tokenizer, with which all is loaded that stays: from here on the garbage collector need not look at it again,
     for which it held every stream up by tens of milliseconds."""
@@ -98,7 +108,8 @@ def run_server(config: Config) -> str | None:
         certificate = make_certificate(config)
         telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
         template = read_template(config)
-    except (BadKeys, BadCertificate, TelemetryError, ConfigError) as error:
+        look_at_model(Path(config.model_path))
+    except (BadKeys, BadCertificate, TelemetryError, ConfigError, BadCheckpoint) as error:
         return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)

@@ -8,6 +8,7 @@ from time import perf_counter
 from app.messages import EngineLoading
 
 PROGRESS = {
+    "downloading the model": (0.1, 0.1),
     "reading the configuration": (0.1, 0.2),
     "loading the weights": (0.2, 0.6),
     "compiling kernels": (0.6, 0.65),

@@ -7,26 +7,31 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import transformers
 from transformers import PreTrainedModel
 
+from app.checkpoint.files import BadCheckpoint
+from app.checkpoint.inspection import check_model_files
 from app.engine.core import EngineCore
 from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limits
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
 from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
+from app.model.hub import find_model
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model, load_model
+from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model
 from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.huge_pages import ask_for_huge_pages
 from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
 from app.model.triton.obstacles import find_obstacle
+from app.model.weights import load_model
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -50,21 +55,25 @@ def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tup
     phases = Phases(report)
     try:
         return _start(config, phases)
-    except (UnsupportedModel, CacheTooSmall) as error:
+    except (BadCheckpoint, UnsupportedModel, CacheTooSmall) as error:
         raise CannotServe(str(error)) from error
 
 
 def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
-    phases.begin("reading the configuration")
     device = choose_device(config.device)
     torch.set_num_threads(config.threads or int(min(torch.get_num_threads(), container_cores())))
-    facts = inspect_model(config.model_path, config.revision)
+    if not Path(config.model_path).exists():
+        phases.begin("downloading the model")
+    directory = find_model(config.model_path, config.revision)
+    check_model_files(directory)
+    phases.begin("reading the configuration")
+    facts = inspect_model(directory)
     dtype, library = choose_backend(config, facts, device)
     phases.begin("loading the weights")
     return make_engine(
         config,
         facts,
-        load_model(config.model_path, config.revision, facts, dtype, device, phases.advance),
+        load_model(directory, facts, dtype, device, phases.advance),
         library,
         phases,
     )

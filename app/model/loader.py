@@ -1,15 +1,13 @@
-"""From a directory or hub id to a loaded model that the paged cache can serve, or the reason why it cannot."""
+"""What a model is, from its configuration: what its layers store in the paged cache, or why it cannot be served."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -24,6 +22,11 @@ class UnsupportedModel(ValueError):
     """The model cannot be served; the message is the reason, in words for the person who asked for it."""
 
 
+def in_one_line(error: Exception) -> str:
+    """The words of an error that may be spread over lines."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known of a model before its weights are read. `max_model_len` is the longest it can be served with."""
@@ -33,55 +36,16 @@ class ModelFacts:
     max_model_len: int
 
 
-def inspect_model(model: str, revision: str | None) -> ModelFacts:
+def inspect_model(directory: Path) -> ModelFacts:
     """Read a model's configuration and trace it without weights. Raises UnsupportedModel with the reason."""
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UnsupportedModel(f"{model!r} has no configuration that transformers can read: {error}") from error
+        config = AutoConfig.from_pretrained(directory)
+    except Exception as error:  # each type of model checks its configuration in its own way, and raises anything
+        raise UnsupportedModel(
+            f"{directory}/config.json is no configuration that transformers can read: {in_one_line(error)}"
+        ) from error
     _check_config(config)
     return ModelFacts(config, trace_layers(config), _max_model_len(config))
-
-
-def load_model(
-    model: str,
-    revision: str | None,
-    facts: ModelFacts,
-    dtype: torch.dtype,
-    device: torch.device,
-    tell: Callable[[float], None] = lambda _: None,
-) -> PreTrainedModel:
-    """Read the weights (safetensors only) onto the device. `tell` hears which share of them is read (0 to 1)."""
-    attention.register()
-    try:
-        with _weights_counted(tell):
-            loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                model,
-                revision=revision,
-                config=facts.config,
-                dtype=dtype,
-                attn_implementation=attention.NAME,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError, ImportError) as error:
-        raise UnsupportedModel(f"the weights of {model!r} cannot be loaded: {error}") from error
-    return loaded.eval().requires_grad_(False).to(device)
-
-
-@contextmanager
-def _weights_counted(tell: Callable[[float], None]) -> Iterator[None]:
-    """Stand in for the bar that transformers draws as it goes through the weights."""
-
-    def count(weights: Collection[Any]) -> Iterator[Any]:
-        for number, weight in enumerate(weights, 1):
-            yield weight
-            tell(number / len(weights))
-
-    previous = transformers.logging.set_tqdm_hook(lambda _make, given, _options: count(*given))
-    try:
-        yield
-    finally:
-        transformers.logging.set_tqdm_hook(previous)
 
 
 def choose_device(name: str) -> torch.device:

@@ -23,6 +23,7 @@ from app.bench.session import SEED_BITS
 from app.engine.startup import CannotServe, start_engine
 from app.messages import EngineReady
 from app.model.cost import cost_of, stored_by_kernels, stored_plainly
+from app.model.hub import find_model
 from app.model.loader import dtype_named, inspect_model
 from app.model.native.library import load_library
 
@@ -106,7 +107,7 @@ def _costs(config: Config, ready: EngineReady) -> Costs:
     dtype, quantized = dtype_named(ready.dtype), ready.quantization != "none"
     library = load_library(dtype, ready.quantization) if ready.backend == "native" else None
     stored = stored_plainly(dtype) if library is None else stored_by_kernels(library)
-    model = cost_of(inspect_model(config.model_path, config.revision).config, stored)
+    model = cost_of(inspect_model(find_model(config.model_path, config.revision)).config, stored)
     return Costs(
         model=model,
         cache_bytes=ready.kv_cache_bytes / (ready.num_cache_tokens * model.cache_elements([1])),

@@ -1,0 +1,104 @@
+"""Reading a model's weights, all of them and nothing else: what is not in its files is never made up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from app.model import attention
+from app.model.loader import ModelFacts, UnsupportedModel, in_one_line
+
+logger = logging.getLogger("millrace.engine")
+
+MAX_NAMES = 5
+"""Weights that a message names."""
+
+
+def load_model(
+    directory: Path,
+    facts: ModelFacts,
+    dtype: torch.dtype,
+    device: torch.device,
+    tell: Callable[[float], None] = lambda _: None,
+) -> PreTrainedModel:
+    """Read the weights (safetensors only) onto the device. `tell` hears which share of them is read (0 to 1).
+
+    Raises UnsupportedModel if they cannot be read, or are not those of the configuration.
+    """
+    attention.register()
+    try:
+        with _weights_counted(tell):
+            loaded, found = AutoModelForCausalLM.from_pretrained(
+                directory,
+                config=facts.config,
+                dtype=dtype,
+                attn_implementation=attention.NAME,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # so that they are reported
+                output_loading_info=True,
+            )
+        _check_complete(directory, **found)
+        served: PreTrainedModel = loaded.eval().requires_grad_(False).to(device)
+    except UnsupportedModel:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        raise UnsupportedModel(f"the weights of {directory} cannot be loaded: {in_one_line(error)}") from error
+    return served
+
+
+def _check_complete(
+    directory: Path,
+    missing_keys: Collection[str],
+    unexpected_keys: Collection[str],
+    mismatched_keys: Collection[tuple[str, torch.Size, torch.Size]],
+    **_others: object,
+) -> None:
+    """Refuse a model with weights that are not in its files, for which transformers puts random numbers.
+
+    A weight that is tied to another one is not missing.
+    """
+    extra = f"; the files have {_some(unexpected_keys)}, which it does not use" if unexpected_keys else ""
+    if mismatched_keys:
+        name, stored, wanted = min(mismatched_keys)
+        others = f" (and {len(mismatched_keys) - 1} more)" if len(mismatched_keys) > 1 else ""
+        raise UnsupportedModel(
+            f"{directory}/config.json does not describe the weights beside it: {name}{others} has the shape "
+            f"{tuple(stored)} in the files and {tuple(wanted)} by the configuration; use both of one model"
+        )
+    if missing_keys:
+        raise UnsupportedModel(
+            f"the weights in {directory} are not all that config.json asks for: {_some(missing_keys)} missing{extra}; "
+            "copy or download the model again, or use the config.json of the same model"
+        )
+    if unexpected_keys:
+        logger.warning("the weights in %s have some that the model does not use: %s", directory, _some(unexpected_keys))
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
+
+
+@contextmanager
+def _weights_counted(tell: Callable[[float], None]) -> Iterator[None]:
+    """Stand in for the bar that transformers draws as it goes through the weights."""
+
+    def count(weights: Collection[Any]) -> Iterator[Any]:
+        for number, weight in enumerate(weights, 1):
+            yield weight
+            tell(number / len(weights))
+
+    previous = transformers.logging.set_tqdm_hook(lambda _make, given, _options: count(*given))
+    try:
+        yield
+    finally:
+        transformers.logging.set_tqdm_hook(previous)

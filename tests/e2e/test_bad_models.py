@@ -1,0 +1,64 @@
+"""A model that cannot be served ends `millrace serve` with a code other than 0 and one sentence, soon."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.e2e.directories import TextModel
+from tests.e2e.server import ONE_THREAD, ROOT, command, environment
+
+
+def a_truncated_file(directory: Path) -> None:
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def nothing(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def a_weight_less(directory: Path) -> None:
+    tensors = load_file(directory / "model.safetensors")
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "loads"),
+    [
+        (a_truncated_file, "model.safetensors is truncated", False),
+        (nothing, "is not the directory of a model: it is empty", False),
+        (a_weight_less, "model.layers.1.mlp.down_proj.weight missing", True),
+    ],
+    ids=["truncated", "empty", "a weight less"],
+)
+def test_a_model_that_cannot_be_served_is_an_exit_with_one_sentence(
+    change: Callable[[Path], None], reason: str, loads: bool, model: TextModel, tmp_path: Path
+) -> None:
+    """What a look can tell is told before the server begins to load anything."""
+    directory = tmp_path / "model"
+    shutil.copytree(model.directory, directory)
+    change(directory)
+    ended = subprocess.run(
+        command(directory, "--kv-cache-memory", "64MiB", *ONE_THREAD),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    *log, last = ended.stderr.splitlines()
+    assert last.startswith("millrace: ")
+    assert str(directory) in last
+    assert reason in last
+    assert loads or log == []
+    assert "Traceback" not in ended.stderr
