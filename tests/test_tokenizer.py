@@ -17,7 +17,10 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
-from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong, Tokenizer, TokenizerError
+from app.checkpoint.files import BadCheckpoint
+from app.text.chat_format import ChatFormat
+from app.text.model_files import TokenizerError
+from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong, Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -203,6 +206,9 @@ def test_a_decoder_that_cannot_be_followed_token_by_token_is_refused(decoder: de
         ({"config.json": {"eos_token_id": 7}}, {1, 7}),
         ({"generation_config.json": {"eos_token_id": [8, 9]}, "config.json": {"eos_token_id": 7}}, {1, 8, 9}),
         ({"generation_config.json": {"eos_token_id": None}, "config.json": {"eos_token_id": [1, 7]}}, {1, 7}),
+        ({"config.json": {"text_config": {"eos_token_id": [7, 8]}}}, {1, 7, 8}),
+        ({"config.json": {"eos_token_id": 9, "text_config": {"eos_token_id": 7}}}, {1, 9}),
+        ({"config.json": {"text_config": None}}, {1}),
     ],
 )
 def test_end_tokens_are_the_tokenizers_and_those_that_generate_would_use(
@@ -212,6 +218,15 @@ def test_end_tokens_are_the_tokenizers_and_those_that_generate_would_use(
     for name, config in configs.items():
         (tmp_path / name).write_text(json.dumps(config))
     assert Tokenizer.load(model).eos_token_ids == expected
+
+
+@pytest.mark.parametrize("ids", ["2", 2.0, True, [2, None], {"id": 2}])
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+def test_end_tokens_that_are_no_token_ids_are_refused_by_file_and_field(tmp_path: Path, name: str, ids: object) -> None:
+    model = save(byte_level_backend(), tmp_path)
+    (tmp_path / name).write_text(json.dumps({"eos_token_id": ids}))
+    with pytest.raises(BadCheckpoint, match=f"{name} of {tmp_path} has the eos_token_id"):
+        Tokenizer.load(model)
 
 
 def test_special_tokens_are_those_that_decoding_leaves_out() -> None:
@@ -288,6 +303,69 @@ def test_template_variables_and_the_generation_prompt_reach_the_template() -> No
 def test_a_model_without_a_template_says_what_to_do() -> None:
     with pytest.raises(NoChatTemplate, match="--chat-template FILE"):
         byte_level().encode_chat([{"role": "user", "content": "hi"}])
+
+
+NAMED = [{"name": "rag", "template": "documents"}, {"name": "tool_use", "template": "{{ tools | length }} tools"}]
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def named(templates: list[dict[str, str]], directory: Path) -> Tokenizer:
+    """A model with several templates, as tokenizer_config.json lists them."""
+    model = save(byte_level_backend(), directory)
+    config = directory / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": templates}))
+    return Tokenizer.load(model)
+
+
+def test_of_several_templates_the_default_is_used_and_the_one_for_tools_with_tools(tmp_path: Path) -> None:
+    tokenizer = named([*NAMED, {"name": "default", "template": "plain"}], tmp_path)
+    assert tokenizer.decode(tokenizer.encode_chat(HELLO)) == "plain"
+    assert tokenizer.decode(tokenizer.encode_chat(HELLO, tools=[{}, {}])) == "2 tools"
+
+
+def test_several_templates_without_a_default_are_named_where_none_applies(tmp_path: Path) -> None:
+    tokenizer = named(NAMED, tmp_path)
+    with pytest.raises(NoChatTemplate, match=r"'rag', 'tool_use', and none of them is 'default'.*--chat-template FILE"):
+        tokenizer.encode_chat(HELLO)
+    assert tokenizer.decode(tokenizer.encode_chat(HELLO, tools=[{}])) == "1 tools"
+
+
+def test_several_templates_of_which_none_applies_have_a_format_of_replies_too(tmp_path: Path) -> None:
+    assert named(NAMED[:1], tmp_path).chat_format == ChatFormat()
+
+
+@pytest.mark.parametrize(
+    "template", ["said {{ messages[0].content }}", [{"name": "default", "template": "said {{ messages[0].content }}"}]]
+)
+def test_a_template_that_a_processor_has_kept_is_used(template: object, tmp_path: Path) -> None:
+    model = save(byte_level_backend(), tmp_path)
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    tokenizer = Tokenizer.load(model)
+    assert tokenizer.decode(tokenizer.encode_chat(HELLO)) == "said hello"
+
+
+def test_the_template_of_the_tokenizer_comes_before_that_of_the_processor(tmp_path: Path) -> None:
+    model = save(byte_level_backend(), tmp_path)
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": "old"}))
+    (tmp_path / "chat_template.jinja").write_text("new")
+    tokenizer = Tokenizer.load(model)
+    assert tokenizer.decode(tokenizer.encode_chat(HELLO)) == "new"
+    assert tokenizer.decode(Tokenizer.load(model, chat_template="given").encode_chat(HELLO)) == "given"
+
+
+@pytest.mark.parametrize("template", [{"default": "x"}, ["x"], 1, [{"name": "default"}]])
+def test_a_processor_s_template_that_is_none_is_refused(template: object, tmp_path: Path) -> None:
+    model = save(byte_level_backend(), tmp_path)
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    with pytest.raises(BadCheckpoint, match=f"chat_template.json of {tmp_path} must have"):
+        Tokenizer.load(model)
+
+
+def test_a_template_that_was_cut_off_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    model = save(byte_level_backend(), tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(ALTERNATING[:-5])
+    with pytest.raises(TokenizerError, match=r"chat template of .* is broken \(line 2: .*--chat-template FILE"):
+        Tokenizer.load(model)
 
 
 def test_a_template_that_refuses_the_messages_is_heard() -> None:

@@ -6,12 +6,12 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from app.api.access import Access
 from app.api.app import create_app
@@ -20,6 +20,7 @@ from app.api.files import allow_many_files
 from app.api.keys import BadKeys, KeyRing
 from app.api.limits import Limits
 from app.api.quota import Quota
+from app.api.schemas.sampling import SamplingFields
 from app.api.server import Server, server_config
 from app.api.service import Service
 from app.api.tracing import TelemetryError, make_telemetry
@@ -84,9 +85,19 @@ def load_tokenizer(config: Config, template: str | None) -> Tokenizer:
     """The tokenizer, with which all is loaded that stays: from here on the garbage collector need not look at it again,
     for which it held every stream up by tens of milliseconds."""
     tokenizer = Tokenizer.load(config.model_path, revision=config.revision, chat_template=template)
+    check_sampling_defaults(config.model, tokenizer.sampling_defaults)
     gc.collect()
     gc.freeze()
     return tokenizer
+
+
+def check_sampling_defaults(model: str, defaults: Mapping[str, object]) -> None:
+    """Hold what a model's generation_config.json says against what a request may say. Raises BadCheckpoint."""
+    try:
+        SamplingFields.model_validate(dict(defaults))
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())
+        raise BadCheckpoint(f"generation_config.json of {model}: {faults}; correct it or leave it out") from error
 
 
 def make_reload(config: Config, access: Access, certificate: Certificate | None) -> Callable[[], None] | None:

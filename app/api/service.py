@@ -14,12 +14,14 @@ from fastapi import Depends, Request
 
 from app.api.errors import ApiError
 from app.api.limits import Limits
+from app.checkpoint.files import BadCheckpoint
 from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, SamplingParams
 from app.metrics import Metrics
 from app.statistics.broadcast import Broadcast
 from app.statistics.recorder import Recorder
+from app.text.model_files import TokenizerError
 from app.text.tokenizer import Tokenizer
 
 RETRY_SECONDS = 5
@@ -118,7 +120,8 @@ class Service:
             self.tokenizer = await asyncio.to_thread(self._load_tokenizer)
         except Exception as error:  # tokenizers come from anywhere and fail in every way
             log.debug("The tokenizer cannot be loaded", exc_info=error)
-            self._failure = f"The tokenizer cannot be loaded: {error}"
+            says_what_to_do = isinstance(error, BadCheckpoint | TokenizerError)
+            self._failure = str(error) if says_what_to_do else f"The tokenizer cannot be loaded: {error}"
             self._on_failed(self._failure)
 
     def availability(self) -> Availability:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import inf
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from app.text.assembly import TextAssembly, begin_assembly
 from app.text.chat_format import ChatFormat
+from app.text.model_files import ModelFiles, Templates, TokenizerError
 from app.text.pieces import UnsupportedDecoderError, Vocabulary
 
 if TYPE_CHECKING:
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-class TokenizerError(ValueError):
-    """The model has no tokenizer that can be used; the message says what to do."""
-
-
 class NoChatTemplate(ValueError):
-    """The model does not say how a conversation is written; the message says what to do."""
+    """The model does not say how this conversation is written; the message says what to do."""
 
 
 class ChatTemplateError(ValueError):
@@ -72,18 +67,26 @@ class Tokenizer:
         """Load from a directory or a hub id. `chat_template` (Jinja) is used instead of the model's own.
 
         The model's tokenizer.json is used as it is. (AutoTokenizer would build some tokenizers anew by model type,
-        and imports torch.) Raises TokenizerError when there is none, it is broken, or it cannot be streamed.
+        and imports torch.) Raises TokenizerError when there is none, it is broken, or it cannot be streamed, and
+        BadCheckpoint when another of the model's files is broken.
         """
         from transformers import PreTrainedTokenizerFast
 
-        _require_fast(model, revision)
+        files = ModelFiles(model, revision)
+        files.require_fast_tokenizer()
         try:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(model, revision=revision or "main")
         except Exception as error:  # the tokenizers library raises no narrower class for a file it cannot read
-            raise TokenizerError(f"The tokenizer of {model!r} cannot be read: {error}") from error
+            raise TokenizerError(
+                f"The tokenizer of {model!r} cannot be read from tokenizer.json and tokenizer_config.json ({error}). "
+                "Copy or download them again."
+            ) from error
         if chat_template is not None:
             tokenizer.chat_template = chat_template
-        return cls(tokenizer, _model_eos_token_ids(model, revision), _sampling_defaults(model, revision))
+        elif not tokenizer.chat_template:
+            tokenizer.chat_template = files.processor_chat_template()
+        _check_syntax(tokenizer.chat_template, model)
+        return cls(tokenizer, files.eos_token_ids(), files.sampling_defaults())
 
     @property
     def vocab_size(self) -> int:
@@ -98,9 +101,8 @@ class Tokenizer:
     @cached_property
     def chat_format(self) -> ChatFormat:
         """What the chat template, where there is one, shows of the model's replies."""
-        if not self._tokenizer.chat_template:
-            return ChatFormat()
-        return ChatFormat.of(self._tokenizer.get_chat_template(tools=[{}]))
+        template = _select(self._tokenizer.chat_template, with_tools=True)
+        return ChatFormat() if template is None else ChatFormat.of(template)
 
     def encode(self, text: str, add_special_tokens: bool = True, most_tokens: float = inf) -> list[int]:
         """Raises TextTooLong, before it takes time and memory, if there are surely more than `most_tokens`."""
@@ -125,17 +127,16 @@ class Tokenizer:
         `template_kwargs` are variables of the template (`enable_thinking`), `documents` or `continue_final_message`.
         Raises NoChatTemplate, ChatTemplateError for what the template does not accept, and TextTooLong as `encode`.
         """
-        if not self._tokenizer.chat_template:
-            raise NoChatTemplate(
-                "This model has no chat template. Use a model that has one, give one with --chat-template FILE, "
-                "or send a prompt to /v1/completions."
-            )
+        template = _select(self._tokenizer.chat_template, with_tools=bool(tools))
+        if template is None:
+            raise NoChatTemplate(_no_template(self._tokenizer.chat_template))
         if reserved := sorted(self._reserved & template_kwargs.keys()):
             raise ChatTemplateError(f"Not a variable of a chat template: {', '.join(reserved)}.")
         conversation: Any = [dict(message) for message in messages]
         try:
             text = self._tokenizer.apply_chat_template(
                 conversation,
+                chat_template=template,
                 tools=[dict(tool) for tool in tools or ()] or None,
                 add_generation_prompt=add_generation_prompt,
                 tokenize=False,
@@ -172,52 +173,44 @@ class Tokenizer:
 SHORTENED = 4
 """A tokenizer may compose characters before it looks for tokens, but makes no text shorter than by this factor."""
 
-# How a model's makers may say that it is sampled best, in generation_config.json.
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-
 # What apply_chat_template takes that is a client's to choose; its other parameters are not (one is the template).
 _TEMPLATE_OPTIONS = {"documents", "continue_final_message", "kwargs"}
 
+_DEFAULT, _WITH_TOOLS = "default", "tool_use"
+"""The names that transformers gives a meaning to, where a model has several templates."""
 
-def _require_fast(model: str, revision: str | None) -> None:
-    if _find(model, revision, "tokenizer.json"):
-        return
-    if any(_find(model, revision, name) for name in ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")):
-        raise TokenizerError(
-            f"{model!r} has only a slow tokenizer. Convert it: "
-            "AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIRECTORY) writes the tokenizer.json needed here."
+
+def _select(templates: Templates | None, *, with_tools: bool) -> str | None:
+    """The template that writes a conversation; None if the model has none that does."""
+    if not isinstance(templates, dict):
+        return templates or None
+    return (templates.get(_WITH_TOOLS) if with_tools else None) or templates.get(_DEFAULT)
+
+
+def _no_template(templates: Templates | None) -> str:
+    if not isinstance(templates, dict):
+        return (
+            "This model has no chat template. Use a model that has one, give one with --chat-template FILE, "
+            "or send a prompt to /v1/completions."
         )
-    raise TokenizerError(f"{model!r} has no tokenizer: there is no tokenizer.json, or the model cannot be reached.")
+    names = ", ".join(map(repr, sorted(templates)))
+    tools = f" ({_WITH_TOOLS!r} is used when the request has tools)" if _WITH_TOOLS in templates else ""
+    return (
+        f"This model's chat templates are named {names}, and none of them is {_DEFAULT!r}{tools}. Start the server "
+        "with one of them as --chat-template FILE, or send a prompt to /v1/completions."
+    )
 
 
-def _find(model: str, revision: str | None, name: str) -> str | None:
-    """The path of a model's file, downloaded if need be; None if the model has no such file."""
-    from transformers.utils.hub import cached_file
+def _check_syntax(templates: Templates | None, model: str) -> None:
+    """Raises TokenizerError if a chat template is no template, as when its file was cut off."""
+    from jinja2 import TemplateSyntaxError
+    from transformers.utils.chat_template_utils import _compile_jinja_template
 
-    try:
-        path: str | None = cached_file(model, name, revision=revision, _raise_exceptions_for_missing_entries=False)
-    except OSError as error:
-        raise TokenizerError(f"The model {model!r} cannot be read: {error}") from error
-    return path
-
-
-def _model_eos_token_ids(model: str, revision: str | None) -> frozenset[int]:
-    """The end tokens the model was published with, found where transformers' `generate` finds them."""
-    for name in ("generation_config.json", "config.json"):
-        ids = _read(model, revision, name).get("eos_token_id")
-        if ids is not None:
-            return frozenset([ids] if isinstance(ids, int) else ids)
-    return frozenset()
-
-
-def _sampling_defaults(model: str, revision: str | None) -> dict[str, float]:
-    """How the model was published to be sampled; only what it says."""
-    said = _read(model, revision, "generation_config.json")
-    return {name: said[name] for name in _SAMPLING if said.get(name) is not None}
-
-
-def _read(model: str, revision: str | None, name: str) -> dict[str, Any]:
-    """A JSON file of the model; empty if there is none."""
-    path = _find(model, revision, name)
-    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    return content
+    for template in templates.values() if isinstance(templates, dict) else [templates or ""]:
+        try:
+            _compile_jinja_template(template)
+        except TemplateSyntaxError as error:
+            raise TokenizerError(
+                f"The chat template of {model!r} is broken (line {error.lineno}: {error.message}). Copy or download it "
+                "again, or give another one with --chat-template FILE."
+            ) from error

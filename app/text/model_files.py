@@ -1,0 +1,103 @@
+"""What the files of a model say about its text: where its tokenizer is, what ends a reply, how it is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.checkpoint.files import BadCheckpoint, read_json
+from app.checkpoint.inspection import SLOW_TOKENIZERS
+
+GENERATION_CONFIG, CONFIG = "generation_config.json", "config.json"
+SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+Templates = str | dict[str, str]
+"""A chat template, or several by their names."""
+
+
+class TokenizerError(ValueError):
+    """The model has no tokenizer that can be used; the message says what to do."""
+
+
+class ModelFiles:
+    """The small files of a model, in a directory or on the hub, whence they are downloaded if need be."""
+
+    def __init__(self, model: str, revision: str | None) -> None:
+        self._model = model
+        self._revision = revision
+
+    def require_fast_tokenizer(self) -> None:
+        """Raises TokenizerError if the model has no tokenizer.json."""
+        if self._find("tokenizer.json"):
+            return
+        if any(self._find(name) for name in SLOW_TOKENIZERS):
+            raise TokenizerError(
+                f"{self._model!r} has only a slow tokenizer. Convert it: "
+                "AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIRECTORY) writes the tokenizer.json needed here."
+            )
+        raise TokenizerError(
+            f"{self._model!r} has no tokenizer: there is no tokenizer.json, or the model cannot be reached."
+        )
+
+    def eos_token_ids(self) -> frozenset[int]:
+        """The end tokens the model was published with, found where transformers' `generate` finds them."""
+        config = self.read(CONFIG)
+        for name, said in (
+            (GENERATION_CONFIG, self.read(GENERATION_CONFIG)),
+            (CONFIG, config),
+            (CONFIG, config.get("text_config") or {}),
+        ):
+            ids = said.get("eos_token_id")
+            if ids is not None:
+                return self._token_ids(name, ids)
+        return frozenset()
+
+    def sampling_defaults(self) -> dict[str, float]:
+        """How the model was published to be sampled, as fields of a request; only what it says."""
+        said = self.read(GENERATION_CONFIG)
+        defaults = {name: said[name] for name in SAMPLING_FIELDS if said.get(name) is not None}
+        if said.get("do_sample") is False:
+            defaults["temperature"] = 0.0
+        top_k = defaults.get("top_k")
+        if isinstance(top_k, float) and top_k.is_integer():
+            defaults["top_k"] = int(top_k)
+        return defaults
+
+    def processor_chat_template(self) -> Templates | None:
+        """The template in chat_template.json, where processors of image-text models kept it."""
+        template = self.read("chat_template.json").get("chat_template")
+        if template is None or isinstance(template, str):
+            return template
+        try:
+            return {str(each["name"]): str(each["template"]) for each in template}
+        except (TypeError, KeyError) as error:
+            raise BadCheckpoint(
+                f"chat_template.json of {self._model} must have its chat_template as text, or as a list of objects "
+                "with name and template"
+            ) from error
+
+    def read(self, name: str) -> Mapping[str, Any]:
+        """A JSON file of the model; empty if there is none. Raises BadCheckpoint."""
+        path = self._find(name)
+        return read_json(Path(path)) if path else {}
+
+    def _token_ids(self, name: str, ids: object) -> frozenset[int]:
+        listed = ids if isinstance(ids, list) else [ids]
+        if not all(type(token_id) is int for token_id in listed):
+            raise BadCheckpoint(
+                f"{name} of {self._model} has the eos_token_id {ids!r}; write a token id or a list of them"
+            )
+        return frozenset(listed)
+
+    def _find(self, name: str) -> str | None:
+        """The path of a file; None if the model has no such file."""
+        from transformers.utils.hub import cached_file
+
+        try:
+            path: str | None = cached_file(
+                self._model, name, revision=self._revision, _raise_exceptions_for_missing_entries=False
+            )
+        except OSError as error:
+            raise TokenizerError(f"The model {self._model!r} cannot be read: {error}") from error
+        return path
