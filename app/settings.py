@@ -128,6 +128,9 @@ class RequestSettings(BaseModel):
     )
     max_body_size: Annotated[Count, BeforeValidator(parse_bytes)] = Field(description="largest body, like 16MiB")
     max_sequences_per_request: Count = Field(description="its prompts times n")
+    max_values_per_request: Count = Field(
+        description="tokens of its prompts and outputs, and logprobs reported on them, in all"
+    )
     max_stop_strings: int = Field(description="strings in `stop`", ge=0)
     max_logprobs: int = Field(description="alternatives reported beside a token", ge=0)
 

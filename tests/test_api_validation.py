@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from openai.types.completion_create_params import CompletionCreateParamsStreamin
 from app.api.limits import MOST_STOP_CHARACTERS, Limits
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.schemas.completion import CompletionRequest
-from app.api.schemas.sampling import MOST_VALUES
+from app.api.schemas.values import MOST_VALUES
 from tests.raw_client import connected, post
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
@@ -29,6 +30,11 @@ async def send(path: str, **body: Any) -> tuple[int, dict[str, Any], ScriptedEng
         answer = await client.post(path, json=whole)
     result: dict[str, Any] = answer.json()
     return answer.status_code, result.get("error", result), engine
+
+
+def nested(depth: int) -> Any:
+    """Two values in each of two values, and so on."""
+    return [nested(depth - 1)] * 2 if depth else "x"
 
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -102,12 +108,37 @@ async def test_an_unknown_field_is_refused_with_the_nearest_known_one(path: str,
     assert (f"'{nearest}'" in error["message"]) == bool(nearest)
 
 
-@pytest.mark.parametrize("body", [{"x" * 10_000: 1}, {"logit_bias": {"x" * 10_000: 1}}, {"temperature": "x" * 10_000}])
-async def test_what_a_client_sent_is_not_sent_back_whole(body: dict[str, Any]) -> None:
-    status, error, _ = await send(COMPLETIONS, **body)
-    assert status == 400
-    assert "xxx" in error["param"] + error["message"]
-    assert len(str(error)) < 500
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"x" * 10_000: 1},
+        {"logit_bias": {"x" * 10_000: 1}},
+        {"temperature": "x" * 10_000},
+        {"model": "x" * 1_000_000},
+        {"x" * 10_000 + str(number): 1 for number in range(100)},
+        {"messages": [{"role": "user", "content": [{"type": "x" * 10_000}]}]},
+        {"messages": [{"role": "x" * 10_000, "content": "hi"}]},
+        {"messages": [{"role": "user", "content": "refuse " + "x" * 10_000}]},
+        {"tools": [{"type": "function", "function": {"name": "x" * 10_000}}]},
+    ],
+)
+async def test_what_a_client_sent_is_neither_sent_back_nor_logged_whole(
+    body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        status, error, _ = await send(CHAT if "messages" in body or "tools" in body else COMPLETIONS, **body)
+    assert status in (400, 404)
+    assert len(str(error)) < 2500
+    assert all(len(str(vars(record))) < 5000 for record in caplog.records)
+
+
+async def test_neither_the_path_nor_the_encoding_of_a_request_is_sent_back_whole() -> None:
+    async with started(make_app(ScriptedEngine())) as client:
+        nowhere = await client.post("/v1/" + "x" * 10_000)
+        packed = await client.post(COMPLETIONS, json={"prompt": "a"}, headers={"Content-Encoding": "x" * 10_000})
+        unknown = await client.get("/v1/models/" + "x" * 10_000)
+    assert (nowhere.status_code, packed.status_code, unknown.status_code) == (404, 415, 404)
+    assert max(map(len, (nowhere.text, packed.text, unknown.text))) < 500
 
 
 @pytest.mark.parametrize(
@@ -126,6 +157,9 @@ async def test_what_a_client_sent_is_not_sent_back_whole(body: dict[str, Any]) -
         (COMPLETIONS, {"n": 1.5}, "n"),
         (COMPLETIONS, {"max_tokens": 0}, "max_tokens"),
         (COMPLETIONS, {"max_tokens": 10**30}, "prompt"),
+        (COMPLETIONS, {"cache_salt": "x" * 257}, "cache_salt"),
+        (COMPLETIONS, {"n": 64, "logit_bias": dict.fromkeys(map(str, range(2000)), 1)}, "logit_bias"),
+        (COMPLETIONS, {"n": 64, "stop_token_ids": [1] * 2000}, "stop_token_ids"),
         (COMPLETIONS, {"seed": 2**63}, "seed"),
         (COMPLETIONS, {"top_k": 10**30}, "top_k"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs"),
@@ -189,6 +223,50 @@ async def test_a_wrong_value_is_refused_with_the_path_of_its_field(path: str, ch
     assert engine.submissions == []
 
 
+async def test_all_fields_at_fault_are_named_in_one_answer() -> None:
+    status, error, engine = await send(
+        CHAT,
+        response_format={"type": "json_object"},
+        reasoning_effort="low",
+        verbosity="low",
+        temprature=1,
+        temperature=3,
+        stop=[""],
+        messages=[{"role": "robot", "content": "x"}, {"role": "user", "content": "x", "mood": "y"}],
+    )
+    assert (status, error["param"], error["code"]) == (400, "response_format", "unsupported_parameter")
+    for named in ("response_format", "reasoning_effort", "verbosity", "temprature", "temperature", "stop[0]"):
+        assert f"'{named}'" in error["message"]
+    assert "'messages[0].role'" in error["message"]
+    assert "'mood'" in error["message"]
+    assert engine.submissions == []
+
+
+async def test_fields_that_disagree_are_named_beside_those_that_are_not_done() -> None:
+    _, error, _ = await send(COMPLETIONS, suffix="end", best_of=2, min_tokens=1, stop="a", max_tokens=0)
+    for named in ("suffix", "best_of", "min_tokens", "max_tokens"):
+        assert f"'{named}'" in error["message"]
+
+
+async def test_fields_beyond_the_servers_limits_are_named_together() -> None:
+    _, error, _ = await send(COMPLETIONS, n=129, stop=["a"] * 17, logprobs=21, prompt_logprobs=22)
+    for named in ("n = 129", "'stop'", "'logprobs'", "'prompt_logprobs'"):
+        assert named in error["message"]
+
+
+async def test_tokens_that_the_model_does_not_have_are_named_by_field() -> None:
+    _, error, _ = await send(COMPLETIONS, prompt=[260], stop_token_ids=[300], logit_bias={"301": 1})
+    for field, token_id in (("prompt", 260), ("stop_token_ids", 300), ("logit_bias", 301)):
+        assert f"'{field}' has the token id {token_id}" in error["message"]
+
+
+async def test_of_very_many_faults_the_first_are_described_and_all_are_counted() -> None:
+    status, error, _ = await send(CHAT, messages=[{"role": "robot", "content": "x"}] * 1000)
+    assert (status, error["param"]) == (400, "messages[0].role")
+    assert error["message"].startswith("1000 faults: ")
+    assert len(error["message"]) < 5000
+
+
 async def test_the_message_says_what_would_work() -> None:
     _, error, _ = await send(COMPLETIONS, temperature=2.5)
     assert error["message"] == "'temperature': Input should be less than or equal to 2, got 2.5."
@@ -244,11 +322,6 @@ async def test_a_text_that_is_surely_too_long_is_refused_before_it_is_tokenized(
     assert engine.submissions == []
 
 
-def nested(depth: int) -> Any:
-    """Two values in each of two values, and so on."""
-    return [nested(depth - 1)] * 2 if depth else "x"
-
-
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
@@ -266,6 +339,48 @@ async def test_a_body_of_more_values_than_anyone_needs_is_refused_before_they_ar
 ) -> None:
     status, error, _ = await send(path, **{field: value})
     assert (status, error["param"], error["code"]) == (400, field, "too_many_values")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"prompt": "a", "stop": [' + "[]," * 500_000 + "[]]}",
+        '{"prompt": "a", "metadata": {' + ",".join(f'"{number}":1' for number in range(200_000)) + "}}",
+        "{" + ",".join(f'"{number}":1' for number in range(200_000)) + "}",
+        '{"prompt": [' + '"a",' * 500_000 + '"a"]}',
+    ],
+    ids=["lists", "names", "fields", "prompts"],
+)
+async def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(
+    body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("app.api.body.from_json")
+    async with started(make_app(ScriptedEngine())) as client:
+        answer = await client.post(COMPLETIONS, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_many_values")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        json.dumps({"a": [{}] * (MOST_VALUES + 1)}),
+        json.dumps({"a": [1] * (MOST_VALUES + 2)}),
+        json.dumps({"a": nested(15)}),
+        json.dumps({str(number): 1 for number in range(MOST_VALUES + 1)}),
+    ],
+    ids=["objects", "numbers", "nested", "names"],
+)
+async def test_values_in_the_text_of_a_calls_arguments_are_counted(arguments: str) -> None:
+    call = CALL | {"function": {"name": "f", "arguments": arguments}}
+    status, error, _ = await send(CHAT, messages=[*HI, {"role": "assistant", "tool_calls": [call]}, *HI])
+    assert (status, error["param"], error["code"]) == (400, "messages", "too_many_values")
+
+
+async def test_text_in_a_calls_arguments_does_not_count_however_it_is_written() -> None:
+    text = 'f(["a"], {b: 1}, "c", [1, 2]);\n' * 5_000
+    call = CALL | {"function": {"name": "f", "arguments": json.dumps({"code": text})}}
+    status, _, _ = await send(CHAT, messages=[*HI, {"role": "assistant", "tool_calls": [call]}, *HI])
+    assert status == 200
 
 
 async def test_what_several_fields_have_is_counted_together_and_a_prompts_token_ids_are_not() -> None:

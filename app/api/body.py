@@ -10,12 +10,19 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from app.api.errors import CLIENT_LEFT
 from app.api.limits import Limits
+from app.api.schemas.base import RequestModel, refused_body, shortened
+from app.api.schemas.values import too_many_before_parsing, too_many_values
+
+MOST_BYTES_AT_ONCE = 1 << 15
+"""A body of no more than this is read and checked on the event loop: it takes some milliseconds at most."""
 
 SLOWEST_BYTES_PER_SECOND = 10_000
 """The more of a body has come, the longer it may have taken."""
@@ -23,6 +30,10 @@ SLOWEST_BYTES_PER_SECOND = 10_000
 
 class JsonRequest(Request):
     """Refuses NaN, infinities and lone surrogates where they stand, so that no field has to look out for them."""
+
+    def __init__(self, scope: Scope, receive: Receive, model: type[RequestModel]) -> None:
+        super().__init__(scope, receive)
+        self._model = model
 
     async def stream(self) -> AsyncGenerator[bytes]:
         limits: Limits = self.app.state.service.limits
@@ -44,14 +55,40 @@ class JsonRequest(Request):
         """Refuse by its head what would be refused later, before the client is asked to send it."""
         if int(self.headers.get("content-length", 0)) > max_bytes:
             raise _too_large(max_bytes)
-        if (encoding := self.headers.get("content-encoding", "identity")) != "identity":
-            raise HTTPException(415, f"A body with 'Content-Encoding: {encoding}' is not read; send it as it is.")
+        encoding = self.headers.get("content-encoding", "")
+        if encoding.strip().lower() not in ("", "identity"):
+            message = f"A body with 'Content-Encoding: {shortened(encoding)}' is not read; send it as it is."
+            raise HTTPException(415, message)
 
     async def json(self) -> Any:
-        try:
-            return from_json(await self.body(), allow_inf_nan=False)
-        except ValueError as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
+        """The body as JSON; of a large one what the route makes of it, found in a thread, so that no stream waits.
+
+        That is an instance of the route's model, or the error that the model raises again when it is given it.
+        """
+        body = await self.body()
+        if len(body) <= MOST_BYTES_AT_ONCE:
+            return _parse(body)
+        return await asyncio.to_thread(_validate, body, self._model)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _validate(body: bytes, model: type[RequestModel]) -> RequestModel | ValidationError:
+    """What a body says, if it has no more values than a body may have."""
+    try:
+        if refused := too_many_before_parsing(body):
+            raise refused_body(model, refused)
+        parsed = _parse(body)
+        if refused := too_many_values(parsed):
+            raise refused_body(model, refused)
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        return error
 
 
 def _too_large(max_bytes: int) -> HTTPException:
@@ -71,12 +108,16 @@ async def _next_part(parts: AsyncIterator[bytes], latest: float) -> bytes | None
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body as a `JsonRequest`."""
+    """A route that reads its body, a `RequestModel`, as a `JsonRequest`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
+        assert self.body_field is not None, "such a route has a body"
+        model = self.body_field.field_info.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, RequestModel)
 
         async def answer_json(request: Request) -> Response:
-            return await answer(JsonRequest(request.scope, request.receive))
+            return await answer(JsonRequest(request.scope, request.receive, model))
 
         return answer_json

@@ -39,7 +39,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     token_ids = await asyncio.to_thread(
         tokenizer.encode_chat, messages, most_tokens(ready), tools=tools, **body.template_kwargs
     )
-    prompts = admit([(token_ids, None)], body, ready, service.seeds, "messages")
+    prompts = admit([token_ids], body, tokenizer, ready, service.seeds, service.limits, "messages")
     reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     begun = messages[-1]["content"] if body.continue_final_message else _opening(token_ids, tokenizer)

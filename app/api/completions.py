@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.admission import Echo, admit, check_token_ids, most_tokens
+from app.api.admission import Echo, Prompt, admit, most_tokens
 from app.api.body import JsonRoute
 from app.api.generation import Generation, Piece
 from app.api.logprobs import completion_logprobs
@@ -27,11 +28,13 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
     """Continue a text, or several."""
     tokenizer, ready = service.require(body.model)
     service.limits.check(body, len(body.prompt))
-    if body.echo or any(isinstance(prompt, str) for prompt in body.prompt):
+    if any(isinstance(prompt, str) for prompt in body.prompt):
         encoded = await asyncio.to_thread(_encode, body, tokenizer, ready)
     else:  # there is nothing to do that would be worth a thread
         encoded = _encode(body, tokenizer, ready)
-    prompts = admit(encoded, body, ready, service.seeds, "prompt")
+    prompts = admit(encoded, body, tokenizer, ready, service.seeds, service.limits, "prompt")
+    if body.echo:
+        prompts = await asyncio.to_thread(_with_echo, prompts, body, tokenizer)
     reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
@@ -65,20 +68,19 @@ def _choice(index: int, text: str, logprobs: Json | None, finish_reason: str | N
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -> list[tuple[list[int], Echo | None]]:
-    encoded: list[tuple[list[int], Echo | None]] = []
-    for prompt in body.prompt:
-        if isinstance(prompt, str):
-            token_ids = tokenizer.encode(prompt, body.add_special_tokens, most_tokens(ready))
-        else:
-            check_token_ids(prompt, ready.vocab_size, "prompt")
-            token_ids = prompt
-        encoded.append((token_ids, _echo(prompt, token_ids, body, tokenizer) if body.echo else None))
-    return encoded
+def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -> list[list[int]]:
+    return [
+        tokenizer.encode(prompt, body.add_special_tokens, most_tokens(ready)) if isinstance(prompt, str) else prompt
+        for prompt in body.prompt
+    ]
 
 
-def _echo(prompt: str | list[int], token_ids: list[int], body: CompletionRequest, tokenizer: Tokenizer) -> Echo:
+def _with_echo(prompts: list[Prompt], body: CompletionRequest, tokenizer: Tokenizer) -> list[Prompt]:
     """A text comes back as it was sent; token ids come back as the text they would be in an output."""
-    detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=body.skip_special_tokens)
-    text = detokenizer.push(token_ids) + detokenizer.flush()
-    return Echo(prompt if isinstance(prompt, str) else text, detokenizer.token_offsets)
+    echoing = []
+    for prompt, sent in zip(prompts, body.prompt, strict=True):
+        detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=body.skip_special_tokens)
+        text = detokenizer.push(prompt.token_ids) + detokenizer.flush()
+        echo = Echo(sent if isinstance(sent, str) else text, detokenizer.token_offsets)
+        echoing.append(replace(prompt, echo=echo))
+    return echoing

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.api.errors import ApiError
+from app.api.framing import OUTLET, Outlet, Unframed
+from app.api.half_closed import HalfClosed
 from app.messages import FinishReason
 
 MOST_HEAD_BYTES = 1 << 16
@@ -34,9 +35,6 @@ MOST_DISCARDED = 1 << 20
 
 RETRY_SECONDS = 1
 """When somebody may have left, where there are too many."""
-
-OUTLET = "outlet"
-"""Where a scope's state has the `Outlet` of its response."""
 
 LEFT_AS = "left_as"
 """Where a scope's state says how the client has left, if it is not simply gone."""
@@ -70,6 +68,7 @@ class Connection(HttpToolsProtocol):
         self._is_deaf = False
         self._impatience: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._half_closed: HalfClosed | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -86,9 +85,21 @@ class Connection(HttpToolsProtocol):
         """uvicorn tells the latest request only; one before it may still be being answered."""
         self._wait_no_longer()
         self._end_stall()
+        if self._half_closed is not None:
+            self._half_closed.close()
         for cycle in self._open:
             _disconnect(cycle)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what has come whole, as long as the client is there for it. TLS has no half-closed connections."""
+        if not self._open or self._in_body or self._is_deaf or self.scheme == "https":
+            return False
+        latest = self._open[-1]
+        latest.keep_alive = False
+        is_modern = latest.scope["http_version"] == "1.1"
+        self._half_closed = HalfClosed(self.transport, probe=is_modern and not self._open[0].response_started)
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
@@ -117,7 +128,13 @@ class Connection(HttpToolsProtocol):
         self._num_fruitless, self._in_body = 0, True
         super().on_headers_complete()
         self._open.append(self.cycle)
-        self.cycle.scope["state"][OUTLET] = Outlet(self.transport, self.flow)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] == "1.1":
+            cycle.scope["state"][OUTLET] = Outlet(self.transport, self.flow)
+        else:
+            app = Unframed(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._num_fruitless = 0
@@ -204,23 +221,6 @@ class Connection(HttpToolsProtocol):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-
-
-class Outlet:
-    """Takes the parts of a body that goes in chunks, past ASGI: for that a task would have to be woken for each."""
-
-    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
-        self._transport = transport
-        self._flow = flow
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a client, which takes what it is sent."""
-        return not (self._flow.write_paused or self._transport.is_closing())
-
-    def write(self, part: bytes) -> None:
-        """Only while it is open, and between the beginning of the response and its end."""
-        self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:

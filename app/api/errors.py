@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.api.record import current_record
-from app.api.schemas.base import shortened
+from app.api.schemas.base import cut, shortened
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.messages import FinishReason
@@ -26,12 +28,20 @@ CODES = {
 }
 """Of what is raised where only the framework's own exceptions pass."""
 
+MAX_MESSAGE_CHARACTERS = 2000
+MAX_PARAM_CHARACTERS = 200
+MAX_FAULTS = 20
+"""Faults of one request that are described; the others are counted."""
+
 RESEND_SECONDS = 1
 QUEUE_RETRY_SECONDS = 5
 
 
 class ApiError(Exception):
-    """An answer that is an error: an HTTP status and the four fields of OpenAI's error object."""
+    """An answer that is an error: an HTTP status and the four fields of OpenAI's error object.
+
+    Whatever part of them is a client's own words, neither it nor the log gets them back at any length.
+    """
 
     def __init__(
         self,
@@ -43,10 +53,10 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(cut(message, MAX_MESSAGE_CHARACTERS))
         self.status = status
         self.type = type
-        self.param = param
+        self.param = None if param is None else cut(param, MAX_PARAM_CHARACTERS)
         self.code = code
         self.headers = headers
 
@@ -64,9 +74,35 @@ class ApiError(Exception):
         return Response(self.body(), self.status, self.headers, media_type="application/json")
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one field, and what would work, as one or more sentences."""
+
+    message: str
+    param: str | None
+    code: str = "invalid_value"
+
+
 def invalid(message: str, param: str, code: str = "invalid_value") -> ApiError:
     """A 400 about one field."""
-    return ApiError(400, message, param=param, code=code)
+    return invalid_fields([Fault(message, param, code)])
+
+
+def invalid_fields(faults: Seq[Fault]) -> ApiError:
+    """A 400 about one or more fields: `param` and `code` are of the first, the message describes all."""
+    first, *others = faults
+    message = first.message
+    if others:
+        told = " ".join(f"({number}) {fault.message}" for number, fault in enumerate(faults[:MAX_FAULTS], start=1))
+        more = f" And {len(faults) - MAX_FAULTS} more." if len(faults) > MAX_FAULTS else ""
+        message = f"{len(faults)} faults: {told}{more}"
+    return ApiError(400, message, param=first.param, code=first.code)
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """Raise the ApiError that describes these, if there are any."""
+    if found := list(faults):
+        raise invalid_fields(found)
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -124,10 +160,12 @@ def answer_errors(app: FastAPI) -> None:
 async def _answer(request: Request, error: Exception) -> Response:
     answer = as_api_error(error)
     if answer.status == 404 and answer.code is None:
-        answer = ApiError(404, f"There is no route {request.method} {request.url.path}.", code="unknown_route")
+        route = f"{shortened(request.method)} {shortened(request.url.path)}"
+        answer = ApiError(404, f"There is no route {route}.", code="unknown_route")
     elif answer.status == 405:
         allowed = (answer.headers or {}).get("Allow", "another method")
-        message = f"{request.method} is not allowed on {request.url.path}; use {allowed}."
+        route = shortened(request.url.path)
+        message = f"{shortened(request.method)} is not allowed on {route}; use {allowed}."
         answer = ApiError(405, message, code="method_not_allowed", headers=answer.headers)
     current_record().error = answer
     return answer.response()
@@ -138,21 +176,26 @@ def _later(status: int, message: str, type: str, code: str, retry_after: int) ->
 
 
 def _from_validation(failure: RequestValidationError) -> ApiError:
-    """The first complaint of pydantic: what is wrong and what would work, with the field's path."""
-    error = failure.errors()[0]
+    """What pydantic complains about: what is wrong and what would work, with each field's path."""
+    faults = list(map(_fault, failure.errors()))
+    whole = [fault for fault in faults if fault.param is None]  # then no field can be told from another
+    return invalid_fields(whole[:1] or faults)
+
+
+def _fault(error: Mapping[str, Any]) -> Fault:
     context = error.get("ctx", {})
     kind = str(error["type"])
     if kind == "json_invalid":
-        return ApiError(400, f"The body is not valid JSON: {context['error']}.", code="invalid_json")
+        return Fault(f"The body is not valid JSON: {context['error']}.", None, "invalid_json")
     path = _path((*error["loc"][1:], *context.get("path", ())))
+    if "path" in context:
+        return Fault(str(error["msg"]), path or None, kind)
     if not path:
         message = "The body must be a JSON object, sent with 'Content-Type: application/json'."
-        return ApiError(400, message, code="invalid_body")
+        return Fault(message, None, "invalid_body")
     if kind == "missing":
-        return invalid(f"'{path}' is required.", path, "missing_required_parameter")
-    if "path" in context:
-        return invalid(str(error["msg"]), path, kind)
-    return invalid(f"'{path}': {error['msg']}{_shown(error.get('input'))}.", path)
+        return Fault(f"'{path}' is required.", path, "missing_required_parameter")
+    return Fault(f"'{path}': {error['msg']}{_shown(error.get('input'))}.", path)
 
 
 def _path(parts: tuple[int | str, ...]) -> str:

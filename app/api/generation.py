@@ -220,4 +220,4 @@ def _params(prompt: Prompt, number: int, body: SamplingFields, tokenizer: Tokeni
     """Choice 0 has the prompt's seed, the others seeds derived from it, all of them different."""
     seed = (prompt.seed + number * SEED_STRIDE) % 2**SEED_BITS
     body = body.with_defaults(tokenizer.sampling_defaults)
-    return body.sampling_params(max(prompt.max_tokens, 1), seed, frozenset(tokenizer.eos_token_ids))
+    return body.sampling_params(max(prompt.max_tokens, 1), seed, prompt.stop_token_ids)

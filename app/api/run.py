@@ -145,6 +145,7 @@ def run_server(config: Config) -> str | None:
             max_sequences=min(config.max_sequences_per_request, config.max_num_seqs + config.max_queue),
             max_stop_strings=config.max_stop_strings,
             max_logprobs=config.max_logprobs,
+            max_values=config.max_values_per_request,
         ),
         seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
         on_failed=give_up,

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 
 from app.api.errors import ApiError
 from app.api.limits import Limits
+from app.api.schemas.base import shortened
 from app.checkpoint.files import BadCheckpoint
 from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream
@@ -161,7 +162,7 @@ class Service:
         return self.tokenizer, self.engine.ready
 
     def unknown_model(self, model: str | None) -> ApiError:
-        message = f"The model {model!r} is not served here; {self.model_name!r} is."
+        message = f"The model {shortened(repr(model))} is not served here; {self.model_name!r} is."
         return ApiError(404, message, param="model", code="model_not_found")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ class ModelFiles:
             if ids is not None:
                 return self._token_ids(name, ids)
         return frozenset()
+
+    def num_rows(self) -> float:
+        """How many tokens the model itself has; infinity where its configuration does not say."""
+        config = self.read(CONFIG)
+        num_rows: float = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size") or inf
+        return num_rows
 
     def sampling_defaults(self) -> dict[str, float]:
         """How the model was published to be sampled, as fields of a request; only what it says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
     from transformers import PreTrainedTokenizerFast
 
+log = logging.getLogger(__name__)
 
 # Each text is encoded in its caller's thread, so that a long one holds up nobody else's in a pool. Read at each call.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,7 +58,10 @@ class Tokenizer:
             self._vocabulary = Vocabulary(self._backend)
         except UnsupportedDecoderError as error:
             raise TokenizerError(str(error)) from error
-        self._longest_token = max(map(len, self._backend.get_vocab()))
+        tokens = self._backend.get_vocab()
+        self._longest_token = max(map(len, tokens))
+        self.end_of_ids = max(tokens.values()) + 1
+        """One more than the largest id, which is more than `vocab_size` where ids are left out."""
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = model_eos_token_ids | (frozenset() if own is None else {own})
         self.sampling_defaults = sampling_defaults
@@ -86,7 +91,17 @@ class Tokenizer:
         elif not tokenizer.chat_template:
             tokenizer.chat_template = files.processor_chat_template()
         _check_syntax(tokenizer.chat_template, model)
-        return cls(tokenizer, files.eos_token_ids(), files.sampling_defaults())
+        loaded = cls(tokenizer, files.eos_token_ids(), files.sampling_defaults())
+        loaded._report_tokens_from(files.num_rows())
+        return loaded
+
+    def _report_tokens_from(self, num_rows: float) -> None:
+        """Log which tokens the model, of so many rows, does not have: no request may use them."""
+        tokens = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
+        if foreign := [repr(token) for token_id, token in tokens if token_id >= num_rows]:
+            shown = ", ".join(foreign[:MOST_TOKENS_SHOWN]) + (", …" if len(foreign) > MOST_TOKENS_SHOWN else "")
+            text = "The tokenizer has %d tokens more than the model, which has %d: a prompt with one is refused (%s)"
+            log.warning(text, len(foreign), num_rows, shown)
 
     @property
     def vocab_size(self) -> int:
@@ -169,6 +184,8 @@ class Tokenizer:
         """`token_bytes` as text, with U+FFFD for bytes that are no whole character."""
         return self.token_bytes(token_id).decode(errors="replace")
 
+
+MOST_TOKENS_SHOWN = 5
 
 SHORTENED = 4
 """A tokenizer may compose characters before it looks for tokens, but makes no text shorter than by this factor."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from app.api.schemas.base import RequestModel, refusal
+from app.api.schemas.base import RequestModel, refusal, shortened
 from app.api.schemas.sampling import NumLogprobs, SamplingFields
 from app.api.schemas.tools import Tool, ToolCall, supported_choice
 
@@ -24,7 +26,8 @@ class TextPart(RequestModel):
     def _only_text(cls, data: Any) -> Any:
         kind = data.get("type", "text") if isinstance(data, dict) else "text"
         if kind != "text":
-            message = f"Content parts of type {kind!r} are not supported by this server; send 'text' parts."
+            shown = shortened(repr(kind))
+            message = f"Content parts of type {shown} are not supported by this server; send 'text' parts."
             raise refusal("unsupported_parameter", message, "type")
         return data
 
@@ -116,19 +119,18 @@ class ChatCompletionRequest(SamplingFields):
     continue_final_message: bool = False
     chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_variables)] = Field({})
 
-    @model_validator(mode="after")
-    def _bounds_agree(self) -> ChatCompletionRequest:
+    def disagreements(self) -> Iterator[PydanticCustomError]:
+        yield from super().disagreements()
         if self.tool_choice == "auto" and not self.tools:
-            raise refusal("invalid_value", "'tool_choice' needs 'tools'.", "tool_choice")
+            yield refusal("invalid_value", "'tool_choice' needs 'tools'.", "tool_choice")
         if self.top_logprobs is not None and not self.logprobs:
-            raise refusal("invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs")
+            yield refusal("invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs")
         if self.continue_final_message and self.add_generation_prompt:
             message = "A message cannot be continued behind a generation prompt; leave 'add_generation_prompt' out."
-            raise refusal("invalid_value", message, "add_generation_prompt")
+            yield refusal("invalid_value", message, "add_generation_prompt")
         if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
             message = "'max_tokens' and 'max_completion_tokens' mean the same and differ; send one of them."
-            raise refusal("invalid_value", message, "max_tokens")
-        return self
+            yield refusal("invalid_value", message, "max_tokens")
 
     @property
     def offered_tools(self) -> list[Tool]:

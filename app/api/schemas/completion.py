@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
-from pydantic import PlainValidator, WithJsonSchema, model_validator
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import refusal
-from app.api.schemas.sampling import MOST_VALUES, NumLogprobs, SamplingFields
+from app.api.schemas.sampling import NumLogprobs, SamplingFields
 
 PROMPT_SCHEMA = {
     "anyOf": [
@@ -23,8 +25,6 @@ def _prompts(value: Any) -> list[str | list[int]]:
     """One prompt or several, each a text or token ids. Written out: one clear message instead of one per shape."""
     if isinstance(value, str) or _is_token_ids(value):
         prompts = [value]
-    elif isinstance(value, list) and len(value) > MOST_VALUES:
-        raise refusal("too_many_values", f"'prompt' has more prompts than the {MOST_VALUES} allowed.")
     elif isinstance(value, list) and (
         all(isinstance(prompt, str) for prompt in value) or all(_is_token_ids(prompt) for prompt in value)
     ):
@@ -40,7 +40,7 @@ def _prompts(value: Any) -> list[str | list[int]]:
 
 
 def _is_token_ids(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+    return isinstance(value, list) and set(map(type, value)) == {int}
 
 
 class CompletionRequest(SamplingFields):
@@ -55,15 +55,14 @@ class CompletionRequest(SamplingFields):
     logprobs: NumLogprobs | None = None
     add_special_tokens: bool = True
 
-    @model_validator(mode="after")
-    def _choices_and_tokens_agree(self) -> CompletionRequest:
+    def disagreements(self) -> Iterator[PydanticCustomError]:
+        yield from super().disagreements()
         if self.best_of not in (None, self.n):
-            raise refusal(
+            yield refusal(
                 "unsupported_parameter", f"'best_of' is only supported equal to 'n', which is {self.n}.", "best_of"
             )
         if self.max_tokens == 0 and not self.echo:
-            raise refusal("invalid_value", "'max_tokens' of 0 needs 'echo': true; send 1 or more.", "max_tokens")
-        return self
+            yield refusal("invalid_value", "'max_tokens' of 0 needs 'echo': true; send 1 or more.", "max_tokens")
 
     @property
     def wanted_logprobs(self) -> dict[str, int | None]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import RequestModel, refusal
 from app.messages import SamplingParams
 
 GREEDY_BELOW = 1e-4
-
-MOST_VALUES = 1 << 15
-"""In the lists and objects of a body, all together: with each, pydantic holds up all streams for microseconds. A prompt
-is apart, for it has as many token ids as the model takes."""
 
 NumLogprobs = Annotated[int, Field(ge=0)]
 
@@ -33,18 +30,6 @@ def _token_bias(value: Any) -> Any:
     return {int(key): bias for key, bias in value.items()}
 
 
-def _num_values(value: Any, most: int) -> int:
-    """How many values the lists and objects in `value` have, all together, or a number over `most`."""
-    count, unseen = 0, [value]
-    while unseen and count <= most:
-        each = unseen.pop()
-        if isinstance(each, list | dict):
-            count += len(each)
-            if count <= most:
-                unseen += each if isinstance(each, list) else each.values()
-    return count
-
-
 class StreamOptions(RequestModel):
     """How a stream is sent."""
 
@@ -53,12 +38,10 @@ class StreamOptions(RequestModel):
     include_usage: bool = False
     continuous_usage_stats: bool = False
 
-    @model_validator(mode="after")
-    def _fields_agree(self) -> StreamOptions:
+    def disagreements(self) -> Iterator[PydanticCustomError]:
         if self.continuous_usage_stats and not self.include_usage:
             message = "'continuous_usage_stats' is only allowed with 'include_usage': true."
-            raise refusal("invalid_value", message, "continuous_usage_stats")
-        return self
+            yield refusal("invalid_value", message, "continuous_usage_stats")
 
 
 class SamplingFields(RequestModel):
@@ -100,38 +83,21 @@ class SamplingFields(RequestModel):
     prompt_logprobs: NumLogprobs | None = None
 
     priority: int = Field(0, ge=-(2**31), lt=2**31)
-    cache_salt: str = ""
+    cache_salt: str = Field("", max_length=256)
 
     user: str | None = None
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _is_bounded(cls, data: Any) -> Any:
-        """Runs before the body is looked at in any other way."""
-        if not isinstance(data, dict):
-            return data
-        room = MOST_VALUES
-        for name, value in data.items():
-            if not isinstance(value, list | dict) or name == "prompt":
-                continue
-            room -= _num_values(value, room)
-            if room < 0:
-                raise refusal("too_many_values", f"'{name}' has more values than the {MOST_VALUES} allowed.", name)
-        return data
-
-    @model_validator(mode="after")
-    def _fields_agree(self) -> SamplingFields:
+    def disagreements(self) -> Iterator[PydanticCustomError]:
         if self.stream_options is not None and not self.stream:
-            raise refusal("invalid_value", "'stream_options' is only allowed with 'stream': true.", "stream_options")
+            yield refusal("invalid_value", "'stream_options' is only allowed with 'stream': true.", "stream_options")
         if self.min_tokens and self.stop:
             message = "'min_tokens' is not supported together with 'stop', whose strings may come earlier."
-            raise refusal("unsupported_parameter", message, "min_tokens")
+            yield refusal("unsupported_parameter", message, "min_tokens")
         if self.stream and self.prompt_logprobs is not None:
-            raise refusal("invalid_value", "'prompt_logprobs' is not available with 'stream': true.", "prompt_logprobs")
-        return self
+            yield refusal("invalid_value", "'prompt_logprobs' is not available with 'stream': true.", "prompt_logprobs")
 
     @property
     def wanted_tokens(self) -> tuple[str, int | None]:
@@ -163,7 +129,7 @@ class SamplingFields(RequestModel):
         missing = {name: value for name, value in defaults.items() if name not in self.model_fields_set}
         return self.model_copy(update=missing) if missing else self
 
-    def sampling_params(self, max_tokens: int, seed: int, eos_token_ids: frozenset[int]) -> SamplingParams:
+    def sampling_params(self, max_tokens: int, seed: int, stop_token_ids: frozenset[int]) -> SamplingParams:
         """What the engine is told. In float32 a temperature below `GREEDY_BELOW` is greedy, or overflows."""
         return SamplingParams(
             max_tokens=max_tokens,
@@ -176,7 +142,7 @@ class SamplingFields(RequestModel):
             frequency_penalty=self.frequency_penalty,
             repetition_penalty=self.repetition_penalty,
             logit_bias=tuple(self.logit_bias.items()),
-            stop_token_ids=frozenset(self.stop_token_ids) | (frozenset() if self.ignore_eos else eos_token_ids),
+            stop_token_ids=stop_token_ids,
             seed=seed,
             logprobs=self.num_logprobs,
             prompt_logprobs=self.num_prompt_logprobs,

@@ -1,0 +1,117 @@
+"""Clients that are older or plainer than most: HTTP/1.0, a writing side that is closed early, odd spellings."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.e2e.directories import TextModel
+from tests.e2e.server import ServerProcess, until
+from tests.scripted_engine import data_of
+
+TEXT = "the mill"
+NUM_TOKENS = 6
+ENDLESS = 4096
+
+BODY = {"prompt": TEXT, "max_tokens": NUM_TOKENS, "temperature": 0}
+
+
+def request(body: dict[str, Any], version: str = "1.1") -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST /v1/completions HTTP/{version}\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def connect(server: ServerProcess) -> socket.socket:
+    url = urlsplit(server.url)
+    assert url.hostname is not None
+    return socket.create_connection((url.hostname, url.port or 0), timeout=60)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    received = b""
+    while part := connection.recv(1 << 16):
+        received += part
+    return received
+
+
+def split(answer: bytes) -> tuple[str, dict[str, str], str]:
+    """Status line, header fields and body of an answer, behind any interim ones."""
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    status, *fields = head.split("\r\n")
+    if " 100 " in status:
+        return split(body.encode())
+    return status, {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}, body
+
+
+def text_of(body: str, streamed: bool) -> str:
+    if not streamed:
+        text: str = json.loads(body)["choices"][0]["text"]
+        return text
+    *chunks, done = data_of(body)
+    assert done == "[DONE]"
+    return "".join(chunk["choices"][0]["text"] for chunk in chunks)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_to_http_1_0_has_no_chunks_and_ends_with_the_connection(
+    server: ServerProcess, model: TextModel, streamed: bool
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(request(BODY | {"stream": streamed}, "1.0"))
+        status, headers, body = split(read_to_end(connection))
+    assert status.split()[1] == "200"
+    assert "transfer-encoding" not in headers
+    assert headers["connection"] == "close"
+    assert text_of(body, streamed) == model.continuation(TEXT, NUM_TOKENS)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_client_that_closes_its_writing_side_behind_its_request_is_answered(
+    server: ServerProcess, model: TextModel, version: str
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(request(BODY, version))
+        connection.shutdown(socket.SHUT_WR)
+        status, headers, body = split(read_to_end(connection))
+    assert (status.split()[1], headers["connection"]) == ("200", "close")
+    assert text_of(body, streamed=False) == model.continuation(TEXT, NUM_TOKENS)
+
+
+def test_a_client_that_closes_its_writing_side_behind_two_requests_has_two_answers(server: ServerProcess) -> None:
+    get = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(get * 2)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_to_end(connection).count(b"HTTP/1.1 200") == 2
+
+
+def test_a_client_that_closes_its_writing_side_before_its_request_is_whole_is_let_go(server: ServerProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(request(BODY)[:-5])
+        connection.shutdown(socket.SHUT_WR)
+        assert read_to_end(connection) == b""
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_closes_one_side_and_then_leaves_frees_what_it_held(
+    server: ServerProcess, streamed: bool
+) -> None:
+    before = server.metrics()['millrace_request_success_total{finished_reason="client_gone"}']
+    with connect(server) as connection:
+        connection.sendall(request(BODY | {"max_tokens": ENDLESS, "stream": streamed}))
+        connection.shutdown(socket.SHUT_WR)
+        until(lambda: server.metrics()["millrace_num_requests_running"] == 1, "it runs")
+    until(server.is_idle, "nothing runs for a client that has left")
+    assert server.metrics()['millrace_request_success_total{finished_reason="client_gone"}'] == before + 1
+
+
+@pytest.mark.parametrize("encoding", ["Identity", "IDENTITY", ""])
+def test_a_body_whose_encoding_is_identity_in_any_spelling_is_read(server: ServerProcess, encoding: str) -> None:
+    answer = httpx.post(f"{server.url}/v1/completions", json=BODY, headers={"Content-Encoding": encoding}, timeout=60)
+    assert answer.status_code == httpx.codes.OK
