@@ -144,7 +144,6 @@ def make_runner(
         decoder = FusedDecoder(model, cache, model.config.max_position_embeddings)
     if native:
         library = load_library(dtype, quantization)
-        assert library is not None, "no compiler"
         decoder = NativeDecoder(library, model, cache, model.config.max_position_embeddings)
     return ModelRunner(decoder, block_size, torch.device("cpu"))
 

@@ -81,7 +81,6 @@ def test_every_architecture_that_is_served_has_its_cost(architecture: str) -> No
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
 def test_the_kernels_pack_weights_without_making_them_larger(dtype: torch.dtype, size: int) -> None:
     library = load_library(dtype)
-    assert library is not None
     stored = stored_by_kernels(library)
     assert stored(64, 96, is_head=False) == 64 * 96 * size
     assert stored(50, 96, is_head=True) == 64 * 96 * size, "outputs are padded to whole panels of 32"
@@ -91,6 +90,5 @@ def test_quantised_weights_are_counted_as_they_are_packed() -> None:
     sizes = []
     for quantization in ("none", "int8", "int4"):
         library = load_library(torch.bfloat16, quantization)
-        assert library is not None
         sizes.append(counted(ARCHITECTURES["Llama"](), stored_by_kernels(library)).dense_bytes)
     assert 3 * LLAMA_LAYER * 2 == sizes[0] > sizes[1] > 3 * LLAMA_LAYER > sizes[2] > 3 * LLAMA_LAYER / 2

@@ -1,10 +1,9 @@
-"""The compiled kernels: where they apply, what they compute in each precision, and what happens without a compiler."""
+"""The compiled kernels: where they apply, and what they compute in each precision."""
 
 from __future__ import annotations
 
 import copy
 import platform
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -61,31 +60,6 @@ def test_they_do_not_apply_where_they_would_compute_something_else(
     config: tf.PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device
 ) -> None:
     assert not applies(config, layers, block_size, device)
-
-
-def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    assert library.load_library.__wrapped__(torch.float32) is None
-
-
-def test_a_compiler_that_fails_is_reported_and_does_without(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken = tmp_path / "broken.c"
-    broken.write_text("this is not C")
-    monkeypatch.setattr(library, "SOURCE", broken)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert library.load_library.__wrapped__(torch.float32) is None
-    assert "cannot be compiled" in caplog.text
-
-
-def test_a_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert library.load_library.__wrapped__(torch.float32) is not None
-    [made] = (tmp_path / "millrace").iterdir()
-    before = made.stat().st_mtime_ns
-    assert library.load_library.__wrapped__(torch.float32) is not None
-    assert made.stat().st_mtime_ns == before
 
 
 Precision = tuple[torch.dtype, str]
@@ -154,7 +128,6 @@ def test_logits_are_those_of_the_weights_that_are_left_after_rounding(
                 module.weight.data = rounded(module.weight, quantization, is_head=name == "lm_head")
     layers = trace_layers(stored.config)
     library_of = library.load_library(dtype, quantization)
-    assert library_of is not None
     native = NativeDecoder(library_of, stored, KVCache(layers, 8, 16, dtype, CPU), 128)
     reference = ModuleDecoder(widened, KVCache(layers, 8, 16, torch.float32, CPU))
     scheduler = Scheduler(BlockPool(8), 16, 4, 512)
@@ -175,7 +148,6 @@ def test_gates_that_are_shut_tightly_let_nothing_through() -> None:
         layer.mlp.gate_proj.weight.data *= 1000
     layers = trace_layers(model.config)
     kernels = library.load_library(torch.float32, "none")
-    assert kernels is not None
     native = NativeDecoder(kernels, copy.deepcopy(model), KVCache(layers, 8, 16, torch.float32, CPU), 128)
     reference = ModuleDecoder(model, KVCache(layers, 8, 16, torch.float32, CPU))
     gates: list[torch.Tensor] = []
@@ -199,7 +171,6 @@ def test_what_is_not_a_number_stays_so_up_to_the_logits(dtype: torch.dtype, quan
         model.model.embed_tokens.weight[7, 3] = torch.nan
     layers = trace_layers(model.config)
     kernels = library.load_library(dtype, quantization)
-    assert kernels is not None
     native = NativeDecoder(kernels, model, KVCache(layers, 8, 16, dtype, CPU), 128)
     scheduler = Scheduler(BlockPool(8), 16, 4, 512)
     scheduler.add(Sequence(1, (1, 2, 3), greedy(1)))

@@ -72,7 +72,6 @@ def make_cache(model: tf.PreTrainedModel) -> KVCache:
 def make_native(heads: Heads) -> NativeDecoder:
     model = heads.make_model(torch.bfloat16)
     kernels = library.load_library(torch.bfloat16)
-    assert kernels is not None, "no compiler"
     return NativeDecoder(kernels, model, make_cache(model), NUM_TOKENS)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
 import pytest
-import torch
 
 from app.model.native import library, prebuilt
 
@@ -80,10 +80,31 @@ def test_libraries_of_another_source_are_not_found(source: Path) -> None:
 def test_the_kernels_are_taken_from_there_when_there_is_no_compiler(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source.write_text("void *create(void) { return 0; } void packed_bytes(void) {} void operand_row_bytes(void) {}")
-    monkeypatch.setattr(library, "SOURCE", source)
-    prebuilt.build(source, [()])
     monkeypatch.setenv("CC", "no-such-compiler")
     caplog.set_level("INFO")
-    assert library.load_library.__wrapped__(torch.float32) is not None
+    assert library.find_library(source, KINDS[0]).kind() == 1
     assert "kernels compiled beforehand for" in caplog.text
+
+
+def test_they_are_taken_from_there_when_the_compiler_does_not_work(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that was installed without the C library's headers."""
+    (tmp_path / "cc").write_text("#!/bin/sh\necho stdlib.h: No such file or directory >&2\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert library.find_library(source, KINDS[0]).kind() == 1
+
+
+@x86_64
+def test_one_that_was_damaged_is_not_loaded_but_that_of_the_level_below(
+    source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_processor(monkeypatch, prebuilt.LEVELS["x86-64-v4"][1])
+    damaged = prebuilt.path_of(source, "x86-64-v4", KINDS[0])
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    loaded = prebuilt.load(source, KINDS[0])
+    assert loaded is not None
+    assert loaded.level() == 1
+    assert f"{damaged} are not used" in caplog.text

@@ -28,7 +28,7 @@ from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose
 from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.huge_pages import ask_for_huge_pages
-from app.model.native.library import load_library
+from app.model.native.library import NoKernels, load_library
 from app.model.runner import Decoder, ModelRunner
 from app.model.triton.obstacles import find_obstacle
 from app.model.weights import load_model
@@ -146,20 +146,23 @@ def make_scheduler(config: Config, num_blocks: int) -> Scheduler:
 def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
     """The dtype of weights and cache, and the compiled kernels, or None for torch's operators. Raises CannotServe."""
     applicable = config.backend in ("auto", "native") and applies(facts.config, facts.layers, config.block_size, device)
-    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=applicable)
-    library = load_library(dtype, config.quantization) if applicable else None
-    if library is not None:
-        return dtype, library
+    reason = "the compiled kernels do not apply to this model, block size or device"
+    if applicable:
+        dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=True)
+        try:
+            return dtype, load_library(dtype, config.quantization)
+        except NoKernels as error:
+            reason = str(error)
     if config.backend == "native" or config.quantization != "none":
         asked = "--backend native" if config.backend == "native" else f"--quantization {config.quantization}"
-        raise CannotServe(
-            f"{asked}: the compiled kernels do not apply to this model, dtype, device or machine; "
-            "use --backend auto --quantization none"
-        )
-    dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
-    if config.backend == "triton" and (obstacle := find_obstacle(facts, device, dtype, is_asked_for=True)):
+        raise CannotServe(f"{asked}: {reason}; or use --backend auto --quantization none")
+    plain = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
+    if applicable:
+        widened = f" in {plain}, which takes twice the memory,".replace("torch.", "") if plain != dtype else ""
+        logger.warning("the model runs on torch's own operators%s at about a fifth of the speed: %s", widened, reason)
+    if config.backend == "triton" and (obstacle := find_obstacle(facts, device, plain, is_asked_for=True)):
         raise CannotServe(f"--backend triton cannot run; use --backend auto: {obstacle}")
-    return dtype, None
+    return plain, None
 
 
 def describe(ready: EngineReady) -> str:

@@ -15,7 +15,7 @@ from app.model import attention
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
 from app.model.native.decoder import PANEL, NativeDecoder
-from app.model.native.library import load_library
+from app.model.native.library import NoKernels, load_library
 from app.scheduler.sequence import Sequence
 from tests.bench.paged_case import BLOCK_SIZE, CPU, Case, Prepared, attend_exactly, batch_of
 
@@ -35,9 +35,10 @@ def native(case: Case, dtype: torch.dtype) -> Prepared:
     """
     model = _one_layer(case, dtype)
     cache = KVCache([case.heads.layer], case.num_blocks, BLOCK_SIZE, dtype, CPU)
-    library = load_library(dtype)
-    if library is None:
-        raise NotImplementedError("the kernels need a C compiler")
+    try:
+        library = load_library(dtype)
+    except NoKernels as error:
+        raise NotImplementedError(str(error)) from error
     exact = copy.deepcopy(model).double()
     decoder = NativeDecoder(library, model, cache, case.context)
     _KEPT.append(decoder)

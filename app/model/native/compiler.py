@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+from app.model.native.intact import load_intact, publish
+
+logger = logging.getLogger("millrace.engine")
 
 PORTABLE_FLAGS = ("-O3", "-pthread", "-fno-math-errno", "-shared", "-fPIC")
 FLAGS = ("-march=native", *PORTABLE_FLAGS)
@@ -23,34 +28,54 @@ class NoCompiler(RuntimeError):
 def compile_library(source: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
     """Compile one C source for this processor and load it; what was compiled before comes from the cache.
 
+    Where the cache cannot be used, a line of the log says why and the library is compiled again at each start.
     Raises NoCompiler, CalledProcessError (with the compiler's words in `stderr`) or OSError.
     """
     usable = processor_flags()
     compiler, flags = find_compiler(), (*FLAGS, *(() if usable >= AMX else ("-DWITHOUT_AMX",)), *defines)
     # A home directory may be shared between machines, and `native` means something else on each.
     key = digest(source, compiler, *flags, platform.machine(), *sorted(usable))
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
-    library = directory / f"{source.stem}-{key}.so"
-    if not library.exists():
-        compile_to(library, source, flags)
-    return ctypes.CDLL(str(library))
+    kept = cache_directory() / f"{source.stem}-{key}.so"
+    return load_intact(kept) or _compile_and_keep(kept, source, flags)
+
+
+def _compile_and_keep(kept: Path, source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Compiled in a private temporary directory, which no file system need allow programs to be run from."""
+    with tempfile.TemporaryDirectory(prefix="millrace-") as private:
+        made = Path(private) / kept.name
+        compile_to(made, source, flags)
+        try:
+            publish(made, kept)
+        except OSError as error:
+            logger.warning(
+                "the compiled kernels cannot be kept, and are compiled at each start (%s): set XDG_CACHE_HOME to a "
+                "directory that can be written to",
+                error,
+            )
+            return ctypes.CDLL(str(made))
+        return load_intact(kept) or ctypes.CDLL(str(made))
+
+
+def cache_directory() -> Path:
+    """Where libraries are kept. It need not exist, and below `/dev/null` never will: a user may have no home."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.devnull)
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "millrace"
 
 
 def compile_to(library: Path, source: Path, flags: tuple[str, ...]) -> None:
-    """Raises NoCompiler, CalledProcessError or OSError; a library that is there is whole."""
-    compiler = find_compiler()
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-        made = Path(scratch) / library.name
-        command = [compiler, *flags, "-o", str(made), str(source), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        made.replace(library)
+    """Raises NoCompiler, CalledProcessError or OSError."""
+    command = [find_compiler(), *flags, "-o", str(library), str(source), "-lm"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def find_compiler() -> str:
-    compiler = shutil.which(os.environ.get("CC", "cc"))
+    name = os.environ.get("CC", "cc")
+    compiler = shutil.which(name)
     if compiler is None:
-        raise NoCompiler("there is no C compiler")
+        raise NoCompiler(f"there is no C compiler ({name})")
     return compiler
 
 

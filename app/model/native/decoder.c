@@ -22,7 +22,7 @@ typedef struct {
     const float *input_norm, *post_norm;
     const float *query_norm, *key_norm; /* NULL where there is none */
     element *keys, *values;
-    int32_t window;
+    int64_t window; /* 0 where there is none */
 } Layer;
 
 typedef struct {
@@ -55,6 +55,8 @@ typedef struct {
     Tile *tiles;                                  /* room for num_tokens + num_logits */
     float *logits;                                /* [num_logits][head.columns] */
 } Step;
+
+#include "layout.h"
 
 /* The tokens for which a layer is computed to its end. */
 typedef struct {

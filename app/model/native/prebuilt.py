@@ -6,11 +6,13 @@ import ctypes
 import logging
 import os
 import platform
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from app.model.native.compiler import AMX, PORTABLE_FLAGS, compile_to, digest, processor_flags
+from app.model.native.intact import load_intact, publish
 
 logger = logging.getLogger("millrace.engine")
 
@@ -36,13 +38,12 @@ They are levels of the x86-64 psABI with single extensions, not names of process
 
 
 def load(source: Path, defines: tuple[str, ...]) -> ctypes.CDLL | None:
-    """The library of the highest level that this processor has, or None where there is none."""
+    """The library of the highest level that this processor has, or None where there is none that is intact."""
     has = processor_flags()
-    for level, (flags, needed) in reversed(LEVELS.items()):
-        path = _path(source, level, (*flags, *defines))
-        if needed <= has and path.exists():
+    for level, (_, needed) in reversed(LEVELS.items()):
+        if needed <= has and (library := load_intact(path_of(source, level, defines))) is not None:
             logger.info("kernels compiled beforehand for %s", level)
-            return ctypes.CDLL(str(path))
+            return library
     return None
 
 
@@ -53,11 +54,14 @@ def build(source: Path, kinds: list[tuple[str, ...]]) -> None:
             list(pool.map(partial(_build, source, level), kinds))
 
 
-def _build(source: Path, level: str, defines: tuple[str, ...]) -> None:
-    flags = (*LEVELS[level][0], *defines)
-    compile_to(_path(source, level, flags), source, (*PORTABLE_FLAGS, *flags))
-
-
-def _path(source: Path, level: str, flags: tuple[str, ...]) -> Path:
+def path_of(source: Path, level: str, defines: tuple[str, ...]) -> Path:
     """Its name follows from the source, so that what was made from another is never found."""
-    return DIRECTORY / f"{source.stem}-{level}-{digest(source, *flags)}.so"
+    return DIRECTORY / f"{source.stem}-{level}-{digest(source, *LEVELS[level][0], *defines)}.so"
+
+
+def _build(source: Path, level: str, defines: tuple[str, ...]) -> None:
+    library = path_of(source, level, defines)
+    with tempfile.TemporaryDirectory(prefix="millrace-") as private:
+        made = Path(private) / library.name
+        compile_to(made, source, (*PORTABLE_FLAGS, *LEVELS[level][0], *defines))
+        publish(made, library)

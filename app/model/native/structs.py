@@ -1,9 +1,10 @@
-"""The structures of `decoder.c` and its headers, field by field."""
+"""The structures of `decoder.c` and its headers, field by field, compared with the compiler's when it is loaded."""
 
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_float, c_int32, c_int64, c_void_p
+from ctypes import c_char_p, c_float, c_int32, c_int64, c_void_p
+from itertools import count, takewhile
 
 
 class Matrix(ctypes.Structure):
@@ -22,7 +23,7 @@ class Layer(ctypes.Structure):
         ("key_norm", c_void_p),
         ("keys", c_void_p),
         ("values", c_void_p),
-        ("window", c_int32),
+        ("window", c_int64),
     )
 
 
@@ -64,3 +65,45 @@ class Choices(ctypes.Structure):
         *((name, c_void_p) for name in ("logits", "temperature", "top_p", "min_p", "top_k", "uniforms")),
         *((name, c_void_p) for name in ("weights", "token_ids")),
     )
+
+
+MIRRORED: tuple[type[ctypes.Structure], ...] = (Matrix, Layer, Model, Tile, Step, Choices)
+
+
+class FieldLayout(ctypes.Structure):
+    """Where the compiler put a field, `Step.slots`, or a whole structure, `Step`, in bytes."""
+
+    _fields_ = (("name", c_char_p), ("offset", c_int64), ("size", c_int64))
+
+
+class LayoutMismatch(RuntimeError):
+    """The kernels read other structures than are written here: what follows a difference would be taken for another."""
+
+
+def check_layouts(library: ctypes.CDLL) -> None:
+    """Compare all offsets and sizes with the compiler's (`layout.h`). Raises LayoutMismatch, naming what differs."""
+    compiled, written = _compiled_layouts(library), _written_layouts()
+    differing = [
+        f"{name} has (offset, size) {written.get(name)} in structs.py and {compiled.get(name)} in the compiled kernels"
+        for name in {**written, **compiled}
+        if written.get(name) != compiled.get(name)
+    ]
+    if differing:
+        raise LayoutMismatch("; ".join(differing))
+
+
+def _compiled_layouts(library: ctypes.CDLL) -> dict[str, tuple[int, int]]:
+    library.field_layout.restype = ctypes.POINTER(FieldLayout)
+    found = takewhile(bool, map(library.field_layout, count()))
+    layouts = [pointer.contents for pointer in found]
+    return {layout.name.decode(): (layout.offset, layout.size) for layout in layouts}
+
+
+def _written_layouts() -> dict[str, tuple[int, int]]:
+    layouts = {}
+    for structure in MIRRORED:
+        layouts[structure.__name__] = (0, ctypes.sizeof(structure))
+        for name in [field[0] for field in structure._fields_]:
+            field = getattr(structure, name)
+            layouts[f"{structure.__name__}.{name}"] = (field.offset, field.size)
+    return layouts

@@ -1,0 +1,54 @@
+"""Compiled libraries on disk, each with a digest beside it: one that was cut short or exchanged is never loaded.
+
+Mapping a library that lacks its end succeeds, and kills the process (SIGBUS) as soon as that end is touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+logger = logging.getLogger("millrace.engine")
+
+
+def publish(made: Path, library: Path) -> None:
+    """Copy what was made to where it is kept. Raises OSError.
+
+    The library and its digest are each replaced in one step, so that others may look at them, or publish the same, at
+    any moment: they find a library with its own digest, or one that they do not load.
+    """
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        copy, digest = Path(scratch) / "library", Path(scratch) / "digest"
+        shutil.copyfile(made, copy)
+        digest.write_bytes(_digest(library.name, copy))
+        copy.replace(library)
+        digest.replace(_digest_path(library))
+
+
+def load_intact(library: Path) -> ctypes.CDLL | None:
+    """The library, or None where there is none; if there is one that cannot be trusted or loaded, a line says why."""
+    if not os.path.lexists(library):
+        return None
+    try:
+        if _digest_path(library).read_bytes() == _digest(library.name, library):
+            return ctypes.CDLL(str(library))
+        problem = "it is not what was compiled"
+    except OSError as error:
+        problem = str(error)
+    logger.warning("the compiled kernels in %s are not used: %s", library, problem)
+    return None
+
+
+def _digest_path(library: Path) -> Path:
+    return library.with_name(f"{library.name}.sha256")
+
+
+def _digest(name: str, library: Path) -> bytes:
+    """Of the name too, which says what was compiled and how: another build is not the right one, however whole."""
+    return hashlib.sha256(name.encode() + b"\0" + library.read_bytes()).hexdigest().encode()
