@@ -52,8 +52,9 @@ class Generate:
     """Begin a sequence. Smaller `priority` goes first; sequences share cached blocks only under the same salt.
 
     `output_token_ids` is what an engine that died had made of it: it goes on from there. Sequences of different owners
-    share the engine fairly; who an owner is, the engine does not know. A sequence that is not scheduled by `deadline`,
-    a moment of the monotonic clock, which both processes share, ends with QUEUE_TIMEOUT.
+    share the engine fairly; who an owner is, the engine does not know. `priority` orders the sequences of one owner,
+    and `precedence` those of different owners; None is the same as `priority`. A sequence that is not scheduled by
+    `deadline`, a moment of the monotonic clock, which both processes share, ends with QUEUE_TIMEOUT.
     """
 
     seq_id: int
@@ -64,6 +65,7 @@ class Generate:
     output_token_ids: Seq[int] = ()
     owner: str = ""
     deadline: float = inf
+    precedence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,14 @@ def parse_origins(value: object) -> object:
     return origins
 
 
+def parse_hosts(value: object) -> object:
+    """Read `a.example,b.example`, or `*`: names as a `Host` header has them, without a port."""
+    hosts = tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+    if not all(host == "*" or re.fullmatch(r"[^\s:/\[\]]+", host) for host in hosts):  # type: ignore[attr-defined]
+        raise ValueError("write names like a.example,b.example, without scheme and port, or *")
+    return hosts
+
+
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[Count | None, BeforeValidator(parse_bytes)]
 
@@ -100,9 +108,9 @@ class ConnectionSettings(BaseModel):
 
 
 class TlsSettings(BaseModel):
-    """Settings of the server's certificate, and of which pages of others may use the API."""
+    """Settings of the server's certificate, its names, and of which pages of others may use the API."""
 
-    heading: ClassVar = "TLS and other origins"
+    heading: ClassVar = "TLS, hosts and other origins"
 
     tls_certificate: Path | None = Field(
         description="file with the certificate's chain in PEM; with it the server speaks HTTPS [none]", default=None
@@ -112,6 +120,11 @@ class TlsSettings(BaseModel):
     )
     tls_key_password: SecretStr | None = Field(description="password of that key, if it has one", default=None)
 
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_hosts)] = Field(
+        description="names that the server answers to, beside localhost, like a.example,b.example; * is any "
+        "[none more, if it listens on this machine only and has no keys; else any]",
+        default=(),
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_origins)] = Field(
         description="origins whose pages may use the API, like https://a.example,https://b.example; * is all [none]",
         default=(),
@@ -163,7 +176,8 @@ class AccessSettings(BaseModel):
         description="key that /metrics asks for; without it they are open", default=None
     )
     admin_key: SecretStr | None = Field(
-        description="key that the dashboard asks for, instead of those in api_keys", default=None
+        description="key that the dashboard asks for; without it the dashboard is closed where there are api_keys",
+        default=None,
     )
     requests_per_minute: Count | None = Field(
         description="requests to generate that each key may make; api_keys_file can say otherwise", default=None
@@ -172,7 +186,10 @@ class AccessSettings(BaseModel):
         description="tokens of prompts and outputs that each key may use; as above", default=None
     )
     concurrent_requests: Count | None = Field(
-        description="requests to generate that each key may have open; as above", default=None
+        description="sequences (prompts times n) that each key may have open; as above", default=None
+    )
+    cache_sharing: Literal["key", "all"] = Field(
+        description="whose requests may find the same cached blocks: those of one key, or of all keys"
     )
     fair_sharing: bool = Field(
         description="share the engine among keys, so that a flood of one does not keep the others waiting"

@@ -61,11 +61,14 @@ def sequence(
     stop_token_ids: Iterable[int] = (),
     prompt_logprobs: int | None = None,
     deadline: float = inf,
+    precedence: int | None = None,
 ) -> Sequence:
     """A sequence; a number for a prompt means that many tokens, all its own."""
     token_ids = prompt_of(seq_id, prompt) if isinstance(prompt, int) else prompt
     params = SamplingParams(max_tokens, stop_token_ids=frozenset(stop_token_ids), prompt_logprobs=prompt_logprobs)
-    return Sequence(seq_id, token_ids, params, priority, cache_salt, owner=owner, deadline=deadline)
+    return Sequence(
+        seq_id, token_ids, params, priority, cache_salt, owner=owner, deadline=deadline, precedence=precedence
+    )
 
 
 def next_token(token_ids: Seq[int]) -> int:
@@ -262,7 +265,8 @@ def check_blocks(scheduler: Scheduler) -> None:
         assert waiting.status is SequenceStatus.WAITING
         assert not waiting.block_table
         assert waiting.num_computed_tokens == 0
-    assert all(one.order < other.order for one, other in pairwise(scheduler.waiting))
+    for queue_of_owner in scheduler.waiting._queues.values():
+        assert all(one.own_order < other.own_order for one, other in pairwise(queue_of_owner))
     retired = [s for s in scheduler._sequences.values() if s.status is SequenceStatus.FINISHED]
     assert all(s.num_unknown_tokens and s.num_tokens == s.max_num_tokens and not s.block_table for s in retired)
     assert sorted(ids([*scheduler.running, *scheduler.waiting, *retired])) == sorted(scheduler._sequences)

@@ -105,6 +105,7 @@ class Submission:
     cache_salt: str
     stream: TokenStream
     owner: str = ""
+    precedence: int | None = None
 
 
 @dataclass
@@ -142,6 +143,7 @@ class ScriptedEngine:
         priority: int = 0,
         cache_salt: str = "",
         owner: str = "",
+        precedence: int | None = None,
     ) -> TokenStream:
         if error := self.refusals.get(len(self.submissions)):
             raise error
@@ -150,7 +152,8 @@ class ScriptedEngine:
         if params.prompt_logprobs is not None:
             rest = (scored(token_id, params.prompt_logprobs) for token_id in prompt_token_ids[1:])
             stream.prompt_logprobs = [token for token in rest if token is not None]
-        self.submissions.append(Submission(list(prompt_token_ids), params, priority, cache_salt, stream, owner))
+        asked = Submission(list(prompt_token_ids), params, priority, cache_salt, stream, owner, precedence)
+        self.submissions.append(asked)
         self._changed.set()
         if self.script is not None:
             asyncio.get_running_loop().call_soon(self._play, self.submissions[-1], 0)
@@ -212,6 +215,7 @@ def make_app(
     log_prompts: bool = False,
     clock: Callable[[], float] = time.monotonic,
     cors_origins: Seq[str] = (),
+    hosts: Seq[str] = (),
 ) -> FastAPI:
     service = Service(
         engine=engine,
@@ -231,6 +235,7 @@ def make_app(
         telemetry=telemetry,
         log_prompts=log_prompts,
         cors_origins=cors_origins,
+        hosts=hosts,
         clock=clock,
     )
 

@@ -119,6 +119,21 @@ async def test_a_new_certificate_is_used_by_the_next_connection_and_a_bad_one_is
             assert (await later.get(f"{address}/ready")).status_code == 200
 
 
+def test_a_chain_that_is_caught_half_written_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, key = make_certificate(tmp_path)
+    other, _ = make_certificate(tmp_path, "other")
+    first, second = file.read_bytes(), other.read_bytes()
+    certificate = Certificate(file, key)
+    for length in range(1, len(second) - 1):
+        file.write_bytes(first + second[:length])
+        with pytest.raises(BadCertificate):
+            Certificate(file, key)
+        certificate.reload()
+        assert caplog.records[-1].message.startswith("The certificate stays as it was")
+    file.write_bytes(first + second)
+    Certificate(file, key)
+
+
 def test_what_cannot_be_used_is_told_by_its_file(tmp_path: Path) -> None:
     file, key = make_certificate(tmp_path, password="secret")
     other, _ = make_certificate(tmp_path, "other")

@@ -72,6 +72,31 @@ def test_a_smaller_priority_goes_first_whoever_has_been_served() -> None:
     assert ids(scheduler.running) == [2]
 
 
+def test_a_priority_orders_an_owners_own_and_nothing_else() -> None:
+    scheduler = make_scheduler(max_num_seqs=1)
+    urgent = [sequence(number, priority=-number, precedence=0, owner="loud", max_tokens=1) for number in range(1, 5)]
+    queue(scheduler, *urgent, *(sequence(number, owner="calm", max_tokens=1) for number in range(10, 14)))
+    began = [seq_id for _ in range(8) for seq_id in take_step(scheduler)[1].seq_ids]
+    assert [seq_id for seq_id in began if seq_id < 10] == [4, 3, 2, 1]
+    assert [seq_id < 10 for seq_id in began] == [True, False] * 4, "they are served in turn"
+
+
+def test_where_two_owners_are_level_no_priority_of_theirs_decides() -> None:
+    scheduler = make_scheduler(max_num_seqs=1)
+    queue(scheduler, sequence(0, owner="calm"), sequence(1, owner="loud", priority=-9, precedence=0))
+    take_step(scheduler)
+    assert ids(scheduler.running) == [0]
+
+
+def test_a_precedence_goes_first_whoever_has_been_served() -> None:
+    scheduler = make_scheduler(max_num_seqs=1)
+    flood(scheduler, "trusted", 1, first_id=0, max_tokens=1)
+    take_step(scheduler)
+    queue(scheduler, sequence(1, owner="new"), sequence(2, owner="trusted", priority=-9, precedence=-1))
+    take_step(scheduler)
+    assert ids(scheduler.running) == [2]
+
+
 def test_nobody_saves_up_by_staying_away() -> None:
     scheduler = make_scheduler(num_blocks=1000, max_num_seqs=4)
     flood(scheduler, "steady", 300, first_id=0)
@@ -143,6 +168,28 @@ def test_who_is_more_urgent_does_not_give_way() -> None:
     take_step(scheduler)
     flood(scheduler, "one", 1, first_id=100)
     assert not take_step(scheduler)[0].preempted
+
+
+def test_who_only_calls_itself_urgent_gives_way_its_own_least_urgent_first() -> None:
+    scheduler = make_scheduler(max_num_seqs=3)
+    loud = {1: -7, 2: -5, 3: -9}
+    queue(scheduler, *(sequence(i, max_tokens=20, priority=p, precedence=0, owner="loud") for i, p in loud.items()))
+    take_step(scheduler)
+    flood(scheduler, "one", 1, first_id=100)
+    batch, _ = take_step(scheduler)
+    assert list(batch.preempted) == [2]
+
+
+def test_when_blocks_run_out_whoever_only_calls_itself_urgent_is_not_spared() -> None:
+    scheduler = make_scheduler(num_blocks=14, max_num_seqs=8)
+    loud = (sequence(i, 8, max_tokens=24, priority=-10 - i, precedence=0, owner="loud") for i in range(3))
+    queue(scheduler, *loud, sequence(100, 8, max_tokens=24, owner="calm"))
+    for _ in range(40):
+        batch, _ = take_step(scheduler)
+        if batch.preempted:
+            break
+    [given_way] = batch.preempted
+    assert given_way in range(3)
 
 
 def test_blocks_are_given_up_too_but_no_more_than_are_kept() -> None:

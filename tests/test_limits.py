@@ -12,7 +12,8 @@ import pytest
 from openai import AsyncOpenAI, RateLimitError
 
 from app.api.access import Access
-from app.api.keys import BadKeys, KeyRing
+from app.api.key_list import BadKeys
+from app.api.keys import KeyRing
 from app.api.limiter import Limiter, RateLimited, duration
 from app.api.quota import Bucket, Quota
 from app.engine.health import Overloaded
@@ -88,19 +89,21 @@ def test_limits_stand_behind_keys_and_those_for_everybody_behind_a_star(tmp_path
     file = tmp_path / "keys"
     file.write_text(
         "* tokens_per_minute=1000 concurrent_requests=9\n"
-        "alice: sk-a requests_per_minute=5   # until May\n"
+        "# until May\n"
+        "alice: sk-a requests_per_minute=5\n"
         "alice: sk-a2 requests_per_minute=5 tokens_per_minute=none\n"
-        "bob:sk==,carol:sk-c concurrent_requests=1"
+        "bob:sk==\n"
+        "carol:sk-c concurrent_requests=1 min_priority=-7\n"
     )
     ring = KeyRing("root:zero tokens_per_minute=7", file, Quota(60, 60, 60))
     assert {name: ring.quota_of(name) for name in ("alice", "bob", "carol", "root", "")} == {
         "alice": Quota(5, None, 9),
         "bob": Quota(60, 1000, 9),
-        "carol": Quota(60, 1000, 1),
+        "carol": Quota(60, 1000, 1, -7),
         "root": Quota(60, 7, 9),
         "": Quota(60, 1000, 9),
     }
-    assert all(ring.find(secret) for secret in ("sk-a", "sk-a2", "sk==", "sk-c", "zero"))
+    assert all(ring.find(secret) for secret in (b"sk-a", b"sk-a2", b"sk==", b"sk-c", b"zero"))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,10 @@ def test_limits_stand_behind_keys_and_those_for_everybody_behind_a_star(tmp_path
         ("a:sk-secret tokens_per_minute=0", "tokens_per_minute must be a number from 1 on, or none"),
         ("a:sk-secret tokens_per_minute=lots", "or none"),
         ("a:sk-secret more", "limits are"),
+        ("a:sk-secret # more", "a comment has a line of its own"),
+        ("a:sk-secret min_priority=5", "min_priority must be a number from -2147483648 to 0"),
+        ("a:sk-secret min_priority=-2147483649", "from -2147483648 to 0"),
+        ("a:sk-secret min_priority=none", "from -2147483648 to 0"),
         ("* 5", "limits are"),
         ("*:sk-secret", "write name:key"),
         ("a: tokens_per_minute=5", "write name:key"),
@@ -147,7 +154,7 @@ class Door:
     def enter(self, num_tokens: int = 1, owner: str = "") -> Any:
         visit = self.limiter.visit(owner)
         visit.begin()
-        visit.reserve(num_tokens)
+        visit.reserve(1, num_tokens)
         return visit
 
 
@@ -171,7 +178,7 @@ def test_a_request_that_used_less_gives_the_rest_back_and_one_that_used_more_owe
 def test_owners_do_not_use_up_what_is_others() -> None:
     door = Door(requests_per_minute=1, tokens_per_minute=10, concurrent_requests=1)
     door.enter(10, "alice")
-    assert "for 'alice' on concurrent requests: limit 1, open 1" in door.refused(1, "alice")[0]
+    assert "for 'alice' on concurrent sequences: limit 1, open 1" in door.refused(1, "alice")[0]
     door.enter(10, "bob")
     assert door.refusals == [("concurrent_requests", "alice")]
 

@@ -36,7 +36,7 @@ class Running:
 
     def hang_up(self, text: str) -> None:
         """Write the file anew, and say so."""
-        self.file.write_text(text)
+        self.file.write_text(text + "\n")
         signal.raise_signal(signal.SIGHUP)
 
     async def status(self, key: str) -> int:
@@ -52,7 +52,7 @@ def bearer(key: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(file: Path, text: str) -> AsyncIterator[Running]:
-    file.write_text(text)
+    file.write_text(text + "\n")
     ring, engine = KeyRing(file=file), ScriptedEngine()
     app = make_app(engine, access=Access(ring), clock=lambda: 0.0)
     async with listening(app, reload=ring.reload) as (url, _), httpx.AsyncClient(base_url=url) as client:
@@ -88,7 +88,7 @@ async def test_a_file_with_a_slip_changes_nothing_and_is_complained_of(
     async with running(tmp_path / "keys", "alice:one requests_per_minute=2") as server:
         server.hang_up(slip)
         await until(lambda: "stay as they were" in caplog.text)
-        assert f"{tmp_path / 'keys'}, entry 1: " in caplog.text
+        assert f"{tmp_path / 'keys'}, line 1: " in caplog.text
         assert [await server.status(key) for key in ("one", "two")] == [200, 401]
         assert (await server.ask("one", max_tokens="none")).headers["x-ratelimit-limit-requests"] == "2"
 

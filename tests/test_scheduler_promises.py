@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.api.owner import Owner
 from app.engine.core import EngineCore
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepOutput
 from app.scheduler.sequence import SequenceStatus
@@ -119,7 +120,15 @@ class Play:
         params = SamplingParams(
             arrival.max_tokens, stop_token_ids=arrival.stop_token_ids, prompt_logprobs=arrival.prompt_logprobs
         )
-        command = Generate(seq_id, arrival.prompt, params, arrival.priority, arrival.cache_salt, owner=arrival.owner)
+        command = Generate(
+            seq_id,
+            arrival.prompt,
+            params,
+            arrival.priority,
+            arrival.cache_salt,
+            owner=arrival.owner,
+            precedence=Owner(arrival.owner, min_priority=-(arrival.owner == "b")).precedence(arrival.priority),
+        )
         if arrival.num_tokens > self.world.num_blocks * self.world.block_size:
             with pytest.raises(ValueError, match="blocks"):
                 self.core.apply(command)

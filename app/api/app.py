@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.api import chat, completions, operations, statistics, web
 from app.api.access import Access, Guard
 from app.api.errors import answer_errors
+from app.api.hosts import HostCheck
 from app.api.lag import watch_loop
 from app.api.limiter import Limiter
 from app.api.origins import allow_origins
@@ -21,6 +22,8 @@ from app.api.recording import Recording
 from app.api.service import Service
 from app.api.throttle import Throttle
 from app.api.tracing import Telemetry
+
+GENERATING_PATHS = frozenset(route.path for module in (completions, chat) for route in module.router.routes)
 
 
 def create_app(
@@ -30,11 +33,13 @@ def create_app(
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
     cors_origins: Seq[str] = (),
+    hosts: Seq[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs.
 
-    `clock` gives the seconds by which limits per minute go.
+    Requests may only name one of `hosts`, unless there are none. `clock` gives the seconds by which limits per minute
+    go.
     """
 
     @asynccontextmanager
@@ -64,8 +69,15 @@ def create_app(
     limiter = Limiter(access.keys.quota_of, clock, service.metrics.rate_limited)
     app.add_middleware(Throttle, limiter=limiter)
     app.add_middleware(Guard, access=access)
+    if hosts:
+        app.add_middleware(HostCheck, hosts=hosts)
     app.add_middleware(
-        Recording, metrics=service.metrics, failed=service.recorder.failed, telemetry=telemetry, log_prompts=log_prompts
+        Recording,
+        metrics=service.metrics,
+        failed=service.recorder.failed,
+        telemetry=telemetry,
+        log_prompts=log_prompts,
+        generating_paths=GENERATING_PATHS,
     )
     if cors_origins:
         allow_origins(app, cors_origins)  # outermost, so that a page can read what any other of these has to say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from pathlib import Path
 
@@ -33,12 +34,20 @@ class Certificate:
     def _load(self, context: ssl.SSLContext) -> ssl.SSLContext:
         file, key, password = self._files
         try:
+            if _ends_within_a_certificate(file.read_bytes()):
+                raise BadCertificate(f"{file} ends within a certificate, as if it were only half-written")
             # A password is always given, be it empty: without one, OpenSSL would ask for it at the terminal.
             context.load_cert_chain(file, key, password)
         except OSError as error:
             files = f"{file} with the key {key}" if key else str(file)
             raise BadCertificate(f"{files} cannot be used: {error.strerror or error}") from error
         return context
+
+
+def _ends_within_a_certificate(pem: bytes) -> bool:
+    """Whether the last line is part of a boundary: OpenSSL would take what stands before it for the whole chain."""
+    last = pem.rstrip().rpartition(b"\n")[2]
+    return last.startswith(b"-") and not re.fullmatch(rb"-----END [A-Z0-9 ]+-----", last)
 
 
 def _context() -> ssl.SSLContext:

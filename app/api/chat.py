@@ -15,7 +15,7 @@ from app.api.generation import Generation
 from app.api.responses import respond
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.service import ServiceDependency
-from app.api.throttle import reserve_tokens
+from app.api.throttle import reserve
 from app.text.chat_format import THINK, is_reasoning
 from app.text.tokenizer import Tokenizer
 
@@ -39,8 +39,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     token_ids = await asyncio.to_thread(
         tokenizer.encode_chat, messages, most_tokens(ready), tools=tools, **body.template_kwargs
     )
-    prompts = admit([token_ids], body, tokenizer, ready, service.seeds, service.limits, "messages")
-    reserve_tokens(prompts, body)
+    prompts = reserve(admit([token_ids], body, tokenizer, ready, service.seeds, service.limits, "messages"), body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     begun = messages[-1]["content"] if body.continue_final_message else _opening(token_ids, tokenizer)
     is_thinking = chat_format.thinks and is_reasoning(begun)

@@ -15,7 +15,7 @@ from app.api.reply import Json, Reply
 from app.api.responses import respond
 from app.api.schemas.completion import CompletionRequest
 from app.api.service import ServiceDependency
-from app.api.throttle import reserve_tokens
+from app.api.throttle import reserve
 from app.messages import EngineReady
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
@@ -32,10 +32,9 @@ async def create_completion(body: CompletionRequest, request: Request, service: 
         encoded = await asyncio.to_thread(_encode, body, tokenizer, ready)
     else:  # there is nothing to do that would be worth a thread
         encoded = _encode(body, tokenizer, ready)
-    prompts = admit(encoded, body, tokenizer, ready, service.seeds, service.limits, "prompt")
+    prompts = reserve(admit(encoded, body, tokenizer, ready, service.seeds, service.limits, "prompt"), body)
     if body.echo:
         prompts = await asyncio.to_thread(_with_echo, prompts, body, tokenizer)
-    reserve_tokens(prompts, body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     reply = CompletionReply(service.model_name, tokenizer, body.logprobs)
     return await respond(request, generation, reply, body)

@@ -9,6 +9,7 @@ from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
 from app.api.errors import ended_with
+from app.api.owner import Owner
 from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
 from app.engine.stream import TokenDelta, TokenStream
@@ -144,7 +145,7 @@ class Generation:
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: str
+        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: Owner
     ) -> None:
         self.streams: list[TokenStream] = []
         self._end: asyncio.TimerHandle | None = None
@@ -152,7 +153,14 @@ class Generation:
         try:
             for prompt, number in wanted:
                 params = _params(prompt, number, body, tokenizer)
-                stream = engine.generate(prompt.token_ids, params, body.priority, body.cache_salt, owner)
+                stream = engine.generate(
+                    prompt.token_ids,
+                    params,
+                    body.priority,
+                    owner.cache_salt(body.cache_salt),
+                    owner.name,
+                    owner.precedence(body.priority),
+                )
                 self.streams.append(stream)
             self.choices = [
                 Choice(index, prompt, stream, body, tokenizer)

@@ -26,7 +26,7 @@ class RateLimited(ApiError):
 
 
 class Account:
-    """What one owner has used: a bucket for each of its limits over time, and how many requests are open."""
+    """What one owner has used: a bucket for each of its limits over time, and how many sequences are open."""
 
     def __init__(self) -> None:
         self.quota = Quota()
@@ -54,21 +54,27 @@ class Visit:
         self._account = account
         self._limiter = limiter
         self._taken = Counter[str]()
+        self._num_places = 0
+
+    @property
+    def tokens_per_minute(self) -> int | None:
+        """The most tokens that one request can have; None is without a limit."""
+        return self._account.quota.tokens_per_minute
 
     def begin(self) -> None:
         """Take a place and a request. Raises RateLimited, as also if tokens are owed: so much is known already."""
-        limit, num_open = self._account.quota.concurrent_requests, self._account.num_open
-        if limit is not None and num_open >= limit:
-            told = f"limit {limit}, open {num_open}. Try again when one of them has ended."
-            raise self._refused("concurrent_requests", "concurrent requests", told, SECONDS_TO_A_PLACE)
+        self._check_places(1)
         self._check("requests", 1)
         self._check("tokens", 1)
         self._take("requests", 1)
-        self._account.num_open += 1
+        self._take_places(1)
 
-    def reserve(self, num_tokens: int) -> None:
-        """Take tokens before they are computed. Raises RateLimited."""
-        self._check("tokens", num_tokens)
+    def reserve(self, num_sequences: int, num_tokens: int, hint: str = "") -> None:
+        """Take a place for each sequence, and all tokens that they may use. Raises RateLimited, with `hint` behind what
+        it says of tokens; then nothing more is taken."""
+        self._check_places(num_sequences)
+        self._check("tokens", num_tokens, hint)
+        self._take_places(num_sequences)
         self._take("tokens", num_tokens)
 
     def settle(self, num_tokens: int, *, counts: bool) -> None:
@@ -77,8 +83,8 @@ class Visit:
         self._take("requests", counts - self._taken["requests"])
 
     def leave(self) -> None:
-        """Give the place back."""
-        self._account.num_open -= 1
+        """Give the places back."""
+        self._take_places(0)
 
     def headers(self) -> dict[str, str]:
         """How much is left of each limit over time, and when all of it will be there again."""
@@ -95,17 +101,33 @@ class Visit:
         if name in self._account.buckets:
             self._account.buckets[name].take(amount, self._limiter.clock())
 
-    def _check(self, name: str, amount: int) -> None:
+    def _take_places(self, num_places: int) -> None:
+        """Have just so many."""
+        self._account.num_open += num_places - self._num_places
+        self._num_places = num_places
+
+    def _check_places(self, num_places: int) -> None:
+        limit, num_others = self._account.quota.concurrent_requests, self._account.num_open - self._num_places
+        if limit is None or num_others + num_places <= limit:
+            return
+        kind, told = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
+        if num_places > limit:
+            told += "Waiting does not help; ask for fewer choices or prompts at once."
+            raise self._refused(kind, "concurrent sequences", told, None)
+        told += "Try again when others have ended."
+        raise self._refused(kind, "concurrent sequences", told, SECONDS_TO_A_PLACE)
+
+    def _check(self, name: str, amount: int, hint: str = "") -> None:
         bucket = self._account.buckets.get(name)
         if bucket is None:
             return
         now, kind, limit = self._limiter.clock(), f"{name} per minute", f"limit {bucket.per_minute}"
         if amount > bucket.per_minute:
-            told = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller."
+            told = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller.{hint}"
             raise self._refused(name, kind, told, None)
         if seconds := bucket.seconds_until(amount, now):
             left = f"remaining {_whole(bucket.level(now))}, requested {amount}"
-            raise self._refused(name, kind, f"{limit}, {left}. Try again in {duration(seconds)}.", seconds)
+            raise self._refused(name, kind, f"{limit}, {left}. Try again in {duration(seconds)}.{hint}", seconds)
 
     def _refused(self, limit: str, kind: str, told: str, seconds: float | None) -> RateLimited:
         self._limiter.refused(limit, self._owner)

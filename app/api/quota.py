@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+
+LEAST_PRIORITY = -(2**31)
 
 TOLERANCE = 1e-6
 """Of levels, which are sums of floating-point numbers: after its whole wait, a request must not lack a billionth."""
@@ -11,15 +14,20 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Of all requests together that come with keys of one name. None is without a limit."""
+    """Limits shared by all requests that come with keys of one name; None means unlimited.
+
+    `concurrent_requests` counts sequences: a request has as many as its prompts times n. `min_priority` is the smallest
+    `priority`, at most 0, that puts a request before those of other keys.
+    """
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
+    min_priority: int = 0
 
-    def but(self, limits: dict[str, int | None]) -> Quota:
+    def but(self, limits: Mapping[str, int | None]) -> Quota:
         """The same where `limits`, by name, say nothing else."""
-        return replace(self, **limits)
+        return replace(self, **limits)  # type: ignore[arg-type]
 
 
 LIMITS = tuple(field.name for field in fields(Quota))
@@ -29,10 +37,19 @@ def parse_limit(word: str) -> tuple[str, int | None]:
     """Read `tokens_per_minute=1000`, or `=none` for no limit. Raises ValueError that says what would be valid."""
     name, _, amount = word.partition("=")
     if name not in LIMITS:
-        raise ValueError(f"limits are {', '.join(LIMITS)}, written like {LIMITS[0]}=60")
+        known = f"limits are {', '.join(LIMITS)}, written like {LIMITS[0]}=60"
+        raise ValueError(f"{known}; a comment has a line of its own in the file of keys")
+    if name == "min_priority":
+        return name, _parse_priority(amount)
     if not re.fullmatch(r"none|0*[1-9]\d{0,11}", amount, re.ASCII):
         raise ValueError(f"{name} must be a number from 1 on, or none")
     return name, None if amount == "none" else int(amount)
+
+
+def _parse_priority(amount: str) -> int:
+    if not re.fullmatch(r"0|-[1-9]\d{0,9}", amount, re.ASCII) or int(amount) < LEAST_PRIORITY:
+        raise ValueError(f"min_priority must be a number from {LEAST_PRIORITY} to 0")
+    return int(amount)
 
 
 class Bucket:

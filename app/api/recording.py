@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,8 @@ log = logging.getLogger("millrace.request")
 class Recording:
     """Plain ASGI: it costs a stream nothing. Also answers the exceptions that nobody expected.
 
-    `failed` is told the cause of every error that a client was answered with.
+    `failed` is told the cause of every error that a client was answered with. A request asks to generate if it is a
+    POST to one of `generating_paths`; only such requests are counted when they are refused, and by limits.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Recording:
         failed: Callable[[str], None],
         telemetry: Telemetry | None,
         log_prompts: bool,
+        generating_paths: Container[str],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._failed = failed
         self._telemetry = telemetry
         self._log_prompts = log_prompts
+        self._generating_paths = generating_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,7 +50,7 @@ class Recording:
             return
         headers = Headers(scope=scope)
         record = begin_record(headers, send)
-        record.asks_to_generate = scope["method"] == "POST" and scope["path"].startswith("/v1/")
+        record.asks_to_generate = scope["method"] == "POST" and scope["path"] in self._generating_paths
         span = self._telemetry.begin(scope["path"], headers, record) if self._telemetry is not None else None
         log_context.set(LogContext(record.request_id, record.trace.trace_id, record.trace.span_id))
 

@@ -17,7 +17,9 @@ from app.api.access import Access
 from app.api.app import create_app
 from app.api.certificate import BadCertificate, Certificate
 from app.api.files import allow_many_files
-from app.api.keys import BadKeys, KeyRing
+from app.api.hosts import ANY_HOST, LOCAL_HOST, is_loopback
+from app.api.key_list import BadKeys
+from app.api.keys import KeyRing
 from app.api.limits import Limits
 from app.api.quota import Quota
 from app.api.schemas.sampling import SamplingFields
@@ -35,8 +37,6 @@ from app.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 def make_access(config: Config) -> Access:
     """The keys of the configuration. Raises BadKeys."""
@@ -45,10 +45,23 @@ def make_access(config: Config) -> Access:
         keys=KeyRing(_plain(config.api_keys), config.api_keys_file, quota),
         metrics_keys=_ring_of_one("metrics", config.metrics_key),
         admin_keys=_ring_of_one("admin", config.admin_key),
+        shares_cache=config.cache_sharing == "all",
     )
-    if not access.keys.is_needed and config.host not in LOOPBACK:
+    if config.api_keys is not None and not access.keys.is_needed:
+        raise BadKeys("api_keys is set but has no key in it; leave it out to serve without keys")
+    if not access.keys.is_needed and not is_loopback(config.host):
         log.warning("Anybody who reaches %s may use this server: no API keys are set", config.host)
     return access
+
+
+def served_hosts(config: Config, access: Access) -> tuple[str, ...]:
+    """The names that requests may reach the server by, or none if they may use any. They are checked where no key keeps
+    the pages of other sites out of a server that only this machine should reach, and where names are given."""
+    if ANY_HOST in config.allowed_hosts:
+        return ()
+    if config.allowed_hosts or (is_loopback(config.host) and not access.keys.is_needed):
+        return (LOCAL_HOST, *config.allowed_hosts)
+    return ()
 
 
 def _plain(secret: SecretStr | None) -> str:
@@ -56,7 +69,12 @@ def _plain(secret: SecretStr | None) -> str:
 
 
 def _ring_of_one(name: str, secret: SecretStr | None) -> KeyRing:
-    return KeyRing(f"{name}:{_plain(secret)}" if secret else "")
+    if secret is None:
+        return KeyRing()
+    try:
+        return KeyRing.of_one(name, secret.get_secret_value())
+    except ValueError as error:
+        raise BadKeys(f"{name}_key: {error}") from error
 
 
 def make_certificate(config: Config) -> Certificate | None:
@@ -155,7 +173,15 @@ def run_server(config: Config) -> str | None:
         await engine.drain(config.drain_seconds)
         service.broadcast.close()
 
-    app = create_app(service, config.drain_seconds, access, telemetry, config.log_prompts, config.cors_origins)
+    app = create_app(
+        service,
+        config.drain_seconds,
+        access,
+        telemetry,
+        config.log_prompts,
+        config.cors_origins,
+        served_hosts(config, access),
+    )
     told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=allow_many_files())
     server = Server(told, drain, make_reload(config, access, certificate))
     server.run()

@@ -50,6 +50,7 @@ class Engine(Protocol):
         priority: int = 0,
         cache_salt: str = "",
         owner: str = "",
+        precedence: int | None = None,
     ) -> TokenStream: ...
 
 

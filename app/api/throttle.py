@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,7 +30,7 @@ class Throttle:
         if scope["type"] != "http" or not (record := current_record()).asks_to_generate:
             await self._app(scope, receive, send)
             return
-        visit = record.visit = self._limiter.visit(scope["state"]["owner"])
+        visit = record.visit = self._limiter.visit(scope["state"]["owner"].name)
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -55,15 +57,27 @@ def settle(visit: Visit, record: RequestRecord, status: int) -> None:
     visit.settle(num_tokens_used(record), counts=record.generation is not None or status not in REFUSALS)
 
 
-def reserve_tokens(prompts: list[Prompt], body: SamplingFields) -> None:
-    """Take the prompts' tokens, and as many for outputs as the request asks for, as OpenAI counts them.
+def reserve(prompts: list[Prompt], body: SamplingFields) -> list[Prompt]:
+    """Take a place for each sequence, and the tokens of the prompts and of all that their outputs may have.
 
-    What a request without a bound generates is taken when it ends. Raises RateLimited.
+    Where the request does not say how long an output may be, it may have what the model allows, but no more than the
+    limit of a whole minute allows: that does not depend on the moment, so that the same request has the same answer.
+    Raises RateLimited. Returns the prompts as they may be answered.
     """
     visit = current_record().visit
-    if visit is not None:
-        _, wanted = body.wanted_tokens
-        visit.reserve(sum(len(prompt.token_ids) + body.n * (wanted or 0) for prompt in prompts))
+    if visit is None:
+        return prompts
+    num_sequences = len(prompts) * body.n
+    num_prompt_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+    field, wanted = body.wanted_tokens
+    hint = ""
+    if wanted is None and visit.tokens_per_minute is not None:
+        hint = f" '{field}' was not given, so that all that the answer may have is reserved; less is taken sooner."
+        most = max((visit.tokens_per_minute - num_prompt_tokens) // num_sequences, body.min_tokens, 1)
+        prompts = [replace(prompt, max_tokens=min(prompt.max_tokens, most)) for prompt in prompts]
+    num_output_tokens = body.n * sum(prompt.max_tokens for prompt in prompts)
+    visit.reserve(num_sequences, num_prompt_tokens + num_output_tokens, hint)
+    return prompts
 
 
 def num_tokens_used(record: RequestRecord) -> int:
@@ -73,4 +87,5 @@ def num_tokens_used(record: RequestRecord) -> int:
     choices = record.generation.choices
     begun = {id(choice.prompt): choice.prompt for choice in choices if choice.stream.times.scheduled is not None}
     num_prompt_tokens = sum(len(prompt.token_ids) for prompt in begun.values())
-    return num_prompt_tokens + sum(choice.stream.num_output_tokens for choice in choices)
+    num_output_tokens = sum(min(choice.stream.num_output_tokens, choice.prompt.max_tokens) for choice in choices)
+    return num_prompt_tokens + num_output_tokens

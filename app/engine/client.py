@@ -111,9 +111,11 @@ class EngineClient:
         priority: int = 0,
         cache_salt: str = "",
         owner: str = "",
+        precedence: int | None = None,
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
-        owner = owner if self._config.fair_sharing else ""
+        if not self._config.fair_sharing:
+            owner, precedence = "", None
         if self._state is not EngineState.READY:
             reason = self._reason or self._start_up.current.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
@@ -126,7 +128,9 @@ class EngineClient:
         self._idle.clear()
         self._shares.opened(stream.seq_id, owner)
         deadline = stream.times.arrived + self._config.queue_timeout
-        command = Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline)
+        command = Generate(
+            stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence
+        )
         self._recovery.opened(command)
         self._submit(command)
         return stream

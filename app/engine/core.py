@@ -70,6 +70,7 @@ class EngineCore:
                     command.output_token_ids,
                     command.owner,
                     command.deadline,
+                    command.precedence,
                 )
             )
 

@@ -101,7 +101,7 @@ class Scheduler:
         self._retire()
         self._make_room()
         decoding = sorted([s for s in self.running if s.num_owed_tokens == 1], key=attrgetter("order"))
-        prompts = sorted([s for s in self.running if s.num_owed_tokens > 1], key=self.waiting.rank)
+        prompts = sorted([s for s in self.running if s.num_owed_tokens > 1], key=self.waiting.turn)
         budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
         left = self._advance(decoding, rows, budget)
         if prompts:

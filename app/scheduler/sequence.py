@@ -25,7 +25,9 @@ class Sequence:
     output; the ids of `num_unknown_tokens` more are being sampled.
     `owner` stands for whoever it is computed for; owners share the engine fairly. `deadline` is the moment by which it
     is to be scheduled for the first time.
-    `order` says who goes first: the smaller priority, then the earlier arrival. The last in it is preempted first.
+    `order` says who goes first among the sequences of all owners: the smaller `precedence`, then the earlier arrival.
+    `own_order` says it among those of one owner, by `priority` instead; the one with the smaller priority never has the
+    larger precedence. The last in an order is preempted first.
     `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` and `block_table` are int32 arrays, so that the model side reads them through the buffer protocol
     without a copy.
@@ -48,6 +50,7 @@ class Sequence:
         "order",
         "owner",
         "params",
+        "precedence",
         "priority",
         "seq_id",
         "status",
@@ -65,6 +68,7 @@ class Sequence:
         output_token_ids: Iterable[int] = (),
         owner: str = "",
         deadline: float = inf,
+        precedence: int | None = None,
     ) -> None:
         self.seq_id = seq_id
         self.token_ids = array("i", prompt_token_ids)
@@ -74,7 +78,8 @@ class Sequence:
         self.max_num_tokens = self.num_prompt_tokens + params.max_tokens
         self.params = params
         self.priority = priority
-        self.order = (priority, 0)
+        self.precedence = priority if precedence is None else precedence
+        self.order = (self.precedence, 0)
         self.cache_salt = cache_salt
         self.owner = owner
         self.deadline = deadline
@@ -106,7 +111,12 @@ class Sequence:
 
     @arrival.setter
     def arrival(self, number: int) -> None:
-        self.order = (self.priority, number)
+        self.order = (self.precedence, number)
+
+    @property
+    def own_order(self) -> tuple[int, int]:
+        """Its place among the sequences of its own owner; smaller goes first."""
+        return self.priority, self.arrival
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hash of every full block of known tokens. It covers all tokens before the block too, and the salt."""

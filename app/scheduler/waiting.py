@@ -1,4 +1,4 @@
-"""Sequences that wait, in the order in which they may go: by priority, then the least served owner, then arrival."""
+"""Sequences that wait, in the order in which they may go: by precedence, then the least served owner, then arrival."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WaitingQueue:
         return sum(map(len, self._queues.values()))
 
     def __iter__(self) -> Iterator[Sequence]:
-        """By priority and arrival, whoever owns them."""
+        """The queues merged, each owner's sequences in the order of its queue."""
         return merge(*self._queues.values(), key=lambda s: s.order)
 
     def served(self, owner: str) -> float:
@@ -69,7 +69,7 @@ class WaitingQueue:
 
     def put(self, sequence: Sequence) -> None:
         """Take a sequence to its place in the order, new or preempted."""
-        insort(self._queues.setdefault(sequence.owner, []), sequence, key=lambda s: s.order)
+        insort(self._queues.setdefault(sequence.owner, []), sequence, key=lambda s: s.own_order)
 
     def remove(self, sequence: Sequence) -> None:
         queue = self._queues[sequence.owner]
@@ -91,5 +91,9 @@ class WaitingQueue:
         return min(heads, key=self.rank, default=None)
 
     def rank(self, sequence: Sequence) -> tuple[int, float, int]:
-        """Smaller goes first."""
-        return sequence.priority, self.served(sequence.owner), sequence.arrival
+        """Of the first of each owner: smaller goes first."""
+        return sequence.precedence, self.served(sequence.owner), sequence.arrival
+
+    def turn(self, sequence: Sequence) -> tuple[int, float, str, tuple[int, int]]:
+        """Of several of each owner: smaller goes first. Where two owners are level, no priority of theirs decides."""
+        return sequence.precedence, self.served(sequence.owner), sequence.owner, sequence.own_order

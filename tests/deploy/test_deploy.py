@@ -168,3 +168,11 @@ def test_the_image_installs_the_versions_that_are_tested() -> None:
         assert {name: tested[name] for name in locked if name in tested} == {
             name: version for name, version in locked.items() if name in tested
         }
+
+
+def test_compose_serves_under_no_other_name_than_this_machines_and_its_own() -> None:
+    for service in yaml.safe_load(check("docker-compose", "--profile", "*", "config"))["services"].values():
+        published = {port["host_ip"] for port in service["ports"]}
+        assert published == {"127.0.0.1"}
+        if "build" in service:
+            assert service["environment"]["MILLRACE_ALLOWED_HOSTS"] == "millrace"

@@ -18,16 +18,16 @@ def status(server: ServerProcess, key: str) -> int:
 
 def test_a_hangup_replaces_the_keys_of_a_running_server(model: TextModel, tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text("alice:sk-one")
+    file.write_text("alice:sk-one\n")
     unchanged = file.stat()
     with started(model.directory, "--api-keys-file", str(file), *ONE_THREAD) as server:
         assert [status(server, key) for key in ("sk-one", "sk-two")] == [200, 401]
-        file.write_text("alice:sk-two")
+        file.write_text("alice:sk-two\n")
         os.utime(file, ns=(unchanged.st_atime_ns, unchanged.st_mtime_ns))
         server.signal(signal.SIGHUP)
         until(lambda: status(server, "sk-two") == 200, "the new key is taken")
         assert status(server, "sk-one") == 401
-        file.write_text("a slip")
+        file.write_text("a slip\n")
         server.signal(signal.SIGHUP)
         until(lambda: "stay as they were" in server.output, "the slip is complained of")
         assert status(server, "sk-two") == 200

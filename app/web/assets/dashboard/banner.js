@@ -31,6 +31,12 @@ export class Banner {
     this.#say("Too many dashboards are open. Trying again every second.");
   }
 
+  /** Never resolves: asking again would not help before the server is started with another setting. */
+  closed() {
+    this.#say("The dashboard shows the requests of all keys, and this server has no key for that: MILLRACE_ADMIN_KEY.");
+    return new Promise(() => {});
+  }
+
   /** Resolves when somebody wants to enter a key. */
   async locked() {
     this.#say("This server wants a key.");

@@ -9,8 +9,8 @@ const SILENT_MS = 10_000;
 
 /**
  * Gives every event to `onEvent`, and what became of the connection to `onState`: "live", "lost" (no answer, or none any
- * more), "locked" (it wants a key that was not given), or "full" (too many are watching). When `onState` returns a
- * promise, that is waited for before the next attempt.
+ * more), "locked" (it wants a key that was not given), "closed" (no key would open it), or "full" (too many are
+ * watching). When `onState` returns a promise, that is waited for before the next attempt.
  */
 export async function follow(onEvent, onState) {
   while (true) {
@@ -31,6 +31,7 @@ async function once(onEvent, onState) {
     heard();
     const response = await fetchWithKey(PATH, { cache: "no-store", signal: silence.signal });
     if (response.status === 401) return "locked";
+    if (response.status === 403) return "closed";
     if (response.status === 429) return "full";
     if (!response.ok) return "lost";
     for await (const data of readEvents(response)) {
