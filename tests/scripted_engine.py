@@ -189,17 +189,18 @@ class ScriptedEngine:
         assert self.script is not None
         if stream.finish_reason is not None:
             return
-        if position == min(len(self.script), params.max_tokens):
-            stream.finish(FinishReason.LENGTH if position == params.max_tokens else self.ending)
+        if position == len(self.script):
+            stream.finish(self.ending)
             return
         if position == 0:
             stream.times.scheduled = time.monotonic()
         token_id = self.script[position]
         stream.push(token_id, scored(token_id, params.logprobs), time.monotonic())
-        stream.wake()
         if token_id in params.stop_token_ids:
-            stream.finish(FinishReason.STOP)
-            return
+            stream.end(FinishReason.STOP)
+        elif position + 1 == params.max_tokens:
+            stream.end(FinishReason.LENGTH)
+        stream.wake()
         asyncio.get_running_loop().call_soon(self._play, submission, position + 1)
 
 

@@ -83,7 +83,10 @@ def has_more_than(stream: TokenStream, num_tokens: int) -> bool:
 
 
 async def collect(stream: TokenStream) -> list[int]:
-    return await rest_of(read(stream))
+    try:
+        return await rest_of(read(stream))
+    finally:
+        stream.close()
 
 
 async def rest_of(reader: AsyncIterator[TokenDelta]) -> list[int]:

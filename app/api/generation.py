@@ -88,7 +88,9 @@ class Choice:
         )
 
     def advance(self, delta: TokenDelta) -> Piece:
-        """The next piece. A stop string ends the sequence here, whatever the engine has made since."""
+        """The next piece. Here it is decided how the sequence ended, and with how many tokens: a stop string ends it
+        whatever the engine has made since.
+        """
         reason = delta.finish_reason
         if reason is not None and (error := ended_with(reason)):
             raise error
@@ -97,10 +99,11 @@ class Choice:
             text += self._release(delta, tokens)
             if self._detokenizer.stop_string is not None:
                 reason = FinishReason.STOP
-                self.stream.close(reason)
         elif reason is not None:
             reason = FinishReason.LENGTH
-        self.finished = reason is not None
+        if reason is not None:
+            self.finished = True
+            self.stream.close_at(reason, self.num_tokens)
         return Piece(self.index, text, tokens, reason)
 
     def _open(self) -> tuple[str, list[ScoredToken]]:

@@ -13,9 +13,9 @@ LOWEST = -9999.0
 
 
 def completion_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer) -> Json:
-    """OpenAI's completions: columns. The chosen token is always among its alternatives."""
+    """OpenAI's completions: columns. The chosen token is always among its alternatives, by its own name."""
     return {
-        "tokens": [tokenizer.token_text(token.token_id) for token in tokens],
+        "tokens": [tokenizer.token_name(token.token_id) for token in tokens],
         "token_logprobs": [None if token.logprob is None else _finite(token.logprob) for token in tokens],
         "top_logprobs": [_alternatives(token, num_top, tokenizer) for token in tokens] if num_top else None,
         "text_offset": [token.offset for token in tokens],
@@ -23,11 +23,17 @@ def completion_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Toke
 
 
 def _alternatives(token: ScoredToken, num_top: int, tokenizer: Tokenizer) -> dict[str, float] | None:
+    """The name of each token and its logprob. Of two with one name (a letter, and the byte token of that letter) the
+    second is called `token_id:…`; the chosen one keeps its name.
+    """
     if token.logprob is None:
         return None
     alternatives: dict[str, float] = {}
+    owners = {tokenizer.token_name(token.token_id): token.token_id}
     for token_id, logprob in (*token.top[:num_top], (token.token_id, token.logprob)):
-        alternatives.setdefault(tokenizer.token_text(token_id), _finite(logprob))
+        name = tokenizer.token_name(token_id)
+        is_its_own = owners.setdefault(name, token_id) == token_id
+        alternatives[name if is_its_own else f"token_id:{token_id}"] = _finite(logprob)
     return alternatives
 
 

@@ -123,7 +123,13 @@ class EngineClient:
         if not self._streams:
             self._last_activity = time.monotonic()
         self._num_created += 1
-        stream = TokenStream(self._num_created, len(prompt_token_ids), time.monotonic(), self._close)
+        stream = TokenStream(
+            self._num_created,
+            len(prompt_token_ids),
+            time.monotonic(),
+            on_close=self._close,
+            on_read=self._observer.sequence_finished,
+        )
         self._streams[stream.seq_id] = stream
         self._idle.clear()
         self._shares.opened(stream.seq_id, owner)
@@ -201,7 +207,7 @@ class EngineClient:
         self._observer.step_taken(output)
 
     def _close(self, stream: TokenStream) -> None:
-        """A reader has had enough of an unfinished stream."""
+        """A stream is ended before the engine ended it."""
         if stream.seq_id in self._streams:
             self._forget(stream)
             self._submit(Abort((stream.seq_id,)))
@@ -211,7 +217,6 @@ class EngineClient:
         self._recovery.ended(stream.seq_id)
         self._shares.ended(stream.seq_id)
         stream.times.finished = time.monotonic()
-        self._observer.sequence_finished(stream)
         if not self._streams:
             self._idle.set()
 

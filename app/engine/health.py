@@ -48,7 +48,9 @@ class EngineObserver(Protocol):
         """Time between two consecutive output tokens; `count` sequences had the same in this step, `example` is one."""
 
     def sequence_finished(self, stream: TokenStream) -> None:
-        """Called once per stream, whatever its end; `stream.finish_reason` and `stream.times` tell."""
+        """Called once per stream, whatever its end, when its reader is done: `stream.finish_reason` and the number of
+        its output tokens are what the client was told, `stream.times` when.
+        """
 
     def engine_ready(self, ready: EngineReady) -> None: ...
 

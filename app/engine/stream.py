@@ -46,15 +46,26 @@ def _nobody() -> None:
     """Reads yet."""
 
 
+def _unmeasured(stream: TokenStream) -> None:
+    """Default of a stream whose end nobody counts."""
+
+
 class TokenStream:
     """Written by the engine client, and taken from by one reader, whose `wake` is called when there is more to take.
 
+    `on_close` is called if it is ended on this side, for the engine to drop the sequence. `on_read` is called once in
+    any case, when the reader is done: only then are its finish reason and its output tokens what the client saw.
     `trace_id` is of the trace that the request belongs to, if it is recorded. Where `merges` is set, a reader gets all
     that there is at once.
     """
 
     def __init__(
-        self, seq_id: int, num_prompt_tokens: int, arrived: float, on_close: Callable[[TokenStream], None]
+        self,
+        seq_id: int,
+        num_prompt_tokens: int,
+        arrived: float,
+        on_close: Callable[[TokenStream], None],
+        on_read: Callable[[TokenStream], None] = _unmeasured,
     ) -> None:
         self.seq_id = seq_id
         self.trace_id = ""
@@ -67,7 +78,9 @@ class TokenStream:
         self.wake: Callable[[], None] = _nobody
         self.num_taken = 0
         self.merges = False
+        self._is_read = False
         self._on_close = on_close
+        self._on_read = on_read
         self._logprobs: list[TokenLogprobs] = []
         self._end: FinishReason | None = None
         self._error: EngineDied | None = None
@@ -131,11 +144,25 @@ class TokenStream:
             self.finish(reason)
             self._on_close(self)
 
+    def close_at(self, reason: FinishReason, num_output_tokens: int) -> None:
+        """The reader has all it wants: the sequence ended so, with so many tokens, whatever the engine made of it. A
+        stop string may end a text that goes on in the engine, or that ended there for its length.
+        """
+        del self.output_token_ids[num_output_tokens:]
+        has_ended, self.finish_reason = self.finish_reason is not None, reason
+        self._read_to_its_end(has_ended)
+
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
-        """End the sequence now if it has not ended: `STOP` when its reader has all it wants.
+        """Nothing more is read; ends the sequence now if it has not ended.
 
         May be called any number of times, from a `finally` and from a background callback alike.
         """
-        if self.finish_reason is None:
-            self.finish_reason = reason
+        has_ended, self.finish_reason = self.finish_reason is not None, self.finish_reason or reason
+        self._read_to_its_end(has_ended)
+
+    def _read_to_its_end(self, has_ended: bool) -> None:
+        if not has_ended:
             self._on_close(self)
+        if not self._is_read:
+            self._is_read = True
+            self._on_read(self)

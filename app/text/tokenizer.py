@@ -184,6 +184,14 @@ class Tokenizer:
         """`token_bytes` as text, with U+FFFD for bytes that are no whole character."""
         return self.token_bytes(token_id).decode(errors="replace")
 
+    def token_name(self, token_id: int) -> str:
+        """`token_bytes` as text, or written as OpenAI does where they are no whole characters: `bytes:\\xe6\\x97`."""
+        data = self.token_bytes(token_id)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
 
 MOST_TOKENS_SHOWN = 5
 
