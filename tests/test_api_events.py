@@ -15,7 +15,7 @@ from app.api.events import EventWriter, encode
 from app.api.generation import Piece, ScoredToken
 from app.api.reply import Reply
 from app.messages import FinishReason
-from app.text.chat_format import ChatFormat
+from app.text.chat_format import ChatFormat, ReplyReader
 from tests.scripted_engine import byte_tokenizer
 
 AWKWARD = ["", "\0", '"\\u0000"', '"', "\\", "\r\n\n", "\u2028", "\x7f", "\ufffd", "🌊", "data: [DONE]", "null}]"]
@@ -32,7 +32,7 @@ def completion(model: str, num_logprobs: int | None) -> Reply:
 
 
 def chat(model: str, num_logprobs: int | None) -> Reply:
-    return ChatReply(model, byte_tokenizer(), num_logprobs, ChatFormat.of(""), is_thinking=False)
+    return ChatReply(model, byte_tokenizer(), num_logprobs, lambda: ReplyReader(ChatFormat()))
 
 
 @pytest.mark.parametrize("make", [completion, chat])

@@ -17,20 +17,37 @@ from app.text.chat_format import (
 )
 
 BOTH = ChatFormat(thinks=True, calls_tools=True)
+TOOLS = frozenset({"get_weather", "f", "now"})
 WEATHER = '{"name": "get_weather", "arguments": {"city": "Zürich", "days": [1, 2]}}'
 
 
-def read(text: str, *, size: int = 10_000, chat_format: ChatFormat = BOTH, is_thinking: bool = False) -> list[Part]:
+def read(
+    text: str,
+    *,
+    size: int = 10_000,
+    chat_format: ChatFormat = BOTH,
+    is_thinking: bool = False,
+    was_cut: bool = False,
+) -> list[Part]:
     """The parts, with those of a kind that follow one another put together."""
-    reader = ReplyReader(chat_format, is_thinking=is_thinking)
-    parts = [part for at in range(0, len(text), size) for part in reader.feed(text[at : at + size])] + reader.finish()
+    parts, _ = read_to_its_end(text, size, chat_format, is_thinking, was_cut)
+    return parts
+
+
+def read_to_its_end(
+    text: str, size: int, chat_format: ChatFormat = BOTH, is_thinking: bool = False, was_cut: bool = False
+) -> tuple[list[Part], bool]:
+    """The same, and whether a call is broken."""
+    reader = ReplyReader(chat_format, TOOLS, is_thinking=is_thinking)
+    parts = [part for at in range(0, len(text), size) for part in reader.feed(text[at : at + size])]
+    parts += reader.finish(was_cut=was_cut)
     joined: list[Part] = []
     for part in parts:
         if joined and not isinstance(part, CallBegins) and type(joined[-1]) is type(part):
             joined[-1] = type(part)(joined[-1][0] + part[0])
         else:
             joined.append(part)
-    return joined
+    return joined, reader.has_broken_call
 
 
 REPLIES: dict[str, list[Part]] = {
@@ -75,6 +92,95 @@ REPLIES: dict[str, list[Part]] = {
 }
 
 
+IS_A_CALL: dict[str, list[Part]] = {
+    '{"name": "f", "arguments": "{\\"a\\": 1}"}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"arguments": "{\\"a\\": 1}", "name": "f"}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"name": "f", "parameters": {"a": 1}}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"parameters": {"a": 1}, "name": "f"}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"name": "now", "arguments": null}': [CallBegins("now"), CallArguments("{}")],
+    '{"name": "now", "arguments": ""}': [CallBegins("now"), CallArguments("{}")],
+    '{"name": "f", "arguments": {"a": 1}, "id": 7}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"name": "f", "arguments": {"a": 1}': [CallBegins("f"), CallArguments('{"a": 1}')],
+    '{"name": "f", "arguments": {"a": "\\ud83d\\ude00"}}': [
+        CallBegins("f"),
+        CallArguments('{"a": "\\ud83d\\ude00"}'),
+    ],
+}
+
+
+@pytest.mark.parametrize("call", IS_A_CALL)
+def test_a_call_may_be_written_in_several_ways(call: str) -> None:
+    for size in (1, 2, 3, 10_000):
+        parts, is_broken = read_to_its_end(f"<tool_call>{call}\n</tool_call>\nafter", size)
+        assert (parts, is_broken) == ([*IS_A_CALL[call], Content("after")], False)
+
+
+IS_NO_CALL = [
+    '{"name": "other", "arguments": {"a": 1}}',
+    '{"name": "get_weather\\ud800", "arguments": {"a": 1}}',
+    '{"name": "\\ud800", "arguments": {"a": 1}}',
+    '{"name": "get\\xweather", "arguments": {"a": 1}}',
+    '{"name": "get\nweather", "arguments": {"a": 1}}',
+    '{"name": "", "arguments": {"a": 1}}',
+    '{"name": ["f"], "arguments": {"a": 1}}',
+    '{"name": "f", "arguments": [1]}',
+    '{"name": "f", "arguments": 1}',
+    '{"name": "f", "arguments": "a"}',
+    '{"name": "f", "arguments": "[1]"}',
+    '{"name": "f", "arguments": "{\\"a\\": \\"\\\\ud83d\\"}"}',
+    '{"name": "f", "args": {"a": 1}}',
+    '{"arguments": {"a": 1e999}, "name": "f"}',
+    '{"arguments": {"a": {{}}}, "name": "f"}',
+    '{"arguments": {"a": 1}}',
+    "{}",
+    "{{}}",
+    '"f"',
+    "",
+]
+
+
+@pytest.mark.parametrize("call", IS_NO_CALL)
+def test_what_is_no_call_of_an_offered_tool_is_content_as_it_stands(call: str) -> None:
+    text = f"so: <tool_call>\n{call}\n</tool_call> and on"
+    for size in (1, 2, 3, 10_000):
+        assert read_to_its_end(text, size) == ([Content(text)], False)
+
+
+BROKEN_ARGUMENTS: dict[str, tuple[str, str]] = {
+    '{"a": {{}}}</tool_call> on': ('{"a": {', "{}}}</tool_call> on"),
+    '{"a": "line\nline"}}</tool_call>': ('{"a": "line', '\nline"}}</tool_call>'),
+    '{"a": "b\\ud83d"}}</tool_call>': ('{"a": "b', '\\ud83d"}}</tool_call>'),
+    '{"a": NaN}}': ('{"a": ', "NaN}}"),
+    '{"a": [1': ('{"a": [1', ""),
+    '{"a": "b\\': ('{"a": "b\\', ""),
+}
+
+
+@pytest.mark.parametrize("arguments", BROKEN_ARGUMENTS)
+def test_arguments_that_break_are_told_and_what_follows_is_content(arguments: str) -> None:
+    """They have been passed on and cannot be taken back."""
+    passed_on, content = BROKEN_ARGUMENTS[arguments]
+    parts: list[Part] = [CallBegins("f"), CallArguments(passed_on), *([Content(content)] if content else [])]
+    for size in (1, 2, 3, 10_000):
+        assert read_to_its_end(f'<tool_call>{{"name": "f", "arguments": {arguments}', size) == (parts, True)
+
+
+@pytest.mark.parametrize("head", ["", "\n", '{"na', '{"name": "get_', WEATHER[:37]])
+def test_a_reply_that_is_cut_within_the_head_of_a_call_ends_before_it(head: str) -> None:
+    for size in (1, 10_000):
+        assert read(f"So:\n<tool_call>{head}", size=size, was_cut=True) == [Content("So:")]
+        assert read(f"So:\n<tool_call>{head}", size=size) == [Content(f"So:\n<tool_call>{head}")]
+
+
+def test_text_behind_a_call_that_is_not_closed_is_content() -> None:
+    for end in ("}", "", "}\n"):
+        text = f"<tool_call>{WEATHER[:-1]}{end} There. <tool_call>{WEATHER}</tool_call>"
+        for size in (1, 3, 10_000):
+            parts = read(text, size=size)
+            assert [part for part in parts if isinstance(part, Content)] == [Content("There.")]
+            assert len([part for part in parts if isinstance(part, CallBegins)]) == 2
+
+
 @pytest.mark.parametrize("text", REPLIES)
 def test_a_reply_is_read_the_same_however_it_is_cut(text: str) -> None:
     for size in (1, 2, 3, 5, 7, 11, 10_000):
@@ -84,17 +190,25 @@ def test_a_reply_is_read_the_same_however_it_is_cut(text: str) -> None:
 def test_reasoning_that_the_prompt_has_begun_goes_on() -> None:
     for size in (1, 100):
         assert read("\nhm\n</think>\nyes", size=size, is_thinking=True) == [Reasoning("hm"), Content("yes")]
+        assert read("<thinner", size=size, is_thinking=True) == [Reasoning("<thinner")]
+        assert read(" <thi", size=size, is_thinking=True) == [Reasoning("<thi")]
+
+
+def test_a_marker_that_the_prompt_has_written_is_dropped_where_the_model_repeats_it_and_only_once() -> None:
+    for size in (1, 100):
+        assert read("\n<think>\nhm</think>yes", size=size, is_thinking=True) == [Reasoning("hm"), Content("yes")]
+        assert read("<think><think>hm", size=size, is_thinking=True) == [Reasoning("<think>hm")]
 
 
 def test_text_is_passed_on_as_soon_as_it_cannot_be_markup() -> None:
-    reader = ReplyReader(BOTH)
+    reader = ReplyReader(BOTH, TOOLS)
     assert reader.feed("<") == []
     assert reader.feed("b>") == [Content("<b>")]
     assert reader.feed("x <tool") == [Content("x")]
     assert reader.feed("s>") == [Content(" <tools>")]
     assert reader.feed('<tool_call>{"name": "f", "arguments": {"a') == [CallBegins("f"), CallArguments('{"a')]
-    assert reader.feed('": 1') == [CallArguments('": 1')]
-    assert reader.feed("}}") == [CallArguments("}")]
+    assert reader.feed('": 1') == [CallArguments('": ')]
+    assert reader.feed("}}") == [CallArguments("1}")]
 
 
 def test_markup_of_a_model_that_does_not_use_it_is_text() -> None:

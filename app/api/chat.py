@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,7 +16,7 @@ from app.api.responses import respond
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.service import ServiceDependency
 from app.api.throttle import reserve
-from app.text.chat_format import THINK, is_reasoning
+from app.text.chat_format import THINK, ReplyReader, is_reasoning
 from app.text.tokenizer import Tokenizer
 
 LONGEST_OPENING = 16
@@ -31,7 +31,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     tokenizer, ready = service.require(body.model)
     service.limits.check(body)
     tools = [tool.for_template() for tool in body.offered_tools]
-    chat_format = replace(tokenizer.chat_format, calls_tools=bool(tools) and tokenizer.chat_format.calls_tools)
+    chat_format = tokenizer.chat_format
     if tools and not chat_format.calls_tools:
         message = "This model's chat template has no tools, or calls them in a form that this server does not read yet."
         raise invalid(message, "tools", "tools_not_supported")
@@ -43,7 +43,9 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)
     begun = messages[-1]["content"] if body.continue_final_message else _opening(token_ids, tokenizer)
     is_thinking = chat_format.thinks and is_reasoning(begun)
-    reply = ChatReply(service.model_name, tokenizer, body.num_logprobs, chat_format, is_thinking=is_thinking)
+    offered = frozenset(tool.function.name for tool in body.offered_tools)
+    make_reader = partial(ReplyReader, chat_format, offered, is_thinking=is_thinking)
+    reply = ChatReply(service.model_name, tokenizer, body.num_logprobs, make_reader)
     return await respond(request, generation, reply, body)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 
 from app.api.generation import Piece, ScoredToken
 from app.api.logprobs import chat_logprobs
 from app.api.reply import Json, Reply
 from app.messages import FinishReason
-from app.text.chat_format import CallArguments, CallBegins, ChatFormat, Content, Reasoning, ReplyReader
+from app.text.chat_format import CallArguments, CallBegins, Content, Reasoning, ReplyReader
 from app.text.tokenizer import Tokenizer
 
 
@@ -21,19 +22,19 @@ class ChatReply(Reply):
     chunk_object = "chat.completion.chunk"
 
     def __init__(
-        self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, chat_format: ChatFormat, *, is_thinking: bool
+        self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, make_reader: Callable[[], ReplyReader]
     ) -> None:
-        """`is_thinking`: the prompt has begun the reasoning of every choice."""
+        """`make_reader` gives a reader for each choice."""
         super().__init__(model, tokenizer, num_logprobs)
         self._begun: set[int] = set()
-        self._readers = defaultdict[int, ReplyReader](lambda: ReplyReader(chat_format, is_thinking=is_thinking))
+        self._readers = defaultdict[int, ReplyReader](make_reader)
         self._calls = defaultdict[int, list[Json]](list)
 
     def read(self, piece: Piece) -> list[Piece]:
         reader = self._readers[piece.index]
         parts = reader.feed(piece.text)
         if piece.finish_reason is not None:
-            parts += reader.finish()
+            parts += reader.finish(was_cut=piece.finish_reason is FinishReason.LENGTH)
         pieces = [
             Piece(piece.index, part.text) if isinstance(part, Content) else Piece(piece.index, "", part=part)
             for part in parts
@@ -93,10 +94,9 @@ class ChatReply(Reply):
                 return {"content": piece.text}
 
     def _finish_reason(self, piece: Piece) -> str | None:
-        """A reply that stopped after calling tools stopped for that."""
-        if piece.finish_reason is FinishReason.STOP and self._calls[piece.index]:
-            return "tool_calls"
-        return piece.finish_reason
+        """A reply that stopped after calling tools stopped for that, unless it stopped within a call."""
+        is_calling = bool(self._calls[piece.index]) and not self._readers[piece.index].has_broken_call
+        return "tool_calls" if is_calling and piece.finish_reason is FinishReason.STOP else piece.finish_reason
 
     def _logprobs(self, tokens: list[ScoredToken]) -> Json | None:
         if self.num_logprobs is None:

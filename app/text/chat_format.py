@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from app.text.json_object import JsonObject
+from app.text.tool_calls import match_head, read_call
 
 THINK, THINK_END = "<think>", "</think>"
 CALL, CALL_END = "<tool_call>", "</tool_call>"
@@ -54,29 +55,31 @@ class CallArguments(NamedTuple):
 
 Part = Content | Reasoning | CallBegins | CallArguments
 
-_CALL_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)+")\s*,\s*"arguments"\s*:\s*(?=\{)', re.DOTALL)
-
 
 class ReplyReader:
     """Reads one reply. Nothing is held back longer than it takes to know what it is.
 
-    White space between the parts belongs to none of them. Markup that turns out to be no tool call is content, as it
-    stands. The arguments of a call are passed on as they arrive, so they are what the model wrote, valid or not.
+    White space between the parts belongs to none of them. A call is one of the offered tools, with the arguments that
+    the model wrote; markup that turns out to be no such call is content, as it stands.
+
+    The arguments are passed on as they arrive, as long as they are the beginning of a JSON object, and cannot be taken
+    back. Where they cease to be one, or the reply ends within them, `has_broken_call` says that they are not to be
+    used, and what follows is content.
     """
 
-    def __init__(self, chat_format: ChatFormat, *, is_thinking: bool = False) -> None:
-        """`is_thinking`: the prompt has begun the reasoning already."""
-        self._reads_calls = chat_format.calls_tools
+    def __init__(self, chat_format: ChatFormat, tools: Collection[str] = (), *, is_thinking: bool = False) -> None:
+        """`tools` are the names of those that may be called; `is_thinking`: the prompt has begun the reasoning."""
+        self.has_broken_call = False
+        self._tools = tools if chat_format.calls_tools else ()
         self._held = ""
         self._strips = is_thinking
         self._gap = ""
         self._parts: list[Part] = []
-        self._depth = 0
-        self._in_string = False
-        self._escaped = False
+        self._call = JsonObject()
+        self._num_followed = 0  # characters at the beginning of `_held` that `_call` has taken
         self._state: Callable[[], bool] = self._read_opening if chat_format.thinks else self._read_content
         if is_thinking:
-            self._state = self._read_reasoning
+            self._state = self._read_second_opening
 
     def feed(self, text: str) -> list[Part]:
         """The parts that this text completes or goes on with."""
@@ -86,34 +89,38 @@ class ReplyReader:
         parts, self._parts = self._parts, []
         return parts
 
-    def finish(self) -> list[Part]:
-        """The reply ends here; what was held back for more is given as what it looks like."""
+    def finish(self, *, was_cut: bool = False) -> list[Part]:
+        """The reply ends here; what was held back for more is given as what it looks like. One that `was_cut` within
+        the head of a call ends before it.
+        """
         held, self._held = self._held, ""
-        if self._state == self._read_call_head and not self._take_whole_call(held):
-            self._give(Content(self._gap + CALL + held))
-        elif self._state == self._read_reasoning:
-            self._give(Reasoning(held))
-        elif self._state in (self._read_opening, self._read_content) and not (self._strips and held.isspace()):
-            self._give(Content(held))
+        match self._state:
+            case self._read_call_head if not was_cut:
+                self._give(Content(self._gap + CALL + held))
+            case self._read_arguments:
+                self._give(CallArguments(held))
+                self.has_broken_call = True
+            case self._read_second_opening | self._read_reasoning:
+                self._give(Reasoning(held.lstrip() if self._strips else held))
+            case self._read_opening | self._read_content if not (self._strips and held.isspace()):
+                self._give(Content(held))
         parts, self._parts = self._parts, []
         return parts
 
     # Each of these takes what it can from `_held` and says whether another is to go on with the rest.
 
     def _read_opening(self) -> bool:
-        begun = self._held.lstrip()
-        if begun.startswith(THINK):
-            return self._go_on(self._read_reasoning, begun[len(THINK) :])
-        if THINK.startswith(begun):
-            return False
-        self._state = self._read_content
-        return True
+        return self._read_marker(THINK, self._read_reasoning, otherwise=self._read_content)
+
+    def _read_second_opening(self) -> bool:
+        """A model may write once more what the prompt has written for it."""
+        return self._read_marker(THINK, self._read_reasoning, otherwise=self._read_reasoning)
 
     def _read_reasoning(self) -> bool:
         return self._read_until(THINK_END, Reasoning, self._read_content)
 
     def _read_content(self) -> bool:
-        if self._reads_calls:
+        if self._tools:
             return self._read_until(CALL, Content, self._read_call_head)
         if self._strips:
             self._held = self._held.lstrip()
@@ -121,6 +128,16 @@ class ReplyReader:
         self._strips = self._strips and not self._held
         self._held = ""
         return False
+
+    def _read_marker(self, marker: str, then: Callable[[], bool], otherwise: Callable[[], bool]) -> bool:
+        """Go on `then` behind the marker, where the text begins with it."""
+        begun = self._held.lstrip()
+        if begun.startswith(marker):
+            return self._go_on(then, begun[len(marker) :])
+        if marker.startswith(begun):
+            return False
+        self._state = otherwise
+        return True
 
     def _read_until(self, marker: str, kind: type[Content | Reasoning], then: Callable[[], bool]) -> bool:
         """Give what comes before the marker, without the white space around it."""
@@ -140,61 +157,58 @@ class ReplyReader:
         return False
 
     def _read_call_head(self) -> bool:
-        if head := _CALL_HEAD.match(self._held):
-            self._give(CallBegins(json.loads(head[1])))
-            return self._go_on(self._read_arguments, self._held[head.end() :])
-        call, found, after = self._held.partition(CALL_END)
-        if found:
-            if self._take_whole_call(call):
-                return self._go_on(self._read_content, after)
-            return self._take_back(call + CALL_END, after)
-        if self._held.lstrip()[:1] not in ("{", ""):
-            return self._take_back("", self._held)
-        return False
+        """Up to the arguments of an offered tool, or all of a call that is written in another order."""
+        if head := match_head(self._held):
+            if head.name not in self._tools:
+                return self._take_back()
+            self._call.feed(self._held[self._num_followed : head.end])
+            self._give(CallBegins(head.name))
+            return self._go_on(self._read_arguments, self._held[head.end :])
+        self._follow_call()
+        if self._call.is_broken:
+            return self._take_back()
+        if not self._call.is_complete:
+            return False
+        call = read_call(self._held[: self._num_followed])
+        if call is None or call.name not in self._tools:
+            return self._take_back()
+        self._give(CallBegins(call.name))
+        self._give(CallArguments(call.arguments))
+        return self._go_on(self._read_call_end, self._held[self._num_followed :])
 
     def _read_arguments(self) -> bool:
-        """Give the JSON object up to its closing brace."""
-        for index, char in enumerate(self._held):
-            if self._in_string:
-                self._in_string = self._escaped or char != '"'
-                self._escaped = char == "\\" and not self._escaped
-            elif char == '"':
-                self._in_string = True
-            else:
-                self._depth += (char in "{[") - (char in "}]")
-                if self._depth == 0:
-                    self._give(CallArguments(self._held[: index + 1]))
-                    return self._go_on(self._read_call_tail, self._held[index + 1 :])
-        self._give(CallArguments(self._held))
-        self._held = ""
-        return False
+        """Give the JSON object up to its closing brace, or what there is of it."""
+        end = self._call.feed(self._held, until_depth=1)
+        self._give(CallArguments(self._held[:end]))
+        self._held = self._held[end:]
+        if self._call.is_broken:
+            self.has_broken_call = True
+            return self._go_on(self._read_content, self._held, strips=False)
+        return self._call.depth == 1 and self._go_on(self._read_call_tail, self._held)
 
     def _read_call_tail(self) -> bool:
-        _, found, after = self._held.partition(CALL_END)
-        return bool(found) and self._go_on(self._read_content, after)
+        """What follows the arguments within the call."""
+        self._follow_call()
+        if self._call.is_complete:
+            return self._go_on(self._read_call_end, self._held[self._num_followed :])
+        return self._call.is_broken and self._go_on(self._read_call_end, self._held)
 
-    def _go_on(self, state: Callable[[], bool], rest: str) -> bool:
-        self._state, self._held, self._strips = state, rest, True
+    def _read_call_end(self) -> bool:
+        return self._read_marker(CALL_END, self._read_content, otherwise=self._read_content)
+
+    def _follow_call(self) -> None:
+        self._num_followed += self._call.feed(self._held[self._num_followed :])
+
+    def _go_on(self, state: Callable[[], bool], rest: str, *, strips: bool = True) -> bool:
+        self._state, self._held, self._strips, self._num_followed = state, rest, strips, 0
+        if state == self._read_call_head:
+            self._call = JsonObject()
         return True
 
-    def _take_back(self, text: str, rest: str) -> bool:
-        """It was no call after all."""
-        self._give(Content(self._gap + CALL + text))
-        self._go_on(self._read_content, rest)
-        self._strips = False
-        return True
-
-    def _take_whole_call(self, text: str) -> bool:
-        """A call whose fields come in another order, or that has no arguments."""
-        try:
-            call: Any = json.loads(text)
-        except ValueError:
-            return False
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            return False
-        self._give(CallBegins(call["name"]))
-        self._give(CallArguments(json.dumps(call.get("arguments", {}), ensure_ascii=False)))
-        return True
+    def _take_back(self) -> bool:
+        """It was no call after all: what stands behind the marker is read as content."""
+        self._give(Content(self._gap + CALL))
+        return self._go_on(self._read_content, self._held, strips=False)
 
     def _give(self, part: Part) -> None:
         if part[0]:
