@@ -79,18 +79,37 @@ async def test_a_stream_that_does_not_end_in_time_is_told() -> None:
     assert engine.drained == [1.0, 7.0]
 
 
-async def test_a_second_signal_does_not_wait_for_anything() -> None:
+async def test_a_second_signal_ends_what_the_first_one_waits_for() -> None:
     engine, draining = ScriptedEngine(), asyncio.Event()
 
     async def drain() -> None:
         draining.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await engine.stop(0)
 
     async with streaming(engine, drain) as (_, reading, _, serving):
+        engine.write("some")
         signal.raise_signal(signal.SIGTERM)
         await draining.wait()
         signal.raise_signal(signal.SIGTERM)
+        *_, error, done = data_of(await reading)
+        assert (error["error"]["code"], done) == ("aborted", "[DONE]")
         await serving
-        engine.end()
-        await reading
-    assert engine.drained == []
+    assert engine.drained == [0, 7.0]
+
+
+async def test_what_goes_wrong_while_the_server_drains_is_told() -> None:
+    async def drain() -> None:
+        raise RuntimeError("nothing drains here")
+
+    async def serve() -> None:
+        engine = ScriptedEngine()
+        async with streaming(engine, drain) as (_, reading, _, _):
+            engine.end()
+            await reading
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RuntimeError, match="nothing drains here"):
+        await serve()

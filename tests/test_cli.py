@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app import cli
+from app import __main__, cli
 from app.config import ENV_PREFIX, Config, load_defaults
 
 ROOT = Path(__file__).parent.parent
@@ -161,3 +161,15 @@ def test_the_module_runs_and_a_mistake_shows_no_traceback() -> None:
     assert ended.stdout == ""
     assert ended.stderr.startswith("millrace: max_num_batched_tokens (512) is less than max_num_seqs (600)")
     assert "Traceback" not in ended.stderr
+
+
+def test_an_interrupt_that_nobody_heeds_yet_is_a_line_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert (end.value.code, capsys.readouterr().err) == (130, "millrace: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -16,11 +17,12 @@ from pydantic import SecretStr, ValidationError
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.certificate import BadCertificate, Certificate
-from app.api.files import allow_many_files
+from app.api.files import allow_many_files, room_of
 from app.api.hosts import ANY_HOST, LOCAL_HOST, is_loopback
 from app.api.key_list import BadKeys
 from app.api.keys import KeyRing
 from app.api.limits import Limits
+from app.api.listening import PortUnavailable, listen
 from app.api.quota import Quota
 from app.api.schemas.sampling import SamplingFields
 from app.api.server import Server, server_config
@@ -30,6 +32,7 @@ from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files, check_tokenizer_files
 from app.config import Config, ConfigError
 from app.engine.client import EngineClient
+from app.engine.health import END_SECONDS
 from app.engine.observers import Observers
 from app.metrics import Metrics
 from app.statistics.recorder import Recorder
@@ -130,15 +133,24 @@ def make_reload(config: Config, access: Access, certificate: Certificate | None)
     return reload if reloads else None
 
 
+def farewell(num_streams: int, drain_seconds: float) -> str:
+    """What a server that has been told to stop waits for."""
+    what, seconds = "the engine process", END_SECONDS
+    if num_streams:
+        what, seconds = f"{num_streams} running sequence{'s' if num_streams > 1 else ''}", drain_seconds
+    return f"Stopping: {what} may take up to {seconds:g} s to end; a second Ctrl-C does not wait"
+
+
 def run_server(config: Config) -> str | None:
     """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
     try:
+        sockets = listen(config.host, config.port, room_of(num_files := allow_many_files()).backlog)
         access = make_access(config)
         certificate = make_certificate(config)
         telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
         template = read_template(config)
         look_at_model(Path(config.model_path))
-    except (BadKeys, BadCertificate, TelemetryError, ConfigError, BadCheckpoint) as error:
+    except (BadKeys, BadCertificate, TelemetryError, ConfigError, BadCheckpoint, PortUnavailable) as error:
         return str(error)
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
@@ -170,7 +182,12 @@ def run_server(config: Config) -> str | None:
     )
 
     async def drain() -> None:
-        await engine.drain(config.drain_seconds)
+        if not failures:
+            log.info("%s", farewell(engine.num_open_streams, config.drain_seconds))
+        try:
+            await engine.drain(config.drain_seconds)
+        except asyncio.CancelledError:  # by a second signal
+            await engine.drain(0)
         service.broadcast.close()
 
     app = create_app(
@@ -182,7 +199,7 @@ def run_server(config: Config) -> str | None:
         config.cors_origins,
         served_hosts(config, access),
     )
-    told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=allow_many_files())
+    told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=num_files)
     server = Server(told, drain, make_reload(config, access, certificate))
-    server.run()
+    server.run(sockets)
     return failures[0] if failures else None

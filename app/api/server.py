@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
+from threading import Timer
 from types import FrameType
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,8 +20,11 @@ from app.api.certificate import Certificate
 from app.api.connection import Connection
 from app.api.errors import ApiError
 from app.api.files import MOST_FILES, room_of
+from app.api.listening import url_of
 from app.api.origins import HEADERS
 from app.api.service import Service
+
+log = logging.getLogger("millrace.server")
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
@@ -70,8 +76,16 @@ def server_config(
     )
 
 
+FORCED_SECONDS = 3
+"""What a second signal leaves to streams for their last events, and to the engine."""
+
+FORCED_EXIT_CODE = 130
+"""As a shell has it for a program that Ctrl-C ended."""
+
+
 class Server(uvicorn.Server):
-    """On the first signal `drain` ends what runs, while the port still answers; then it closes. A second signal forces.
+    """On the first signal `drain` ends what runs, while the port still answers; then it closes. A second signal cancels
+    `drain`, which then ends at once what still runs.
 
     Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
     told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
@@ -88,36 +102,44 @@ class Server(uvicorn.Server):
         self._drain = drain
         self._reload = reload
         self._draining: asyncio.Future[None] | None = None
-        self._forced = asyncio.Event()
+        self._deadline = Timer(FORCED_SECONDS, os._exit, [FORCED_EXIT_CODE])
+        self._deadline.daemon = True
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         if self._reload is not None:
             self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        await super().serve(sockets)
+        try:
+            await super().serve(sockets)
+        finally:
+            self._deadline.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            log.info("Millrace is running on %s (Ctrl-C ends it)", url_of(each, is_secure=self.config.is_ssl))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         draining = self._begin_to_drain()
-        forced = asyncio.ensure_future(self._forced.wait())
-        ends: list[asyncio.Future[Any]] = [draining, forced]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        forced.cancel()
+        await asyncio.wait([draining])
         await super().shutdown(sockets)
-        if self.force_exit:
-            draining.cancel()
-        await asyncio.gather(draining, return_exceptions=self.force_exit)
+        if not draining.cancelled():
+            draining.result()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Any second signal forces, not only Ctrl+C. None is raised again at the end: to be told is no failure."""
-        self.force_exit = self.should_exit
+        # uvicorn looks at `should_exit` ten times a second; readiness ends now.
+        self._loop.call_soon_threadsafe(self._force if self.should_exit else self._begin_to_drain)
         self.should_exit = True
-        # uvicorn looks at these ten times a second; readiness ends now.
-        self._loop.call_soon_threadsafe(self._signalled)
 
-    def _signalled(self) -> None:
-        self._begin_to_drain()
-        if self.force_exit:
-            self._forced.set()
+    def _force(self) -> None:
+        """Wait for nothing more. What cannot end in order within `FORCED_SECONDS` ends where it stands."""
+        if self._deadline.is_alive():
+            return
+        log.info("Stopping at once")
+        self._deadline.start()
+        self.config.timeout_graceful_shutdown = 1
+        self._begin_to_drain().cancel()
 
     def _begin_to_drain(self) -> asyncio.Future[None]:
         if self._draining is None:

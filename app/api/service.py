@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from app.api.background import run_in_daemon_thread
 from app.api.errors import ApiError
 from app.api.limits import Limits
 from app.api.schemas.base import shortened
@@ -119,7 +120,7 @@ class Service:
 
     async def _load(self) -> None:
         try:
-            self.tokenizer = await asyncio.to_thread(self._load_tokenizer)
+            self.tokenizer = await run_in_daemon_thread(self._load_tokenizer)
         except Exception as error:  # tokenizers come from anywhere and fail in every way
             log.debug("The tokenizer cannot be loaded", exc_info=error)
             says_what_to_do = isinstance(error, BadCheckpoint | TokenizerError)

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from typing import Final
 
 from app.config import Config
+from app.engine.health import END_SECONDS
 from app.engine.pipe import EventReader
 from app.engine.process import run_engine
+from app.engine.signals import group_signals_blocked
 from app.messages import Command, Event
 
 START_METHOD: Final = "spawn"
 """Nothing of the API process reaches the engine but its arguments: no threads, no locks, no CUDA."""
-
-PATIENCE = 5.0
-"""Seconds that the process has to leave once its pipe is closed."""
 
 
 class EngineProcess:
@@ -30,7 +29,8 @@ class EngineProcess:
         self._process = context.Process(
             target=run_engine, args=(config, command_reader, event_writer), name="millrace-engine", daemon=True
         )
-        self._process.start()
+        with group_signals_blocked():
+            self._process.start()
         # The parent's copies of the child's ends would keep the pipes open after the child's death.
         command_reader.close()
         event_writer.close()
@@ -57,7 +57,7 @@ class EngineProcess:
     def end(self) -> None:
         """Close the pipe, which the process takes as its end; kill it if it does not."""
         self._commands.close()
-        self._process.join(PATIENCE)
+        self._process.join(END_SECONDS)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()

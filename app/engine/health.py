@@ -9,6 +9,9 @@ from typing import Protocol
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, StepOutput
 
+END_SECONDS = 5.0
+"""How long the engine process may take to end when it is told to, before it is killed."""
+
 
 class EngineState(StrEnum):
     LOADING = "loading"

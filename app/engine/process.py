@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from app.config import Config
 from app.engine.pipe import write_event
+from app.engine.signals import ignore_group_signals
 from app.logs import configure_logging
 from app.messages import Command, EngineFailed, EngineLoading, Event
 
@@ -29,9 +29,7 @@ logger = logging.getLogger("millrace.engine")
 
 def run_engine(config: Config, commands: Connection, events: Connection) -> None:
     """Load the model, say so, and step until the API process is gone."""
-    # Signals often reach the whole process group. What they mean is the API process's to decide: it closes the pipe.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_group_signals()  # the API process closes the pipe if they mean the end
     configure_logging(config.log_level, config.log_format)
     let_idle_threads_sleep()
     inbox = Inbox(commands)

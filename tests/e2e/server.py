@@ -74,7 +74,7 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens, from uvicorn's own line; waits until that is printed."""
+        """Where it listens, from its own line; waits until that is printed."""
         if self._url is None:
             self._url = until(self._announced, "the server listens", START_SECONDS)
         return self._url
@@ -123,6 +123,12 @@ class ServerProcess:
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    def interrupt(self) -> None:
+        """What Ctrl-C in a terminal does: every process gets the signal."""
+        everyone = [*psutil.Process(self.pid).children(recursive=True), self.process]
+        for process in everyone:
+            process.send_signal(signal.SIGINT)
+
     def exit_code(self, seconds: float = 30) -> int:
         """How it ended; waits for that."""
         return self.process.wait(seconds)
@@ -137,7 +143,7 @@ class ServerProcess:
     def _announced(self) -> str:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with code {self.process.returncode}:\n{self.output}")
-        found = re.search(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", self.output)
+        found = re.search(r"running on (http://127\.0\.0\.1:\d+)", self.output)
         return found[1] if found else ""
 
 

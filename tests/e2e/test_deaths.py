@@ -121,12 +121,16 @@ async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.Asy
         await all_begun([endless])
         engine_pid = server.engine_pid
         assert engine_pid is not None
-        server.signal()
+        server.interrupt()
         await asyncio.to_thread(until, server.is_draining, "the server says that it is leaving")
-        server.signal()
-        await asyncio.to_thread(server.exit_code, 10)
+        server.interrupt()
+        *_, error, done = await endless.end()
+        assert (error["error"]["code"], done) == ("aborted", DONE)
+        assert await asyncio.to_thread(server.exit_code, 10) == 0, server.output
         until(lambda: not psutil.pid_exists(engine_pid), "the engine is gone too")
-        await asyncio.gather(endless.end(), return_exceptions=True)
+        assert "Stopping: 1 running sequence may take up to 300 s to end; a second Ctrl-C" in server.output
+        assert "Stopping at once" in server.output
+        assert "Traceback" not in server.output
 
 
 async def test_while_it_loads_the_server_says_so_and_can_be_ended(model: TextModel, client: httpx.AsyncClient) -> None:

@@ -1,0 +1,91 @@
+"""The port, taken before anything is loaded: who finds it in use should not have waited for a model."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Of one of a host's addresses, as of `::1` where there is no IPv6: the others do."""
+
+FREE_PORT = "--port 0 picks a free one"
+
+
+class PortUnavailable(ValueError):
+    """The server cannot listen where it should; the message says why, and what would work."""
+
+
+def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Sockets that listen on every address of a host, of which `localhost` may have two. Raises PortUnavailable.
+
+    From here on connections are accepted by the system, and wait for the server to read them.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise PortUnavailable(f"--host {host!r} is not an address of this machine: {error}") from error
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, _, protocol, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_listen(family, protocol, address, backlog))
+        except OSError as error:
+            failure = error
+            if error.errno not in NOT_HERE:
+                break
+    if failure is not None and (not sockets or failure.errno not in NOT_HERE):
+        for each in sockets:
+            each.close()
+        raise PortUnavailable(_reason(host, port, failure)) from failure
+    return sockets
+
+
+def url_of(listener: socket.socket, *, is_secure: bool) -> str:
+    """Where clients reach a listening socket."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if is_secure else 'http'}://{shown}:{port}"
+
+
+def _listen(family: int, protocol: int, address: tuple[object, ...], backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _reason(host: str, port: int, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {port} of {host} is in use{_holder(port)}; end what uses it, or listen on another port with "
+                f"--port ({FREE_PORT})"
+            )
+        case errno.EACCES | errno.EPERM:
+            return f"port {port} may not be used by this user; listen on one from 1024 on with --port ({FREE_PORT})"
+        case errno.EADDRNOTAVAIL:
+            return f"--host {host} is not an address of this machine; 127.0.0.1 is, and 0.0.0.0 is all of them"
+        case _:
+            return f"the server cannot listen on port {port} of {host}: {error.strerror}"
+
+
+def _holder(port: int) -> str:
+    """The process that listens on a port, as far as this user may know it."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            is_holder = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
+            if is_holder and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f" by process {process.pid} ({' '.join(process.cmdline()[:4])})"
+    return ""

@@ -1,0 +1,39 @@
+"""A start that is interrupted, or that finds its port taken, says so in a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+
+from tests.e2e.directories import DEMO, TextModel
+from tests.e2e.server import ONE_THREAD, ROOT, command, environment, started, until
+
+
+def test_an_interrupt_before_the_engine_process_can_heed_it_is_a_line_and_no_traceback(model: TextModel) -> None:
+    with started(model.directory, *ONE_THREAD) as server:
+        until(lambda: server.engine_pid, "the engine process exists")
+        until(lambda: "running on" in server.output, "the server heeds signals")
+        server.interrupt()
+        assert server.exit_code() == 0, server.output
+        assert "Stopping: the engine process may take up to 5 s to end; a second Ctrl-C does not wait" in server.output
+        assert "Traceback" not in server.output
+        assert "ERROR" not in server.output
+
+
+def test_a_port_that_is_in_use_is_said_before_anything_is_loaded_with_who_uses_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [*command(DEMO), "--port", str(port)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert re.match(rf"millrace: port {port} of 127.0.0.1 is in use by process {os.getpid()} \(.*--port", line)
