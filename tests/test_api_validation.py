@@ -200,9 +200,12 @@ async def test_neither_the_path_nor_the_encoding_of_a_request_is_sent_back_whole
         (CHAT, {"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
         (
             CHAT,
-            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "["}}]}]},
+            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": 1}}]}]},
             "messages[0].tool_calls[0].function.arguments",
         ),
+        (CHAT, {"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
+        (CHAT, {"messages": [{"role": "user", "content": "x", "refusal": "no"}]}, "messages[0].refusal"),
+        (CHAT, {"messages": [{"role": "user", "content": "x", "reasoning": "hm"}]}, "messages[0].reasoning"),
         (CHAT, {"tools": [TOOL]}, "tools"),
         (CHAT, {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         (CHAT, {"tools": [{"type": "code"}]}, "tools[0].type"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.dictated import Dictated, dictating
@@ -90,6 +91,14 @@ def test_a_call_whose_arguments_break_does_not_end_as_one(dictated: Dictated, an
     arguments, text = BROKEN[answer]
     assert choice["calls"] == [{"type": "function", "name": "get_weather", "arguments": arguments}]
     assert (choice["text"], choice["finish_reason"]) == (text, "stop")
+
+
+@pytest.mark.parametrize("answer", [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT])
+def test_what_the_server_says_it_takes_back(dictated: Dictated, answer: str) -> None:
+    body = {"messages": dictated.messages(answer), "tools": TOOLS, "max_tokens": 200}
+    said = httpx.post(f"{dictated.url}/v1/chat/completions", json=body).json()["choices"][0]["message"]
+    asked = body | {"messages": [*body["messages"], said, *dictated.messages("plain")]}
+    assert whole(dictated.url, "chat/completions", asked)["choices"][0]["text"] == "plain"
 
 
 def test_a_tool_that_is_not_offered_is_not_called(dictated: Dictated) -> None:

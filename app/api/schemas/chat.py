@@ -5,80 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.base import RequestModel, refusal, shortened
+from app.api.schemas.base import refusal
+from app.api.schemas.messages import ChatMessage
 from app.api.schemas.sampling import NumLogprobs, SamplingFields
-from app.api.schemas.tools import Tool, ToolCall, supported_choice
+from app.api.schemas.tools import Tool, supported_choice
 
 NOT_VARIABLES = {"self", "messages", "tools", "add_generation_prompt", "continue_final_message"}
-
-
-class TextPart(RequestModel):
-    """A part of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_text(cls, data: Any) -> Any:
-        kind = data.get("type", "text") if isinstance(data, dict) else "text"
-        if kind != "text":
-            shown = shortened(repr(kind))
-            message = f"Content parts of type {shown} are not supported by this server; send 'text' parts."
-            raise refusal("unsupported_parameter", message, "type")
-        return data
-
-
-def _as_parts(value: Any) -> Any:
-    return [{"type": "text", "text": value}] if isinstance(value, str) else value
-
-
-def _supported_role(value: Any) -> Any:
-    if value == "function":
-        message = "Messages with the role 'function' are not supported by this server; send them as 'tool'."
-        raise refusal("unsupported_parameter", message)
-    return value
-
-
-class ChatMessage(RequestModel):
-    """One turn of the conversation. Only the assistant calls tools and reasons, and may do so without content."""
-
-    not_done: ClassVar = {"function_call": (), "audio": (), "refusal": ()}
-
-    role: Annotated[Literal["system", "developer", "user", "assistant", "tool"], BeforeValidator(_supported_role)]
-    content: Annotated[
-        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart]), Field(min_length=1)
-    ] = Field([])
-    name: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[ToolCall] = Field([])
-    tool_call_id: str | None = None
-
-    @model_validator(mode="after")
-    def _fields_fit_the_role(self) -> ChatMessage:
-        if self.role != "assistant":
-            for name in ("tool_calls", "reasoning_content"):
-                if getattr(self, name):
-                    raise refusal("invalid_value", f"Only a message of the assistant has '{name}'.", name)
-        if self.tool_call_id is not None and self.role != "tool":
-            raise refusal("invalid_value", "Only a message of a tool has 'tool_call_id'.", "tool_call_id")
-        if not self.content and not self.tool_calls:
-            raise refusal("missing_required_parameter", "The message has no 'content'.", "content")
-        return self
-
-    def for_template(self) -> dict[str, Any]:
-        """What a chat template understands: one text, and `system` for what OpenAI now calls `developer`."""
-        message: dict[str, Any] = {
-            "role": "system" if self.role == "developer" else self.role,
-            "content": "\n".join(part.text for part in self.content),
-        }
-        if self.tool_calls:
-            message["tool_calls"] = [call.for_template() for call in self.tool_calls]
-        others = {name: getattr(self, name) for name in ("name", "reasoning_content", "tool_call_id")}
-        return message | {name: value for name, value in others.items() if value is not None}
 
 
 def _template_variables(value: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import from_json
 
 from app.api.schemas.base import RequestModel, refusal
 
@@ -23,28 +24,50 @@ class FunctionDefinition(RequestModel):
 
 
 class Tool(RequestModel):
+    """`cache_control` says what another server is to cache, which is done here anyway."""
+
     type: Literal["function"]
     function: FunctionDefinition
+    cache_control: dict[str, Any] | None = None
 
     def for_template(self) -> dict[str, Any]:
         return {"type": self.type, "function": self.function.model_dump(exclude_none=True)}
 
 
-def _json_object(value: str) -> str:
+def _as_object(value: Any) -> Any:
+    """The object that a call's arguments are. A model may have written none, or broken off within it: then it is empty,
+    for a conversation must not end with what the model once did, and templates can only write an object.
+    """
+    parsed = _parsed(value) if isinstance(value, str) else value
+    return {} if isinstance(value, str | list) and not isinstance(parsed, dict) else parsed
+
+
+def _parsed(text: str) -> Any:
+    """What the text is in JSON; None if it is none. What no other text could be made of is refused."""
     try:
-        parsed = json.loads(value)
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        if "recursion limit" in str(error):
+            raise refusal("invalid_value", "The arguments of a call are nested too deeply.") from error
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise refusal("invalid_value", "The arguments of a call are nested too deeply.") from error
+    except UnicodeEncodeError as error:
+        message = "The arguments of a call have half of a surrogate pair, which is no character."
+        raise refusal("invalid_value", message) from error
     except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise refusal("invalid_value", "The arguments of a call must be the text of a JSON object.")
-    return value
+        pass
+    return None
 
 
 class CalledFunction(RequestModel):
-    """`arguments` is the text of a JSON object."""
+    """`arguments` is an object or its text. Neither it nor the name need be what a tool that is offered now takes."""
 
-    name: Name
-    arguments: Annotated[str, AfterValidator(_json_object)]
+    name: str
+    arguments: Annotated[
+        dict[str, Any], BeforeValidator(_as_object, json_schema_input_type=str | dict[str, Any] | list[Any])
+    ] = Field({})
 
 
 class ToolCall(RequestModel):
@@ -57,7 +80,7 @@ class ToolCall(RequestModel):
 
     def for_template(self) -> dict[str, Any]:
         """Templates take the arguments as an object, and write it themselves."""
-        function = {"name": self.function.name, "arguments": json.loads(self.function.arguments)}
+        function = {"name": self.function.name, "arguments": self.function.arguments}
         return {"id": self.id, "type": self.type, "function": function}
 
 
