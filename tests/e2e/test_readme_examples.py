@@ -66,6 +66,12 @@ def test_a_story_changes_with_the_temperature(demo_server: ServerProcess) -> Non
     assert warm["text"] not in ("", cool["text"])
 
 
+def test_a_story_with_a_seed_comes_again_on_the_same_machine(demo_server: ServerProcess) -> None:
+    """Which one it is depends on the processor, so the README says on which the one that it shows was told."""
+    first, again = (replies(example("Once upon a time"), demo_server)[1]["text"] for _ in range(2))
+    assert first == again
+
+
 def test_code_is_completed(demo_server: ServerProcess) -> None:
     [reply] = replies(example("def "), demo_server)
     assert OUTPUT[1] == f"{reply['text']}\n"
