@@ -167,7 +167,7 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match="cannot be read"):
+    with pytest.raises(BadCheckpoint, match=f"there is no directory '{tmp_path}/nowhere'"):
         Tokenizer.load(str(tmp_path / "nowhere"))
 
 

@@ -29,17 +29,19 @@ class ModelFiles:
         self._revision = revision
 
     def require_fast_tokenizer(self) -> None:
-        """Raises TokenizerError if the model has no tokenizer.json."""
+        """Raises TokenizerError if the model has no tokenizer.json, BadCheckpoint if there is no such model."""
         if self._find("tokenizer.json"):
             return
+        if not Path(self._model).is_dir() and not self._find(CONFIG):
+            raise BadCheckpoint(
+                f"there is no directory {self._model!r}, and the hub has no such model or cannot be reached"
+            )
         if any(self._find(name) for name in SLOW_TOKENIZERS):
             raise TokenizerError(
                 f"{self._model!r} has only a slow tokenizer. Convert it: "
                 "AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIRECTORY) writes the tokenizer.json needed here."
             )
-        raise TokenizerError(
-            f"{self._model!r} has no tokenizer: there is no tokenizer.json, or the model cannot be reached."
-        )
+        raise TokenizerError(f"{self._model!r} has no tokenizer: there is no tokenizer.json.")
 
     def eos_token_ids(self) -> frozenset[int]:
         """The end tokens the model was published with, found where transformers' `generate` finds them."""
@@ -106,5 +108,8 @@ class ModelFiles:
                 self._model, name, revision=self._revision, _raise_exceptions_for_missing_entries=False
             )
         except OSError as error:
-            raise TokenizerError(f"The model {self._model!r} cannot be read: {error}") from error
+            why = " ".join(str(error).split())
+            raise BadCheckpoint(
+                f"there is no directory {self._model!r}, and it cannot be had from the hub: {why}"
+            ) from error
         return path

@@ -6,9 +6,14 @@ import os
 import re
 import socket
 import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
 
 from tests.e2e.directories import DEMO, TextModel
-from tests.e2e.server import ONE_THREAD, ROOT, command, environment, started, until
+from tests.e2e.server import ONE_THREAD, ROOT, command, environment, serving, started, until
+from tests.test_hub import put
 
 
 def test_an_interrupt_before_the_engine_process_can_heed_it_is_a_line_and_no_traceback(model: TextModel) -> None:
@@ -20,6 +25,27 @@ def test_an_interrupt_before_the_engine_process_can_heed_it_is_a_line_and_no_tra
         assert "Stopping: the engine process may take up to 5 s to end; a second Ctrl-C does not wait" in server.output
         assert "Traceback" not in server.output
         assert "ERROR" not in server.output
+
+
+@pytest.mark.slow
+def test_a_model_in_the_cache_of_the_hub_is_served_as_its_directory_is(
+    model: TextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "some/miller", model.directory)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with serving("some/miller", "--kv-cache-memory", "64MiB", *ONE_THREAD) as server:
+        body = {"model": "some/miller", "prompt": "the mill", "temperature": 0, "max_tokens": 20}
+        answer = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60).json()
+    assert answer["choices"][0]["text"] == model.continuation("the mill", 20)
+
+
+@pytest.mark.slow
+def test_a_model_that_is_nowhere_is_said_to_be_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with started("some/miller", *ONE_THREAD) as server:
+        assert server.exit_code(120) == 1
+        *_, last = server.output.splitlines()
+        assert last.startswith("millrace: there is no directory 'some/miller', and ")
 
 
 def test_a_port_that_is_in_use_is_said_before_anything_is_loaded_with_who_uses_it() -> None:
