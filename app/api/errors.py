@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.api.record import current_record
-from app.api.schemas.base import cut, shortened
+from app.api.schemas.base import MAX_FAULTS, cut, shortened
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied
 from app.messages import FinishReason
@@ -30,9 +30,6 @@ CODES = {
 
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_PARAM_CHARACTERS = 200
-MAX_FAULTS = 20
-"""Faults of one request that are described; the others are counted."""
-
 RESEND_SECONDS = 1
 QUEUE_RETRY_SECONDS = 5
 
@@ -94,8 +91,8 @@ def invalid_fields(faults: Seq[Fault]) -> ApiError:
     message = first.message
     if others:
         told = " ".join(f"({number}) {fault.message}" for number, fault in enumerate(faults[:MAX_FAULTS], start=1))
-        more = f" And {len(faults) - MAX_FAULTS} more." if len(faults) > MAX_FAULTS else ""
-        message = f"{len(faults)} faults: {told}{more}"
+        count = f"{len(faults)}" if len(faults) <= MAX_FAULTS else f"More than {MAX_FAULTS}"
+        message = f"{count} faults: {told}"
     return ApiError(400, message, param=first.param, code=first.code)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterable, Callable
 from contextvars import copy_context
@@ -18,6 +17,7 @@ from app.api.connection import LEFT_AS
 from app.api.errors import as_api_error
 from app.api.framing import OUTLET, Outlet
 from app.api.generation import Generation, Piece, Usage
+from app.api.json_parts import encode
 from app.api.leaving import unless_client_leaves
 from app.api.record import current_record
 from app.api.reply import Reply
@@ -30,8 +30,6 @@ DONE = "data: [DONE]\n\n"
 ANY_TEXT = "\0"
 
 log = logging.getLogger(__name__)
-
-encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 # A stream ends because the engine stops, after it had its time to drain; never because of the signal itself.
 AppStatus.enable_automatic_graceful_drain = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
@@ -17,6 +18,9 @@ from app.messages import FinishReason, SamplingParams, TokenLogprobs
 from app.text.chat_format import CallArguments, CallBegins, Reasoning
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
+
+MOST_SCORED_AT_ONCE = 256
+"""Tokens with logprobs, until others have the event loop: with alternatives each takes tens of microseconds."""
 
 SEED_STRIDE = 0x9E3779B97F4A7C15
 
@@ -77,7 +81,8 @@ class Choice:
         self._shows_stop_token = body.include_stop_str_in_output
         self._held: list[TokenLogprobs] = []
         self._num_released = 0
-        self._opened = False
+        self._echo = self._echoed()
+        self._echoes = prompt.echo is not None
         self._offset = len(prompt.echo.text) if prompt.echo is not None else 0
         self._detokenizer = IncrementalDetokenizer(
             tokenizer,
@@ -94,7 +99,7 @@ class Choice:
         reason = delta.finish_reason
         if reason is not None and (error := ended_with(reason)):
             raise error
-        text, tokens = ("", []) if self._opened else self._open()
+        text, tokens = "", list[ScoredToken]()
         if self.prompt.max_tokens > 0:
             text += self._release(delta, tokens)
             if self._detokenizer.stop_string is not None:
@@ -106,15 +111,35 @@ class Choice:
             self.stream.close_at(reason, self.num_tokens)
         return Piece(self.index, text, tokens, reason)
 
-    def _open(self) -> tuple[str, list[ScoredToken]]:
-        """The echo of the prompt, if it is wanted: a part of the first piece."""
-        self._opened = True
-        if self.prompt.echo is None:
-            return "", []
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to be had at once than was taken."""
+        return self.stream.is_behind or (self._echoes and self.stream.num_output_tokens > 0)
+
+    def pieces(self) -> Iterator[Piece]:
+        """What has come since the last time, first of all the prompt if it is sent back; of very much the beginning."""
+        if self._echoes and self.stream.num_output_tokens:
+            if echoed := next(self._echo, None):
+                yield echoed
+                return
+            self._echoes = False
+        for delta in self.stream.take():
+            yield self.advance(delta)
+            if self.finished:
+                return
+
+    def _echoed(self) -> Iterator[Piece]:
+        echo, token_ids = self.prompt.echo, self.prompt.token_ids
+        assert echo is not None
         if not self._is_scored:
-            return self.prompt.echo.text, []
-        rest = map(_scored, self.stream.prompt_logprobs, self.prompt.echo.offsets[1:])
-        return self.prompt.echo.text, [ScoredToken(self.prompt.token_ids[0], 0), *rest]
+            yield Piece(self.index, echo.text)
+            return
+        rest = map(_scored, self.stream.prompt_logprobs, echo.offsets[1:])
+        tokens = chain([ScoredToken(token_ids[0], 0)], rest)
+        for start in range(0, len(token_ids), MOST_SCORED_AT_ONCE):
+            end = start + MOST_SCORED_AT_ONCE
+            until = echo.offsets[end] if end < len(token_ids) else None
+            yield Piece(self.index, echo.text[echo.offsets[start] : until], [*islice(tokens, MOST_SCORED_AT_ONCE)])
 
     def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
         """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""
@@ -180,6 +205,7 @@ class Generation:
 
     def call(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when there may be more pieces, instead of what was called before: first `news.set`."""
+        self._wake = wake
         for stream in self.streams:
             stream.wake = wake
 
@@ -189,14 +215,21 @@ class Generation:
             self._end = asyncio.get_running_loop().call_at(moment, self._cut)
 
     def pieces(self) -> Iterator[Piece]:
-        """What the choices have given since the last time. Raises what ended one of them, behind its last piece."""
+        """What the choices have given since the last time. Raises what ended one of them, behind its last piece.
+
+        Of very much only a part comes at once; the rest, when the event loop has turned to others.
+        """
         self.news.clear()
+        num_scored = 0
         for choice in tuple(self._unfinished):
-            for delta in choice.stream.take():
-                yield choice.advance(delta)
-                if choice.finished:
-                    self._unfinished.remove(choice)
-                    break
+            for piece in choice.pieces():
+                num_scored += len(piece.tokens)
+                yield piece
+            if choice.finished:
+                self._unfinished.remove(choice)
+            elif choice.is_behind or num_scored > MOST_SCORED_AT_ONCE:
+                asyncio.get_running_loop().call_soon(self._wake)
+                return
 
     @property
     def is_finished(self) -> bool:

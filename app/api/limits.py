@@ -30,7 +30,7 @@ class Limits:
     max_sequences: int = 128
     max_stop_strings: int = 16
     max_logprobs: int = 20
-    max_values: int = 1 << 21
+    max_values: int = 1 << 20
 
     def check(self, body: SamplingFields, num_prompts: int = 1) -> None:
         """Refuse a request that is more than one request may be, as far as its fields alone tell."""

@@ -1,7 +1,8 @@
-"""Logprobs in the three shapes that clients know."""
+"""Logprobs in the three shapes that clients know. There may be very many: iterators make them as they are written."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 
 from app.api.generation import ScoredToken
@@ -15,10 +16,10 @@ LOWEST = -9999.0
 def completion_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer) -> Json:
     """OpenAI's completions: columns. The chosen token is always among its alternatives, by its own name."""
     return {
-        "tokens": [tokenizer.token_name(token.token_id) for token in tokens],
-        "token_logprobs": [None if token.logprob is None else _finite(token.logprob) for token in tokens],
-        "top_logprobs": [_alternatives(token, num_top, tokenizer) for token in tokens] if num_top else None,
-        "text_offset": [token.offset for token in tokens],
+        "tokens": (tokenizer.token_name(token.token_id) for token in tokens),
+        "token_logprobs": (None if token.logprob is None else _finite(token.logprob) for token in tokens),
+        "top_logprobs": (_alternatives(token, num_top, tokenizer) for token in tokens) if num_top else None,
+        "text_offset": (token.offset for token in tokens),
     }
 
 
@@ -47,30 +48,27 @@ def chat_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer)
             "bytes": list(tokenizer.token_bytes(token_id)),
         }
 
-    content = [
+    content = (
         entry(token.token_id, token.logprob) | {"top_logprobs": [entry(*best) for best in token.top[:num_top]]}
         for token in tokens
-    ]
+    )
     return {"content": content, "refusal": None}
 
 
-def prompt_logprobs(tokens: Seq[TokenLogprobs], num_top: int, tokenizer: Tokenizer) -> list[Json | None]:
+def prompt_logprobs(tokens: Seq[TokenLogprobs], num_top: int, tokenizer: Tokenizer) -> Iterator[Json | None]:
     """The prompt's tokens by id, as vLLM gives them; the first has nothing before it. `rank` is known for the best."""
-    entries: list[Json | None] = [None]
+    yield None
     for token in tokens:
         best = token.top[:num_top]
         ranks = {token_id: rank for rank, (token_id, _) in enumerate(best, start=1)}
-        entries.append(
-            {
-                str(token_id): {
-                    "logprob": _finite(logprob),
-                    "rank": ranks.get(token_id),
-                    "decoded_token": tokenizer.token_text(token_id),
-                }
-                for token_id, logprob in dict([(token.token_id, token.logprob), *best]).items()
+        yield {
+            str(token_id): {
+                "logprob": _finite(logprob),
+                "rank": ranks.get(token_id),
+                "decoded_token": tokenizer.token_text(token_id),
             }
-        )
-    return entries
+            for token_id, logprob in dict([(token.token_id, token.logprob), *best]).items()
+        }
 
 
 def _finite(logprob: float) -> float:

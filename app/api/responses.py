@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import Request, Response
 
 from app.api.errors import CLIENT_LEFT
-from app.api.events import GenerationEvents, encode
+from app.api.events import GenerationEvents
 from app.api.generation import Generation, Piece
+from app.api.json_parts import JsonInParts
 from app.api.leaving import unless_client_leaves
 from app.api.logprobs import prompt_logprobs
 from app.api.record import current_record
@@ -29,7 +30,7 @@ async def respond(request: Request, generation: Generation, reply: Reply, body: 
             return Response(status_code=CLIENT_LEFT)
     finally:
         generation.close()
-    return Response(encode(whole).encode(), media_type="application/json")
+    return JsonInParts(whole)
 
 
 async def _whole(generation: Generation, reply: Reply, num_prompt_logprobs: int | None) -> Json:

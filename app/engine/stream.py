@@ -10,6 +10,9 @@ from app.messages import FinishReason, TokenLogprobs
 MOST_TOKENS_BEHIND = 8
 """A reader that is no further behind than this still gets one token at a time."""
 
+MOST_TOKENS_TAKEN = 256
+"""At once: the rest waits until others have had the event loop."""
+
 WHOLE = (FinishReason.STOP, FinishReason.LENGTH)
 """What may come with tokens. Any other end comes by itself, so that nothing is lost by whom it is an error to."""
 
@@ -89,12 +92,22 @@ class TokenStream:
     def num_output_tokens(self) -> int:
         return len(self.output_token_ids)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether its reader has not taken all that there is."""
+        return self.num_taken < len(self.output_token_ids)
+
     def take(self) -> Iterator[TokenDelta]:
         """What has come since the last time: tokens one by one, or in one delta if they are to be merged or more than
-        `MOST_TOKENS_BEHIND`, and the end. Raises `EngineDied` behind the tokens if the sequence was given up.
+        `MOST_TOKENS_BEHIND`, and the end; of very many, the first `MOST_TOKENS_TAKEN`. Raises `EngineDied` behind the
+        tokens if the sequence was given up.
         """
-        token_ids = self.output_token_ids[self.num_taken :]
+        token_ids = self.output_token_ids[self.num_taken : self.num_taken + MOST_TOKENS_TAKEN]
         self.num_taken += len(token_ids)
+        if self.is_behind:
+            logprobs, self._logprobs = self._logprobs[: len(token_ids)], self._logprobs[len(token_ids) :]
+            yield TokenDelta(token_ids, logprobs)
+            return
         logprobs, self._logprobs = self._logprobs, []
         end, self._end = self._end, None
         if 1 < len(token_ids) <= MOST_TOKENS_BEHIND and not self.merges:

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+MAX_FAULTS = 20
+"""Faults of one request that are described; of others it is only said that they are there."""
+
 MOST_SHOWN = 64
 """Characters of what a client sent that an error shows, and of a name that are compared with the known ones, which
 takes time for each."""
@@ -61,7 +64,7 @@ class RequestModel(BaseModel):
         except ValidationError as error:
             faults += _details_of(error)
         if faults:
-            raise ValidationError.from_exception_data(cls.__name__, faults)
+            raise ValidationError.from_exception_data(cls.__name__, faults[: MAX_FAULTS + 1])
         return model
 
     @classmethod
