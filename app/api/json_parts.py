@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from fastapi import Response
@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.leaving import unless_client_leaves
 
 PART_CHARACTERS = 1 << 15
+ITEMS_AT_ONCE = 64
+"""To encode an item by itself costs more than the item; with twenty alternatives so many tokens take 3 ms."""
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -28,13 +30,14 @@ encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", 
 
 
 def encode_in_parts(value: Any) -> Iterator[str]:
-    """The same text, of which parts are made as they are asked for: an iterator is gone through item by item."""
+    """The same text, of which parts are made as they are asked for: an iterator is gone through batch by batch."""
     if isinstance(value, dict):
         yield from _joined("{}", (_parts_of_field(name, item) for name, item in value.items()))
     elif isinstance(value, list):
         yield from _joined("[]", map(encode_in_parts, value))
     elif isinstance(value, Iterator):
-        yield from _joined("[]", ((encode(item),) for item in value))
+        batches = iter(lambda: list(islice(value, ITEMS_AT_ONCE)), [])
+        yield from _joined("[]", ((encode(batch)[1:-1],) for batch in batches))
     else:
         yield encode(value)
 
