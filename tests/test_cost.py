@@ -8,6 +8,7 @@ from transformers import PretrainedConfig
 
 from app.model.cost import AttentionShape, ModelCost, stored_by_kernels, stored_plainly
 from app.model.cost import cost_of as counted
+from app.model.kv_cache import LayerShape
 from app.model.native.library import load_library
 from tests.models import ARCHITECTURES
 
@@ -24,7 +25,7 @@ def cost_of(config: PretrainedConfig) -> ModelCost:
 def test_a_llamas_matrices_are_counted_and_its_embedding_and_norms_are_not() -> None:
     cost = cost_of(ARCHITECTURES["Llama"]())
     assert (cost.dense, cost.head, cost.experts) == (3 * LLAMA_LAYER, HEAD, 0)
-    assert cost.layers == (AttentionShape(4, 2, 16, 16, None),) * 3
+    assert cost.layers == (AttentionShape(4, LayerShape(2, 16, 16)),) * 3
 
 
 def test_positions_and_a_tied_embedding_are_not_read_but_the_head_is() -> None:

@@ -9,7 +9,8 @@ import torch
 import transformers as tf
 
 from app.model.kv_cache import LayerShape
-from app.model.loader import UnsupportedModel, choose_device, choose_dtype, inspect_model
+from app.model.loader import choose_device, choose_dtype, inspect_model
+from app.model.support import UnsupportedModel
 from app.model.weights import load_model
 from tests.models import ARCHITECTURES, reference_model
 
@@ -25,14 +26,15 @@ def saved(config: tf.PretrainedConfig, directory: Path) -> Path:
     ("config", "reason"),
     [
         (tf.T5Config(), "encoder-decoder"),
-        (tf.MambaConfig(**TINY), "no replaceable attention"),
-        (tf.BloomConfig(hidden_size=64, n_layer=2, n_head=4), "no replaceable attention"),
-        (tf.FalconConfig(**TINY, num_attention_heads=4), "no replaceable attention"),
-        (tf.Qwen3NextConfig(**TINY), "no replaceable attention|linear_attention"),
+        (tf.MambaConfig(**TINY), "a recurrent state"),
+        (tf.BloomConfig(hidden_size=64, n_layer=2, n_head=4), "attention in transformers cannot be replaced"),
+        (tf.FalconConfig(**TINY, num_attention_heads=4), "attention in transformers cannot be replaced"),
+        (tf.Qwen3NextConfig(**TINY), "a recurrent state"),
         (tf.Llama4TextConfig(**TINY, num_local_experts=2), "chunked_attention"),
-        (tf.Lfm2Config(**TINY, layer_types=["conv", "full_attention"]), "conv"),
+        (tf.Lfm2Config(**TINY, layer_types=["conv", "full_attention"]), r"a recurrent state \(conv\)"),
         (tf.BertConfig(**TINY, num_attention_heads=4), "not causal"),
-        (tf.CLIPConfig(), "no causal language model"),
+        (tf.ViTConfig(), "no causal language model"),
+        (tf.CLIPConfig(), r"joins several models \(text_config, vision_config\)"),
     ],
     ids=lambda value: getattr(value, "model_type", None),
 )

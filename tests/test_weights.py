@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2Model, LlamaModel, PreTrainedModel
 
-from app.model.loader import UnsupportedModel, inspect_model
+from app.model.loader import inspect_model
+from app.model.support import UnsupportedModel
 from app.model.weights import load_model
 from tests.models import reference_model
 

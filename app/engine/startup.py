@@ -24,12 +24,13 @@ from app.messages import EngineLoading, EngineReady, SamplingParams
 from app.model.cores import container_cores
 from app.model.hub import find_model
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts, UnsupportedModel, choose_device, choose_dtype, inspect_model
+from app.model.loader import ModelFacts, choose_device, choose_dtype, inspect_model
 from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.huge_pages import ask_for_huge_pages
 from app.model.native.library import NoKernels, load_library
 from app.model.runner import Decoder, ModelRunner
+from app.model.support import UnsupportedModel
 from app.model.triton.obstacles import find_obstacle
 from app.model.weights import load_model
 from app.scheduler.block_pool import BlockPool

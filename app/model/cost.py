@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import torch
 from transformers import PretrainedConfig
 
-from app.model.loader import run_without_weights
+from app.model.kv_cache import LayerShape
 from app.model.native.decoder import PANEL
 from app.model.native.structs import Matrix
+from app.model.tracing import run_without_weights, trace_layers
 
 
 class Stored(Protocol):
@@ -23,16 +24,13 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """One layer's attention. `window` is the number of tokens visible, the token itself included; None is all."""
+    """One layer's attention: the heads of its queries, and what it stores."""
 
     num_heads: int
-    num_kv_heads: int
-    key_size: int
-    value_size: int
-    window: int | None
+    stored: LayerShape
 
     def visible(self, context: int) -> int:
-        return context if self.window is None else min(context, self.window)
+        return context if self.stored.window is None else min(context, self.stored.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,7 @@ class ModelCost:
 
     def cache_elements(self, contexts: Iterable[int]) -> int:
         """Keys and values that rows of one token read, whose contexts are so long, the token itself included."""
-        return sum(
-            layer.visible(context) * layer.num_kv_heads * (layer.key_size + layer.value_size)
-            for context in contexts
-            for layer in self.layers
-        )
+        return sum(layer.visible(context) * layer.stored.num_elements for context in contexts for layer in self.layers)
 
     def operations(self, contexts: Sequence[int], num_logits: int) -> float:
         """Multiplications and additions of a step with one token for each of these contexts.
@@ -85,7 +79,7 @@ class ModelCost:
 def _attended(layers: Iterable[AttentionShape], contexts: Sequence[int]) -> int:
     """Products of numbers, of queries with keys and of weights with values."""
     return sum(
-        layer.visible(context) * layer.num_heads * (layer.key_size + layer.value_size)
+        layer.visible(context) * layer.num_heads * (layer.stored.key_size + layer.stored.value_size)
         for layer in layers
         for context in contexts
     )
@@ -106,7 +100,7 @@ def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
         experts=sum(weight.numel() for weight in experts),
         num_experts=len(experts[0]) if experts else 0,
         experts_per_token=config.num_experts_per_tok if experts else 0,
-        layers=tuple(recorder.layers),
+        layers=tuple(AttentionShape(*pair) for pair in zip(recorder.num_heads, trace_layers(config), strict=True)),
         dense_bytes=sum(stored(weight.shape[0], weight.shape[1], is_head=False) for weight in dense),
         head_bytes=stored(head.shape[0], head.shape[1], is_head=True),
         experts_bytes=sum(len(weight) * stored(weight.shape[1], weight.shape[2], is_head=False) for weight in experts),
@@ -131,20 +125,17 @@ def stored_by_kernels(library: ctypes.CDLL) -> Stored:
 
 @dataclass(slots=True)
 class _Recorder:
-    """Stands in for attention and notes the shapes and the window of every layer."""
+    """Stands in for attention and notes how many heads ask in every layer."""
 
-    layers: list[AttentionShape] = field(default_factory=list)
+    num_heads: list[int] = field(default_factory=list)
 
     def __call__(
         self,
         module: torch.nn.Module,  # noqa: ARG002
         query: torch.Tensor,
-        key: torch.Tensor,
+        key: torch.Tensor,  # noqa: ARG002
         value: torch.Tensor,
-        *,
-        sliding_window: int | None = None,
         **_: Any,
     ) -> torch.Tensor:
-        shape = AttentionShape(query.shape[1], key.shape[1], key.shape[3], value.shape[3], sliding_window)
-        self.layers.append(shape)
+        self.num_heads.append(query.shape[1])
         return query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])

@@ -9,11 +9,15 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """What one attention layer stores for one token: `num_kv_heads` keys and values of these sizes."""
+    """What one attention layer stores for one token: `num_kv_heads` keys and values of these sizes.
+
+    `window` is the number of tokens that a token sees, itself included; None is all before it.
+    """
 
     num_kv_heads: int
     key_size: int
     value_size: int
+    window: int | None = None
 
     @property
     def num_elements(self) -> int:
@@ -36,8 +40,8 @@ class KVCache:
         device: torch.device,
     ) -> None:
         self.block_size = block_size
-        self._layers = layers
-        self._dtype = dtype
+        self.layers = layers
+        self.dtype = dtype
         self._device = device
         self.resize(num_blocks)
 
@@ -47,16 +51,16 @@ class KVCache:
 
         def blocks(layer: LayerShape, head_size: int) -> torch.Tensor:
             shape = (num_blocks, self.block_size, layer.num_kv_heads, head_size)
-            return torch.zeros(shape, dtype=self._dtype, device=self._device)
+            return torch.zeros(shape, dtype=self.dtype, device=self._device)
 
-        self.keys = [blocks(layer, layer.key_size) for layer in self._layers]
-        self.values = [blocks(layer, layer.value_size) for layer in self._layers]
+        self.keys = [blocks(layer, layer.key_size) for layer in self.layers]
+        self.values = [blocks(layer, layer.value_size) for layer in self.layers]
         self._key_slots = [keys.flatten(0, 1) for keys in self.keys]
         self._value_slots = [values.flatten(0, 1) for values in self.values]
 
     @property
     def bytes_per_block(self) -> int:
-        return self.block_size * self._dtype.itemsize * sum(layer.num_elements for layer in self._layers)
+        return self.block_size * self.dtype.itemsize * sum(layer.num_elements for layer in self.layers)
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
         """Store `[num_tokens, num_kv_heads, head_size]` keys and values in the slots given per token."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from app.model.attention import Attention
+from app.model.attention import Attention, using
 from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
@@ -50,11 +50,11 @@ class ModuleDecoder:
         return choose(logits, sequences)
 
     def _run(self, tokens: Tokens, attention: Attention) -> torch.Tensor:
-        logits: torch.Tensor = self._model(
-            input_ids=tokens.input_ids[None],
-            position_ids=tokens.positions[None],
-            use_cache=False,
-            logits_to_keep=tokens.logits_indices,
-            attention=attention,
-        ).logits
+        with using(attention):
+            logits: torch.Tensor = self._model(
+                input_ids=tokens.input_ids[None],
+                position_ids=tokens.positions[None],
+                use_cache=False,
+                logits_to_keep=tokens.logits_indices,
+            ).logits
         return logits[0]

@@ -59,7 +59,6 @@ class SdpaAttention:
         value: torch.Tensor,
         *,
         scaling: float | None = None,
-        sliding_window: int | None = None,
         softcap: float | None = None,
         s_aux: torch.Tensor | None = None,
         **_: Any,
@@ -67,12 +66,13 @@ class SdpaAttention:
         layer: int = module.layer_idx  # type: ignore[assignment]
         keys, values = key[0].transpose(0, 1), value[0].transpose(0, 1)
         self._cache.write(layer, keys, values, self._batch.slot_mapping)
-        if sliding_window not in self._plans:
-            self._plans[sliding_window] = plan(self._batch, sliding_window, self._cache.block_size, key.device)
+        window = self._cache.layers[layer].window
+        if window not in self._plans:
+            self._plans[window] = plan(self._batch, window, self._cache.block_size, key.device)
         num_kv_heads, num_tokens, _size = key.shape[1:]
         grouped_query = query.view(num_kv_heads, -1, num_tokens, query.shape[-1])
         output = query.new_empty(num_tokens, query.shape[1], value.shape[-1])
-        for group in self._plans[sliding_window]:
+        for group in self._plans[window]:
             shape = (num_kv_heads, grouped_query.shape[1], group.num_rows, -1, query.shape[-1])
             rows_query = grouped_query[:, :, group.tokens].view(shape).permute(2, 0, 1, 3, 4)
             if group.blocks is None:

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from app.model import attention
-from app.model.loader import ModelFacts, UnsupportedModel, in_one_line
+from app.model.loader import ModelFacts
+from app.model.support import UnsupportedModel, in_one_line
 
 logger = logging.getLogger("millrace.engine")
 

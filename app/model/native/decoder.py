@@ -20,7 +20,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from app.model.choosing import uniforms
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import is_llama_like, window_of
+from app.model.llama_like import check_weights, is_llama_like
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
 from app.scheduler.batch import Sampled
@@ -33,13 +33,14 @@ MOST_QUERIES = 32
 
 def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
     """Whether the kernels compute exactly what this model's modules do. A given config may still lack a compiler."""
-    sizes_fit = (
+    if device.type != "cpu" or not is_llama_like(config):
+        return False
+    return (
         config.hidden_size % PANEL == 0
         and config.intermediate_size % LANES == 0
         and all(layer.key_size == layer.value_size and layer.key_size % LANES == 0 for layer in layers)
         and block_size % LANES == 0
     )
-    return device.type == "cpu" and is_llama_like(config) and sizes_fit
 
 
 class NativeDecoder:
@@ -56,7 +57,8 @@ class NativeDecoder:
         max_model_len: int,
         tell: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`tell` hears which share of the layers is packed (0 to 1)."""
+        """`tell` hears which share of the layers is packed (0 to 1). Raises UnsupportedModel for quantised weights."""
+        check_weights(model, cache.dtype)
         self._library = library
         self._weights: list[torch.Tensor] = []
         self._pages = HugePages()
@@ -197,7 +199,7 @@ class NativeDecoder:
             key_norm=self._keep_norm(getattr(attention, "k_norm", None)),
             keys=self._cache.keys[index].data_ptr(),
             values=self._cache.values[index].data_ptr(),
-            window=window_of(attention) or 0,
+            window=self._cache.layers[index].window or 0,
         )
 
     def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None, is_head: bool = False) -> structs.Matrix:

@@ -42,7 +42,6 @@ class TritonAttention:
         value: torch.Tensor,
         *,
         scaling: float | None = None,
-        sliding_window: int | None = None,
         softcap: float | None = None,
         s_aux: torch.Tensor | None = None,
         **_: Any,
@@ -52,7 +51,7 @@ class TritonAttention:
         new = NewTokens(key[0].transpose(0, 1), value[0].transpose(0, 1))
         write(new, keys, values, self._batch.slot_mapping)
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        options = Options(scale, softcap, sliding_window, s_aux)
+        options = Options(scale, softcap, self._cache.layers[layer].window, s_aux)
         return attend(query[0].transpose(0, 1), new, keys, values, self._batch, options)[None]
 
 

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import is_llama_like, window_of
+from app.model.llama_like import check_weights, is_llama_like
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.choosing import choose
@@ -63,6 +63,8 @@ class FusedDecoder:
     name = "triton"
 
     def __init__(self, model: PreTrainedModel, cache: KVCache, max_model_len: int) -> None:
+        """Raises UnsupportedModel for quantised weights."""
+        check_weights(model, cache.dtype)
         decoder: Any = model.model
         attention = decoder.layers[0].self_attn
         self._cache = cache
@@ -77,7 +79,7 @@ class FusedDecoder:
         cosines, sines = decoder.rotary_emb(torch.zeros(1, device=model.device), positions)
         half = self._head_size // 2  # the other half is the same again
         self._cosines, self._sines = (table[0, :, :half].float().contiguous() for table in (cosines, sines))
-        self._layers = [_take_layer(decoder.layers, index) for index in range(len(decoder.layers))]
+        self._layers = [_take_layer(decoder.layers, index, shape.window) for index, shape in enumerate(cache.layers)]
 
     @property
     def weight_bytes(self) -> int:
@@ -136,7 +138,7 @@ class FusedDecoder:
         return attend(query, NewTokens(*new), keys, values, batch, layer.options).flatten(1)
 
 
-def _take_layer(layers: nn.ModuleList, index: int) -> Layer:
+def _take_layer(layers: nn.ModuleList, index: int, window: int | None) -> Layer:
     layer: Any = layers[index]
     layers[index] = nn.Identity()
     attention, mlp = layer.self_attn, layer.mlp
@@ -153,7 +155,7 @@ def _take_layer(layers: nn.ModuleList, index: int) -> Layer:
         post_norm=layer.post_attention_layernorm.weight,
         gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)),
         down=mlp.down_proj.weight,
-        options=Options(attention.scaling, window=window_of(attention)),
+        options=Options(attention.scaling, window=window),
     )
 
 

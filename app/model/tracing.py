@@ -1,0 +1,143 @@
+"""What each layer of a model stores and sees, found by running it without weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache, PretrainedConfig, PreTrainedModel
+
+from app.model import attention
+from app.model.kv_cache import LayerShape
+from app.model.masks import Mask, UnknownMask, describe_masks, window_of
+from app.model.support import UnsupportedModel, in_one_line, refusal
+
+LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+
+HONOURED = frozenset({"scaling", "softcap", "s_aux", "sliding_window", "is_causal"})
+"""Options of attention that change its result; the last two are what the mask says, too."""
+
+WITHOUT_EFFECT = frozenset(
+    {"position_ids", "cache_position", "use_cache", "return_dict"}
+    | {"output_attentions", "output_hidden_states", "output_router_logits"}
+)
+
+
+def trace_layers(config: PretrainedConfig) -> list[LayerShape]:
+    """Run the model on the meta device, where nothing is computed, and note what each attention layer stores and sees.
+
+    Whatever keeps state outside the cache, or asks of attention what is not served, shows here.
+    Raises UnsupportedModel.
+    """
+    trace = _Trace(config)
+    run_without_weights(config, trace)
+    if sorted(trace.layers) != list(range(config.num_hidden_layers)):
+        raise refusal(
+            config, f"{len(trace.layers)} of its {config.num_hidden_layers} layers go through the paged attention"
+        )
+    layers = [trace.layers[index] for index in range(config.num_hidden_layers)]
+    _check_windows(config, layers)
+    return layers
+
+
+def _check_windows(config: PretrainedConfig, layers: list[LayerShape]) -> None:
+    """Refuse models whose keys transformers' own cache forgets while their mask still shows them."""
+    for index, (layer, cached) in enumerate(zip(layers, DynamicCache(config=config).layers, strict=False)):
+        kept = getattr(cached, "sliding_window", None) or config.max_position_embeddings
+        if kept < (layer.window or config.max_position_embeddings):
+            raise refusal(
+                config,
+                f"its layer {index} sees {layer.window or 'all'} tokens by its mask, "
+                f"and {kept} in transformers' own cache",
+            )
+
+
+def run_without_weights(config: PretrainedConfig, traced: attention.Attention) -> PreTrainedModel:
+    """Run one token through the model on the meta device, with this attention, which is given each layer's `Mask`.
+
+    Returns the model, all of it shapes. Raises UnsupportedModel.
+    """
+    attention.register()
+    describe_masks(attention.TRACED)
+    config = copy.deepcopy(config)
+    for rope in rope_variants(config):
+        if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
+            rope["rope_type"] = "default"  # the others read positions, which the meta device does not have
+    with torch.device("meta"):
+        try:
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, dtype=torch.bfloat16, attn_implementation=attention.TRACED
+            ).eval()
+        except Exception as error:  # whatever transformers' code makes of this configuration
+            raise refusal(config, f"transformers cannot build it: {in_one_line(error)}") from error
+        # With more tokens, or without `generate`'s mask, models look for padding in values that are not there.
+        token, ones = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64)
+        try:
+            with torch.inference_mode(), attention.using(traced):
+                model(input_ids=token, position_ids=token, attention_mask=ones, use_cache=False)
+        except UnsupportedModel:
+            raise
+        except NotImplementedError as error:  # an operator whose result's shape depends on values
+            reason = "its layers choose by value what to compute, so it cannot be examined before its weights are read"
+            raise refusal(config, reason) from error
+        except Exception as error:
+            raise refusal(config, f"transformers cannot run it: {in_one_line(error)}") from error
+    return model
+
+
+def rope_variants(config: PretrainedConfig) -> list[dict[str, Any]]:
+    """The rotary parameters of a model, or of each of its layer types."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    return [
+        variant
+        for variant in (parameters, *parameters.values())
+        if isinstance(variant, dict) and "rope_type" in variant
+    ]
+
+
+class _Trace:
+    """Stands in for the attention of a step and records each layer's shape."""
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        self._config = config
+        self.layers: dict[int, LayerShape] = {}
+        self._windows: dict[int, int | None] = {}
+
+    def __call__(
+        self,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        attention_mask: torch.Tensor | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        unknown = sorted(name for name, option in options.items() if _is_lost(name, option))
+        if unknown:
+            raise refusal(self._config, f"its attention takes {', '.join(unknown)}")
+        layer: int = module.layer_idx  # type: ignore[assignment]
+        if layer in self.layers:
+            raise refusal(self._config, f"its layer {layer} attends twice, and the cache holds one set of keys a layer")
+        self.layers[layer] = LayerShape(key.shape[1], key.shape[3], value.shape[3], self._window(attention_mask))
+        return query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+
+    def _window(self, mask: torch.Tensor | None) -> int | None:
+        """How far a layer sees, from what it was given as its mask; layers share a few masks."""
+        if not isinstance(mask, Mask):
+            raise refusal(self._config, "it makes masks of its own, which attention over a paged cache does not see")
+        if id(mask) not in self._windows:
+            try:
+                with torch.device("cpu"):
+                    self._windows[id(mask)] = window_of(mask.sees, self._config.max_position_embeddings)
+            except UnknownMask as error:
+                raise refusal(self._config, str(error)) from error
+        return self._windows[id(mask)]
+
+
+def _is_lost(name: str, option: object) -> bool:
+    """Whether an option would have to be honoured, and is not. What is off (None, False, 0) asks for nothing."""
+    if name in HONOURED | WITHOUT_EFFECT:
+        return False
+    return isinstance(option, torch.Tensor) or bool(option)
