@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -226,3 +227,49 @@ def test_a_template_shows_what_its_model_writes() -> None:
     assert ChatFormat.of("{% if tools %}<tool_call>{% endif %}") == ChatFormat(calls_tools=True)
     assert ChatFormat.of("{{ content.split('</think>')[-1] }}") == ChatFormat(thinks=True)
     assert ChatFormat.of("{% if tools %}<tool_call><function=f>{% endif %}") == ChatFormat()
+
+
+FRAGMENTS = [
+    *IS_A_CALL,
+    *IS_NO_CALL,
+    WEATHER,
+    WEATHER,
+    '{"name": "f", "arguments": {"a": "<tool_call>", "b": "</tool_call>"}}',
+    " Let me look. ",
+    "\n",
+    "<tool_call>",
+    "</tool_call>",
+    "</think>",
+]
+
+
+def random_reply(rng: random.Random) -> str:
+    """Calls and text behind one another, with a few characters changed, and perhaps broken off."""
+    fragments = rng.choices(FRAGMENTS, k=rng.randint(1, 5))
+    text = "".join(
+        f"<tool_call>\n{fragment}\n</tool_call>" if fragment.startswith("{") and rng.random() < 0.9 else fragment
+        for fragment in fragments
+    )
+    characters = list(("<think>" if rng.random() < 0.2 else " ") + text)
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        characters[rng.randrange(len(characters))] = rng.choice(["", *'{}[]",:\\<> \nx1', "\\ud83d", "</tool_call>"])
+    return "".join(characters)[: rng.choice([10, 40, 80, None])]
+
+
+@pytest.mark.parametrize("seed", range(500))
+def test_whatever_a_model_writes_is_read_the_same_however_it_is_cut_and_can_be_used(seed: int) -> None:
+    rng = random.Random(seed)
+    text, was_cut, is_thinking = random_reply(rng), rng.random() < 0.3, rng.random() < 0.2
+    reads = [read_to_its_end(text, size, BOTH, is_thinking, was_cut) for size in (1, 2, 3, 7, 10_000)]
+    assert all(each == reads[0] for each in reads)
+    parts, is_broken = reads[0]
+    for part in parts:
+        part[0].encode()
+    calls = [part for part in parts if isinstance(part, CallBegins)]
+    arguments = [part.text for part in parts if isinstance(part, CallArguments)]
+    assert {call.name for call in calls} <= TOOLS
+    assert len(arguments) == len(calls)
+    if not is_broken:
+        assert all(isinstance(json.loads(each), dict) for each in arguments)
+    if not calls and not was_cut and not is_thinking and not text.lstrip().startswith("<think>"):
+        assert parts == ([Content(text)] if text else [])

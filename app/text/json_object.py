@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
+from typing import Literal
 
 MAX_DEPTH = 100
 """Objects and lists in one another. Parsers have bounds of their own, and what is sent must be readable to all."""
@@ -13,30 +13,30 @@ MAX_SCALAR_CHARS = 1000
 
 WHITE_SPACE = " \t\n\r"
 _SPACES = re.compile(r"[ \t\n\r]+")
-_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
 
 # A surrogate only as the first half of a pair, followed by the second: alone it is no character (RFC 8259, 8.2).
-_ESCAPE = re.compile(
-    r'\\(?:["\\/bfnrt]|u(?:[0-9a-cef][0-9a-f]{3}|d[0-7][0-9a-f]{2}|d[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}))',
-    re.IGNORECASE,
+_HEX = "[0-9a-fA-F]"
+_FIRST_HALF = f"u[dD][89abAB]{_HEX}{{2}}"
+_STRING_PART = re.compile(
+    r'(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]'
+    rf"|u(?:[0-9a-cefA-CEF]{_HEX}|[dD][0-7]){_HEX}{{2}}|{_FIRST_HALF}\\u[dD][c-fC-F]{_HEX}{{2}}))+"
 )
-_ESCAPE_BEGUN = re.compile(
-    r"\\(?:u[0-9a-f]{0,3}|ud[89ab][0-9a-f]{2}(?:\\(?:u(?:d(?:[c-f][0-9a-f]?)?)?)?)?)?", re.IGNORECASE
-)
+_ESCAPE_BEGUN = re.compile(rf"\\(?:u{_HEX}{{0,3}}|{_FIRST_HALF}(?:\\(?:u(?:[dD](?:[c-fC-F]{_HEX}?)?)?)?)?)?")
 _SCALAR = re.compile(r"(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)(?=[ \t\n\r,\]}])")
 _NUMBER_BEGUN = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*|(?:\.[0-9]+)?[eE][+-]?[0-9]*)?)?")
 _LITERALS = ("true", "false", "null")
 
 
-class _Expected(Enum):
-    OBJECT = auto()
-    KEY_OR_END = auto()
-    KEY = auto()
-    COLON = auto()
-    VALUE = auto()
-    VALUE_OR_END = auto()
-    COMMA_OR_END = auto()
-    NOTHING = auto()
+_Expected = Literal["object", "key", "first key", ":", "value", "item", "first item", ", or }", ", or ]", "nothing"]
+
+_SEPARATORS: dict[tuple[_Expected, str], _Expected] = {
+    (":", ":"): "value",
+    (", or }", ","): "key",
+    (", or ]", ","): "item",
+}
+_ENDS: set[tuple[_Expected, str]] = {("first key", "}"), (", or }", "}"), ("first item", "]"), (", or ]", "]")}
+_KEYS: set[_Expected] = {"key", "first key"}
+_VALUES: set[_Expected] = {"value", "item", "first item"}
 
 
 class JsonObject:
@@ -46,18 +46,12 @@ class JsonObject:
 
     def __init__(self) -> None:
         self.is_broken = False
-        self._open: list[str] = []
-        self._expected = _Expected.OBJECT
-        self._in_string = False
-
-    @property
-    def depth(self) -> int:
+        self.is_complete = False
+        self.depth = 0
         """How many objects and lists are open."""
-        return len(self._open)
-
-    @property
-    def is_complete(self) -> bool:
-        return self._expected is _Expected.NOTHING
+        self._open: list[_Expected] = []  # for each, what follows a value in it
+        self._expected: _Expected = "object"
+        self._in_string = False
 
     def feed(self, text: str, until_depth: int = 0) -> int:
         """Returns how many characters go on with the object: all up to what has only begun, up to the end, or up to
@@ -73,64 +67,54 @@ class JsonObject:
         return at
 
     def _take_string(self, text: str, at: int) -> int:
-        if plain := _PLAIN.match(text, at):
-            return plain.end() - at
+        if part := _STRING_PART.match(text, at):
+            return part.end() - at
         if text[at] == '"':
             self._in_string = False
-            self._expected = _Expected.COLON if self._expected is _Expected.KEY else _Expected.COMMA_OR_END
+            self._expected = ":" if self._expected in _KEYS else self._open[-1]
             return 1
-        if escape := _ESCAPE.match(text, at):
-            return escape.end() - at
         return 0 if _ESCAPE_BEGUN.fullmatch(text, at) else self._break()
 
     def _take(self, text: str, at: int) -> int:
         """White space, or what is expected, as far as a string's opening quote."""
+        expected, char = self._expected, text[at]
+        if then := _SEPARATORS.get((expected, char)):
+            self._expected = then
+            return 1
         if spaces := _SPACES.match(text, at):
             return spaces.end() - at
-        match self._expected, text[at]:
-            case _Expected.OBJECT, "{":
-                return self._begin("{", _Expected.KEY_OR_END)
-            case (_Expected.KEY_OR_END | _Expected.COMMA_OR_END, "}") if self._open[-1] == "{":
-                return self._close()
-            case (_Expected.VALUE_OR_END | _Expected.COMMA_OR_END, "]") if self._open[-1] == "[":
-                return self._close()
-            case _Expected.COMMA_OR_END, ",":
-                self._expected = _Expected.KEY if self._open[-1] == "{" else _Expected.VALUE
-            case _Expected.COLON, ":":
-                self._expected = _Expected.VALUE
-            case _Expected.KEY_OR_END | _Expected.KEY, '"':
-                self._expected, self._in_string = _Expected.KEY, True
-            case _Expected.VALUE | _Expected.VALUE_OR_END, char:
-                return self._take_value(char, text, at)
-            case _:
-                return self._break()
-        return 1
-
-    def _take_value(self, char: str, text: str, at: int) -> int:
-        if char == "{":
-            return self._begin("{", _Expected.KEY_OR_END)
-        if char == "[":
-            return self._begin("[", _Expected.VALUE_OR_END)
-        if char == '"':
-            self._expected, self._in_string = _Expected.VALUE, True
+        if (expected, char) in _ENDS:
+            return self._close()
+        if char == '"' and (expected in _VALUES or expected in _KEYS):
+            self._in_string = True
             return 1
+        if char == "{" and (expected in _VALUES or expected == "object"):
+            return self._begin(", or }", "first key")
+        if char == "[" and expected in _VALUES:
+            return self._begin(", or ]", "first item")
+        return self._take_scalar(text, at) if expected in _VALUES else self._break()
+
+    def _take_scalar(self, text: str, at: int) -> int:
         if (scalar := _SCALAR.match(text, at)) and scalar.end() - at <= MAX_SCALAR_CHARS:
-            self._expected = _Expected.COMMA_OR_END
+            self._expected = self._open[-1]
             return scalar.end() - at
         rest = text[at : at + MAX_SCALAR_CHARS + 1]
         is_begun = any(literal.startswith(rest) for literal in _LITERALS) or _NUMBER_BEGUN.fullmatch(rest)
         return 0 if is_begun and len(rest) <= MAX_SCALAR_CHARS else self._break()
 
-    def _begin(self, bracket: str, expected: _Expected) -> int:
+    def _begin(self, follows: _Expected, expected: _Expected) -> int:
         if self.depth == MAX_DEPTH:
             return self._break()
-        self._open.append(bracket)
+        self._open.append(follows)
+        self.depth += 1
         self._expected = expected
         return 1
 
     def _close(self) -> int:
         self._open.pop()
-        self._expected = _Expected.COMMA_OR_END if self._open else _Expected.NOTHING
+        self.depth -= 1
+        self.is_complete = not self.depth
+        self._expected = self._open[-1] if self._open else "nothing"
         return 1
 
     def _break(self) -> int:

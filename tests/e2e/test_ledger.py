@@ -31,7 +31,10 @@ COUNTED = {
 
 
 def random_request(rng: random.Random) -> Json:
-    """Stop strings of one or two letters are often completed by the last token that `max_tokens` allows."""
+    """Stop strings of one or two letters are often completed by the last token that `max_tokens` allows. An echo alone
+    has no output tokens.
+    """
+    echo = {"echo": True, "max_tokens": 0} if rng.random() < 0.1 else {}
     return {
         "prompt": rng.choice(["the miller", "grain, water, stone", "wheel"]),
         "max_tokens": rng.choice([1, 2, 3, 5, 8, 13, 40]),
@@ -40,7 +43,7 @@ def random_request(rng: random.Random) -> Json:
         "seed": rng.randrange(1 << 30),
         "stop": ["".join(rng.choices("aeinrst ", k=rng.randint(1, 2))) for _ in range(rng.choice([0, 0, 1, 3]))],
         "stop_token_ids": rng.sample(range(128), rng.choice([0, 0, 2, 10])),
-    }
+    } | echo
 
 
 class Ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,6 +100,25 @@ def test_what_the_server_says_it_takes_back(dictated: Dictated, answer: str) -> 
     said = httpx.post(f"{dictated.url}/v1/chat/completions", json=body).json()["choices"][0]["message"]
     asked = body | {"messages": [*body["messages"], said, *dictated.messages("plain")]}
     assert whole(dictated.url, "chat/completions", asked)["choices"][0]["text"] == "plain"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_streams_agree_with_whole_answers_wherever_they_end(dictated: Dictated, seed: int) -> None:
+    rng = random.Random(seed)
+    answer = rng.choice([*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT])
+    body = {
+        "messages": dictated.messages(answer),
+        "tools": rng.sample(TOOLS, rng.randint(1, 2)),
+        "max_tokens": rng.randint(1, 70),
+        "n": rng.choice([1, 2]),
+        "stop": rng.sample(["Paris", '"}', "ci", "</tool_call>", "\n", "hm<", "name"], rng.randint(0, 2)),
+        "stop_token_ids": rng.sample(range(256), rng.choice([0, 20])),
+        "skip_special_tokens": rng.random() < 0.5,
+        "include_stop_str_in_output": rng.random() < 0.3,
+        "logprobs": rng.random() < 0.5,
+        "chat_template_kwargs": {"enable_thinking": rng.random() < 0.3},
+    }
+    assert streamed(dictated.url, "chat/completions", body) == whole(dictated.url, "chat/completions", body)
 
 
 def test_a_tool_that_is_not_offered_is_not_called(dictated: Dictated) -> None:
