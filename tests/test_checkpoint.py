@@ -276,15 +276,16 @@ def test_a_file_of_a_quantisation_tool_is_enough(name: str, content: object, wor
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "U8", "I8", "I32", "something new"])
+@pytest.mark.parametrize("name", ["embed.weight", "h.0.c_attn.bias", "experts.down_proj_bias", "q_proj.scales"])
 def test_weights_stored_as_no_plain_numbers_are_refused_whatever_the_configuration_says(
-    dtype: str, tmp_path: Path
+    dtype: str, name: str, tmp_path: Path
 ) -> None:
-    write(whole(tmp_path), "model.safetensors", safetensors({"embed.weight": dtype}))
-    assert f"embed.weight has dtype {dtype}" in reason(tmp_path)
+    write(whole(tmp_path), "model.safetensors", safetensors({name: dtype}))
+    assert f"{name} has dtype {dtype}" in reason(tmp_path)
 
 
 def test_buffers_may_be_integers(tmp_path: Path) -> None:
-    tensors = {"h.0.attn.bias": "U8", "position_ids": "I64", "mask": "BOOL", "embed.weight": "F16"}
+    tensors = {"h.0.attn.bias": "U8", "position_ids": "I64", "h.0.attn.masked_bias": "BOOL", "embed.weight": "F16"}
     write(whole(tmp_path), "model.safetensors", safetensors(tensors))
     look(tmp_path)
 

@@ -111,3 +111,26 @@ def test_a_configuration_that_its_model_type_rejects_is_refused_in_one_line(dire
     message = reason(directory)
     assert re.search(rf"{directory}/config.json is no configuration.*'vocab_size' expected int", message)
     assert "\n" not in message
+
+
+EXPERTS = {"Mixtral": "block_sparse_moe.experts.2.w1", "Qwen3-MoE": "mlp.experts.2.down_proj"}
+
+
+@pytest.mark.parametrize("architecture", EXPERTS)
+@pytest.mark.parametrize("change", ["missing", "narrower"])
+def test_experts_that_modules_hold_as_one_tensor_must_all_be_there(
+    architecture: str, change: str, tmp_path: Path
+) -> None:
+    reference_model(architecture).save_pretrained(tmp_path)
+    name = f"model.layers.1.{EXPERTS[architecture]}.weight"
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        weight = tensors.pop(name)
+        if change == "narrower":
+            tensors[name] = weight[:, :-1].contiguous()
+
+    change_weights(tmp_path, spoil)
+    message = reason(tmp_path)
+    assert re.search(
+        "do not fit its config.json: .*experts|does not describe the weights beside it: .*experts", message
+    )

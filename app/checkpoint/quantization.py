@@ -15,6 +15,9 @@ CONFIG_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.js
 
 NAMING_KEYS = ("quant_method", "quant_algo", "format", "fmt", "bits", "w_bit")
 PLAIN_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
+INTEGER_BUFFERS = (".position_ids", ".attn.bias", ".attention.bias", ".masked_bias", ".causal_mask", ".tid2eid")
+"""Ends of the names of tensors that are no weights: positions, causal masks, tables of ids."""
+
 INTEGER_DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 
@@ -31,12 +34,9 @@ def check_not_quantized(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_dtypes(path: Path, dtypes: Mapping[str, str]) -> None:
-    """Raises BadCheckpoint if tensors are stored as no weights are that the modules could use as they stand.
-
-    Buffers (position ids, causal masks) may be integers; a weight may not.
-    """
+    """Raises BadCheckpoint if tensors are stored as no weights are that the modules could use as they stand."""
     for name, dtype in dtypes.items():
-        is_buffer = dtype in INTEGER_DTYPES and not name.endswith(("weight", "proj"))
+        is_buffer = dtype in INTEGER_DTYPES and f".{name}".endswith(INTEGER_BUFFERS)
         if dtype not in PLAIN_DTYPES and not is_buffer:
             raise _refusal(path, f"{name} has dtype {dtype}")
 

@@ -51,8 +51,17 @@ def load_model(
     except UnsupportedModel:
         raise
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        raise UnsupportedModel(f"the weights of {directory} cannot be loaded: {in_one_line(error)}") from error
+        raise UnsupportedModel(_explain(directory, error)) from error
     return served
+
+
+def _explain(directory: Path, error: Exception) -> str:
+    if "conversion of the weights" in str(error):  # transformers' words; its report, which they point to, is not shown
+        return (
+            f"the weights in {directory} do not fit its config.json: where the model holds several of them as one, as "
+            "with experts, some are missing or of another shape; copy or download the model again"
+        )
+    return f"the weights in {directory} cannot be loaded: {in_one_line(error)}"
 
 
 def _check_complete(
