@@ -17,6 +17,7 @@ class FinishReason(StrEnum):
     ERROR = "error"
     QUEUE_TIMEOUT = "queue_timeout"
     ENGINE_DIED = "engine_died"
+    KILLS_ENGINE = "kills_engine"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
     REQUEST_TIMEOUT = "request_timeout"
@@ -158,6 +159,13 @@ class StepOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class SequencesBegan:
+    """The engine is about to compute something of these for the first time."""
+
+    seq_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLoading:
     """Progress of a start: what is being done, and how much of the whole start is behind us (0 to 1)."""
 
@@ -187,12 +195,17 @@ class EngineReady:
     def num_cache_tokens(self) -> int:
         return self.num_blocks * self.block_size
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a prompt and its output together: what fits the model's length, and the whole cache."""
+        return min(self.max_model_len, self.num_cache_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed:
-    """The engine cannot serve this model with this configuration: starting again would not help."""
+    """The start came to an end with an error, in words for the operator. The process ends by itself."""
 
     reason: str
 
 
-Event = EngineLoading | EngineReady | EngineFailed | StepOutput
+Event = EngineLoading | EngineReady | EngineFailed | SequencesBegan | StepOutput

@@ -90,7 +90,9 @@ class ServerSettings(BaseModel):
         description="seconds that a sequence may wait to be scheduled before it ends with 503; inf is no limit", gt=0
     )
     drain_seconds: float = Field(description="how long SIGTERM lets running streams finish", ge=0)
-    step_timeout: float = Field(description="seconds without a step after which /health is 503", gt=0)
+    step_timeout: float = Field(
+        description="seconds without a step after which the engine process is killed and started again", gt=0
+    )
     seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
 
 

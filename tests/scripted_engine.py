@@ -169,9 +169,9 @@ class ScriptedEngine:
     def end(self, reason: FinishReason = FinishReason.LENGTH, index: int = 0) -> None:
         self.submissions[index].stream.finish(reason)
 
-    def die(self) -> None:
+    def die(self, error: EngineDied | None = None) -> None:
         for submission in self.submissions:
-            submission.stream.fail(EngineDied("the engine process ended"))
+            submission.stream.fail(error or EngineDied("the engine process ended"))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that was submitted or closed makes `condition` true; fail if it never does."""

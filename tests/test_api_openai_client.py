@@ -14,6 +14,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletionMessageParam
 
 from app.engine.health import Overloaded, Unavailable
+from app.engine.stream import KillsEngine
 from tests.scripted_engine import EOS, MODEL, ScriptedEngine, ids, listening, make_app
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
@@ -141,6 +142,17 @@ async def test_an_engine_that_dies_in_a_stream_is_an_exception_to_its_reader() -
         engine.die()
         with pytest.raises(openai.APIError, match="engine process ended"):
             await anext(aiter(stream))
+
+
+async def test_what_kills_the_engine_is_not_sent_again_by_a_client_that_repeats() -> None:
+    engine = ScriptedEngine()
+    async with asked(engine) as client:
+        asking = asyncio.ensure_future(client.with_options(max_retries=3).completions.create(model=MODEL, prompt="x"))
+        await engine.until(lambda: len(engine.submissions) == 1)
+        engine.die(KillsEngine("This kills the engine."))
+        with pytest.raises(openai.InternalServerError, match="This kills the engine"):
+            await asking
+    assert len(engine.submissions) == 1
 
 
 async def test_a_reader_that_stops_reading_frees_the_sequence() -> None:

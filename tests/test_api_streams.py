@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Send
 
 from app.api import events
+from app.engine.stream import KillsEngine
 from app.messages import FinishReason, TokenLogprobs
 from tests.scripted_engine import ScriptedEngine, data_of, make_app, started
 
@@ -233,6 +234,24 @@ async def test_what_came_before_the_engine_died_is_sent_before_the_error() -> No
         first, second, error, done = await rest(exchange)
         assert first["choices"][0]["text"] + second["choices"][0]["text"] == "so"
         assert (error["error"]["code"], done) == ("engine_died", "[DONE]")
+
+
+async def test_a_request_that_kills_the_engine_is_told_not_to_come_again() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine)
+    async with started(app) as client:
+        exchange = await begun(app, engine, STREAM)
+        engine.write("s")
+        await exchange.event()
+        asking = asyncio.ensure_future(client.post(COMPLETIONS, json={"prompt": "x"}))
+        await engine.until(lambda: len(engine.submissions) == 2)
+        engine.die(KillsEngine("This kills the engine."))
+        error, done = await rest(exchange)
+        assert (error["error"]["code"], error["error"]["type"], done) == ("kills_engine", "server_error", "[DONE]")
+        answer = await asking
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
+        assert "retry-after" not in answer.headers
+        assert answer.json() == error
 
 
 async def test_a_dying_engine_is_a_503_to_who_does_not_stream() -> None:

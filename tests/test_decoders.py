@@ -12,7 +12,8 @@ from transformers import LlamaConfig
 
 from app.config import Config
 from app.engine.decoders import choose_decoder
-from app.engine.startup import CannotServe, choose_backend
+from app.engine.failures import CannotServe
+from app.engine.startup import choose_backend
 from app.model.kv_cache import LayerShape
 from app.model.loader import ModelFacts
 from app.model.modules import ModuleDecoder

@@ -1,7 +1,8 @@
-"""Events arrive whole and in order, however the pipe cuts them."""
+"""Messages arrive whole and in order, however the pipe cuts them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.pipe import MOST_BYTES_READ, EventReader, write_event
-from app.messages import EngineFailed, EngineLoading, Event
+from app.engine.pipe import MOST_BYTES_READ, CommandWriter, PipeReader, write_event
+from app.messages import Abort, Command, EngineFailed, EngineLoading, Event, Generate, SamplingParams
 
 events = st.builds(EngineFailed, st.text()) | st.builds(EngineLoading, st.text(), st.floats(0, 1))
 
@@ -39,7 +40,7 @@ def test_events_arrive_whole_however_they_are_cut(sent: list[Event], data: st.Da
     content = b"".join(map(written, sent))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(content) - 1), max_size=8)))
     with pipe() as (reading, writing):
-        reader, received = EventReader(reading), list[Event]()
+        reader, received = PipeReader[Event](reading), list[Event]()
         for begin, end in zip([0, *cuts], [*cuts, len(content)], strict=True):
             os.write(writing, content[begin:end])
             received += reader.read()
@@ -50,7 +51,7 @@ def test_an_event_larger_than_the_pipe_arrives_while_it_is_written() -> None:
     event = EngineFailed("why " * MOST_BYTES_READ)
     with pipe() as (reading, writing), ThreadPoolExecutor(1) as pool:
         sending = pool.submit(write_event, writing, event)
-        reader, received = EventReader(reading), list[Event]()
+        reader, received = PipeReader[Event](reading), list[Event]()
         while not received:
             received += reader.read()
         sending.result()
@@ -62,7 +63,29 @@ def test_the_end_of_the_pipe_is_an_end_of_file_even_in_the_middle_of_an_event() 
         os.write(writing, written(EngineFailed("why"))[:-1])
         copy = os.dup(reading)
     with os.fdopen(copy, "rb"):
-        reader = EventReader(copy)
+        reader = PipeReader[Event](copy)
         assert list(reader.read()) == []
         with pytest.raises(EOFError):
             reader.read()
+
+
+async def test_commands_that_a_full_pipe_does_not_take_are_kept_and_nobody_waits() -> None:
+    """All of them arrive once somebody reads."""
+    sent = [Generate(seq_id, tuple(range(5000)), SamplingParams(max_tokens=1)) for seq_id in range(40)]
+    with pipe() as (reading, writing):
+        writer = CommandWriter(writing)
+        for command in sent:
+            writer.write(command)
+        reader, received = PipeReader[Command](reading), list[Command]()
+        while len(received) < len(sent):
+            received += await asyncio.to_thread(lambda: list(reader.read()))
+    assert received == sent
+
+
+async def test_commands_that_nobody_can_read_any_more_are_forgotten() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0):
+        writer = CommandWriter(writing)
+        writer.write(Abort((1,)))
+    writer.write(Abort((2,)))  # not to whoever has got the number of the closed file

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from math import ceil, log2
 
-from app.engine.recovery import MOST_DEATHS, Recovery
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.recovery import PROVING_STEPS, Recovery, halves
 from app.messages import Generate, SamplingParams
+from tests.dying_engine import World, any_of, at, together
+
+BEYOND_THE_SEARCH = 4
+"""Deaths that one killer costs beside those that halve the suspects: the first, which accuses nobody, the second, which
+makes suspects, and two with the last of them alone."""
+
+
+def most_deaths(num_sequences: int) -> int:
+    return ceil(log2(num_sequences)) + BEYOND_THE_SEARCH
 
 
 def recovery_of(*seq_ids: int) -> Recovery:
+    """All of them submitted and begun."""
     recovery = Recovery()
     for seq_id in seq_ids:
         recovery.opened(Generate(seq_id, (1, 2, 3), SamplingParams(max_tokens=5)))
+        assert due(recovery) == [seq_id]
+    recovery.began(seq_ids)
     return recovery
 
 
@@ -19,73 +35,164 @@ def due(recovery: Recovery) -> list[int]:
     return [command.seq_id for command in recovery.due()]
 
 
-def test_nothing_is_due_while_no_engine_has_died() -> None:
+def prove(recovery: Recovery, *seq_ids: int) -> None:
+    recovery.began(seq_ids)
+    for _ in range(PROVING_STEPS):
+        recovery.grew(seq_ids)
+
+
+def test_new_sequences_are_due_at_once() -> None:
     recovery = recovery_of(1, 2)
-    recovery.progressed([1, 2])
     assert due(recovery) == []
 
 
-def test_sequences_that_ran_are_due_one_by_one_and_then_all_that_had_waited() -> None:
-    recovery = recovery_of(1, 2, 3, 4)
-    assert recovery.engine_died([2, 1]) == []
-    assert due(recovery) == [1]
-    assert due(recovery) == [], "the first has not grown yet"
-    recovery.progressed([1])
-    assert due(recovery) == [2]
-    recovery.progressed([1])
-    assert due(recovery) == [], "it was another one that grew"
-    recovery.progressed([1, 2])
-    assert due(recovery) == [3, 4]
-
-
-def test_the_next_is_due_when_the_one_before_it_ends() -> None:
-    recovery = recovery_of(1, 2)
-    recovery.engine_died([1, 2])
-    assert due(recovery) == [1]
-    recovery.ended(1)
-    assert due(recovery) == [2]
-
-
-def test_a_sequence_that_ended_meanwhile_is_not_due() -> None:
+def test_after_one_death_everybody_goes_on_at_once() -> None:
     recovery = recovery_of(1, 2, 3)
-    recovery.engine_died([1, 2])
+    assert recovery.engine_died() is None
+    assert due(recovery) == [1, 2, 3]
+
+
+def test_a_sequence_that_has_ended_is_not_due_and_holds_up_nobody() -> None:
+    recovery = recovery_of(1, 2, 3)
+    recovery.engine_died()
+    recovery.ended(2)
+    assert due(recovery) == [1, 3]
+    recovery.began([1, 3])
+    recovery.engine_died()
+    assert due(recovery) == [1]
     recovery.ended(1)
-    recovery.ended(3)
-    assert due(recovery) == [2]
-    recovery.progressed([2])
-    assert due(recovery) == []
+    assert due(recovery) == [3]
 
 
-def run_with_a_killer(killer: int, seq_ids: Iterable[int]) -> tuple[list[int], int, set[int]]:
-    """An engine that dies whenever it is given `killer`: who was given up, how often it died, who went on."""
-    recovery = recovery_of(*seq_ids)
-    given_up = recovery.engine_died([*seq_ids])
-    num_deaths, alive = 1, set[int]()
-    while submitted := due(recovery):
-        if killer in submitted:
-            num_deaths += 1
-            alive = set()
-            condemned = recovery.engine_died([seq_id for seq_id in seq_ids if seq_id not in given_up])
-            for seq_id in condemned:
-                recovery.ended(seq_id)
-            given_up += condemned
-        else:
-            alive.update(submitted)
-            recovery.progressed(submitted)
-    return given_up, num_deaths, alive
+def test_after_a_second_death_those_that_were_proven_go_first_and_then_half_of_the_suspects() -> None:
+    recovery = recovery_of(*range(1, 10))
+    recovery.engine_died()
+    assert due(recovery) == [*range(1, 10)]
+    prove(recovery, 1, 2)
+    recovery.began([3, 4, 5, 6])
+    recovery.grew([1, 2, 3])
+    assert recovery.engine_died() is None
+    groups = []
+    while group := due(recovery):
+        groups.append(group)
+        assert due(recovery) == [], "one at a time"
+        prove(recovery, *group)
+    assert groups == [[1, 2], [3, 4], [5], [6], [7, 8, 9]]
 
 
-def test_what_kills_the_engine_every_time_is_given_up_and_nobody_else() -> None:
-    for killer in range(1, 7):
-        given_up, num_deaths, alive = run_with_a_killer(killer, range(1, 7))
-        assert (given_up, num_deaths, alive) == ([killer], MOST_DEATHS, {1, 2, 3, 4, 5, 6} - {killer})
-
-
-def test_deaths_with_nobody_on_trial_are_blamed_on_all_that_ran() -> None:
+def test_the_only_suspect_goes_first_and_new_sequences_wait_for_what_becomes_of_it() -> None:
     recovery = recovery_of(1, 2)
-    for _ in range(MOST_DEATHS - 1):
-        assert recovery.engine_died([1]) == []
-        assert due(recovery) == [1]
-        recovery.progressed([1])
-        assert due(recovery) == [2]
-    assert recovery.engine_died([1]) == [1]
+    recovery.engine_died()
+    due(recovery)
+    prove(recovery, 2)
+    recovery.began([1])
+    recovery.engine_died()
+    assert due(recovery) == [1]
+    recovery.opened(Generate(3, (1,), SamplingParams(max_tokens=5)))
+    assert due(recovery) == []
+    prove(recovery, 1)
+    assert due(recovery) == [2, 3]
+
+
+@pytest.mark.parametrize("num_sequences", [1, 2, 3, 8, 33, 64])
+@pytest.mark.parametrize("position", [0, 1, 3], ids=["in its prompt", "in its first decode step", "later"])
+def test_one_killer_is_found_wherever_it_stands_and_only_it_ends_early(num_sequences: int, position: int) -> None:
+    for killer in {0, 1, num_sequences // 2, num_sequences - 2, num_sequences - 1} & {*range(num_sequences)}:
+        world = World([6] * num_sequences, at(killer, position=position)).run()
+        assert world.condemned == [killer]
+        assert world.num_deaths <= most_deaths(num_sequences)
+
+
+def test_a_killer_that_comes_when_others_run_is_found_beside_them() -> None:
+    world = World([50] * 5, at(5), newcomers={20: [0]})
+    world.num_tokens.append(50)
+    world.run()
+    assert world.condemned == [5]
+    assert world.num_deaths == 5
+
+
+def test_a_killer_of_which_nothing_is_ever_computed_is_found_too() -> None:
+    world = World([6] * 20, refuses=[13]).run()
+    assert world.condemned == [13]
+    assert world.num_deaths <= most_deaths(20)
+
+
+@pytest.mark.parametrize("killers", [(0, 1), (3, 40), (62, 63), (10, 11, 12)])
+def test_several_killers_are_found_one_after_the_other(killers: tuple[int, ...]) -> None:
+    world = World([6] * 64, at(*killers)).run()
+    assert sorted(world.condemned) == [*killers]
+    assert world.num_deaths <= len(killers) * most_deaths(64)
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (3, 40), (62, 63)])
+def test_of_two_that_kill_only_together_one_ends(pair: tuple[int, int]) -> None:
+    world = World([300] * 64, together(*pair)).run()
+    [condemned] = world.condemned
+    assert condemned in pair
+    assert world.num_deaths <= 3 * most_deaths(64)
+
+
+def test_who_waits_for_a_place_in_the_engine_is_no_suspect() -> None:
+    recovery = recovery_of(1)
+    for seq_id in (2, 3):
+        recovery.opened(Generate(seq_id, (1,), SamplingParams(max_tokens=5)))
+        due(recovery)
+    recovery.engine_died()
+    assert due(recovery) == [1, 2, 3]
+    recovery.began([1])
+    recovery.engine_died()
+    assert due(recovery) == [1]
+
+
+@given(st.sets(st.integers(1, 60), max_size=20))
+def test_deaths_that_come_from_outside_condemn_nobody(killed_at: set[int]) -> None:
+    """However many they are, as long as engines live for a few steps."""
+    world = World([100] * 16, killed_at={10 * step for step in killed_at}).run()
+    assert world.condemned == []
+
+
+@given(st.integers(1, 16))
+def test_four_engines_killed_in_their_first_steps_condemn_nobody(num_more: int) -> None:
+    """It takes as many in a row as one killer among those that begin in a step would."""
+    world = World([100] * (15 + num_more), killed_at=range(20, 24)).run()
+    assert (world.num_deaths, world.condemned) == (4, [])
+
+
+def test_a_sequence_that_always_kills_a_little_later_comes_to_its_end_all_the_same() -> None:
+    """It is no killer of a certain token: each engine dies five steps after it has begun, whoever runs."""
+    since = {"death": 0}
+
+    def every_so_often(_: object) -> bool:
+        since["death"] = (since["death"] + 1) % 30
+        return since["death"] == 0
+
+    assert World([100] * 8, every_so_often).run().condemned == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_every_innocent_comes_to_its_end_and_deaths_are_few(data: st.DataObject) -> None:
+    num_sequences = data.draw(st.integers(1, 64))
+    ids = st.integers(0, num_sequences - 1)
+    killers = data.draw(st.dictionaries(ids, st.integers(0, 5), max_size=3))
+    pair = data.draw(st.none() | st.sets(ids, min_size=2, max_size=2)) if num_sequences > 1 else None
+    outside = data.draw(st.sets(st.integers(1, 100), max_size=1))
+    world = World(
+        data.draw(st.lists(st.integers(1, 20), min_size=num_sequences, max_size=num_sequences)),
+        any_of(*(at(killer, position=position) for killer, position in killers.items()), together(*pair or (-1,))),
+        capacity=data.draw(st.integers(1, 64)),
+        num_beginning=data.draw(st.integers(1, 64)),
+        prompt_steps=data.draw(st.integers(1, 4)),
+        killed_at=outside,
+    ).run()
+    innocent = {*range(num_sequences)} - killers.keys() - (pair or set())
+    assert innocent <= set(world.ended)
+    must_end = {killer for killer, position in killers.items() if position < world.num_tokens[killer]}
+    assert must_end - (pair or set()) <= set(world.condemned) <= killers.keys() | (pair or set())
+    num_causes = len(killers) + 3 * (pair is not None) + len(outside)
+    assert world.num_deaths <= num_causes * most_deaths(num_sequences)
+
+
+def test_halves_are_halves_of_what_is_left() -> None:
+    assert list(halves([*range(8)])) == [[0, 1, 2, 3], [4, 5], [6], [7]]
+    assert list(halves([1])) == [[1]]

@@ -37,11 +37,6 @@ class Prompt:
     echo: Echo | None = None
 
 
-def most_tokens(ready: EngineReady) -> int:
-    """Of a prompt and its output together: what fits the model's length, and the whole cache."""
-    return min(ready.max_model_len, ready.num_cache_tokens)
-
-
 def admit(
     encoded: Seq[list[int]],
     body: SamplingFields,
@@ -109,7 +104,7 @@ def _fit_max_tokens(
     """
     if num_prompt_tokens == 0:
         raise invalid(f"'{param}' is empty: it has no tokens.", param)
-    limit = most_tokens(ready)
+    limit = ready.most_tokens
     room = limit - num_prompt_tokens
     field, wanted = body.wanted_tokens
     if room < (wanted or 1):

@@ -7,7 +7,7 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.admission import admit, most_tokens
+from app.api.admission import admit
 from app.api.body import JsonRoute
 from app.api.chat_reply import ChatReply
 from app.api.errors import invalid
@@ -37,7 +37,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
         raise invalid(message, "tools", "tools_not_supported")
     messages = [message.for_template() for message in body.messages]
     token_ids = await asyncio.to_thread(
-        tokenizer.encode_chat, messages, most_tokens(ready), tools=tools, **body.template_kwargs
+        tokenizer.encode_chat, messages, ready.most_tokens, tools=tools, **body.template_kwargs
     )
     prompts = reserve(admit([token_ids], body, tokenizer, ready, service.seeds, service.limits, "messages"), body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.admission import Echo, Prompt, admit, most_tokens
+from app.api.admission import Echo, Prompt, admit
 from app.api.body import JsonRoute
 from app.api.generation import Generation, Piece
 from app.api.logprobs import completion_logprobs
@@ -69,7 +69,7 @@ def _choice(index: int, text: str, logprobs: Json | None, finish_reason: str | N
 
 def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -> list[list[int]]:
     return [
-        tokenizer.encode(prompt, body.add_special_tokens, most_tokens(ready)) if isinstance(prompt, str) else prompt
+        tokenizer.encode(prompt, body.add_special_tokens, ready.most_tokens) if isinstance(prompt, str) else prompt
         for prompt in body.prompt
     ]
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from app.api.record import current_record
 from app.api.schemas.base import MAX_FAULTS, cut, shortened
 from app.engine.health import Overloaded, Unavailable
-from app.engine.stream import EngineDied
+from app.engine.stream import EngineDied, KillsEngine
 from app.messages import FinishReason
 from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong
 
@@ -111,6 +111,8 @@ def as_api_error(error: Exception) -> ApiError:
             return _later(429, str(error), "rate_limit_error", "overloaded", error.retry_after)
         case Unavailable():
             return _later(503, str(error), "server_error", "unavailable", error.retry_after)
+        case KillsEngine():
+            return _once(500, str(error), error.finish_reason)
         case EngineDied():
             return _later(503, str(error), "server_error", "engine_died", RESEND_SECONDS)
         case NoChatTemplate():
@@ -140,8 +142,7 @@ def ended_with(reason: FinishReason | None) -> ApiError | None:
             return _later(503, message, "server_error", reason, QUEUE_RETRY_SECONDS)
         case FinishReason.REQUEST_TIMEOUT:
             message = "The answer took longer than this server gives a request."
-            # OpenAI's clients repeat what is 5xx by themselves, and this would take as long again.
-            return ApiError(504, message, type="server_error", code=reason, headers={"x-should-retry": "false"})
+            return _once(504, message, reason)  # which would take as long again
         case _:
             return None
 
@@ -170,6 +171,11 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 def _later(status: int, message: str, type: str, code: str, retry_after: int) -> ApiError:
     return ApiError(status, message, type=type, code=code, headers={"Retry-After": str(retry_after)})
+
+
+def _once(status: int, message: str, code: str) -> ApiError:
+    """What would only happen again: OpenAI's clients repeat what is 5xx by themselves, unless they are told not to."""
+    return ApiError(status, message, type="server_error", code=code, headers={"x-should-retry": "false"})
 
 
 def _from_validation(failure: RequestValidationError) -> ApiError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 from collections.abc import Callable
 from typing import Final
 
 from app.config import Config
 from app.engine.health import END_SECONDS
-from app.engine.pipe import EventReader
+from app.engine.pipe import CommandWriter, PipeReader
 from app.engine.process import run_engine
 from app.engine.signals import group_signals_blocked
 from app.messages import Command, Event
@@ -35,7 +34,8 @@ class EngineProcess:
         command_reader.close()
         event_writer.close()
         self._events = events
-        self._reader = EventReader(events.fileno())
+        self._reader = PipeReader[Event](events.fileno())
+        self._writer = CommandWriter(self._commands.fileno())
         self._receive = receive
         self._lost = lost
         asyncio.get_running_loop().add_reader(events.fileno(), self._read)
@@ -45,22 +45,32 @@ class EngineProcess:
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Never waits for a step. A broken pipe is the end of the process, of which `lost` tells."""
-        with contextlib.suppress(BrokenPipeError):
-            self._commands.send(command)
+        """Never waits. A broken pipe is the end of the process, of which `lost` tells."""
+        self._writer.write(command)
 
-    def wait(self) -> int | None:
-        """The exit code of a process whose pipe has ended."""
-        self._process.join()
+    def kill(self) -> None:
+        """End it where it stands, even if it has been stopped. `lost` tells when it has gone."""
+        self._process.kill()
+
+    async def exit_code(self) -> int | None:
+        """Of a process whose pipe has ended: negative is the signal that killed it. It may take a while to go."""
+        await asyncio.to_thread(self._process.join)
         return self._process.exitcode
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Close the pipe, which the process takes as its end; kill it if it does not."""
-        self._commands.close()
+        self._close_commands()
+        await asyncio.to_thread(self._join_or_kill)
+
+    def _join_or_kill(self) -> None:
         self._process.join(END_SECONDS)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
+
+    def _close_commands(self) -> None:
+        self._writer.close()
+        self._commands.close()
 
     def _read(self) -> None:
         try:
@@ -68,6 +78,7 @@ class EngineProcess:
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._events.fileno())
             self._events.close()
+            self._close_commands()
             self._lost()
         else:
             for event in events:

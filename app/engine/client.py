@@ -1,4 +1,4 @@
-"""The API's handle on the engine: requests in, token streams out, and the supervisor of the engine process."""
+"""The API's handle on the engine: requests in, token streams out, and what is owed to them when the engine dies."""
 
 from __future__ import annotations
 
@@ -9,43 +9,40 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import replace
-from math import inf
+from functools import partial
 
 from app.config import Config
 from app.engine.child import EngineProcess
 from app.engine.handout import hand_out_tokens, tell_progress
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
-from app.engine.loading import StartUp
-from app.engine.recovery import MOST_DEATHS, Recovery
+from app.engine.recovery import Recovery
 from app.engine.rounds import Rounds
 from app.engine.shares import Shares
-from app.engine.stream import EngineDied, TokenStream
+from app.engine.stream import EngineDied, KillsEngine, TokenStream
+from app.engine.supervisor import Supervisor
 from app.messages import (
     Abort,
-    Command,
-    EngineFailed,
-    EngineLoading,
     EngineReady,
     Event,
     FinishReason,
     Generate,
     SamplingParams,
+    SequencesBegan,
     StepOutput,
 )
 
 logger = logging.getLogger("millrace.supervisor")
 
 LOADING_RETRY_AFTER = 2
-LONGEST_RESTART_DELAY = 30.0
 
 
 class EngineClient:
-    """Owns the engine process and every open stream. All methods belong to one event loop.
+    """Owns the supervisor of the engine process, and every open stream. All methods belong to one event loop.
 
-    When the process dies it is started again, at once at first and then after delays that double, and open streams go
-    on where they were: the same tokens follow, since they depend on nothing but the tokens before them and the
-    parameters. Streams end with `EngineDied` if they may be what kills it, or if it dies before it is ready again. When
-    it reports that it cannot serve this model at all, it stays down and `on_failed` is told.
+    When the process dies it is started again, and open streams go on where they were: the same tokens follow, which
+    depend on nothing but the tokens before them and the parameters. A stream ends with `KillsEngine` if its sequence is
+    what kills the engine, and with `EngineDied` if no other engine takes it up. When there will be no other engine at
+    all, `on_failed` is told why.
     """
 
     def __init__(self, config: Config, observer: EngineObserver, on_failed: Callable[[str], None]) -> None:
@@ -53,20 +50,14 @@ class EngineClient:
         self._config = config
         self._observer = observer
         self._on_failed = on_failed
-        self._state = EngineState.STOPPED
-        self._reason = ""
-        self._start_up = StartUp()
+        self._supervisor = Supervisor(partial(EngineProcess, config), config.step_timeout, self)
         self._streams: dict[int, TokenStream] = {}
         self._recovery = Recovery()
         self._rounds = Rounds()
         self._shares = Shares(config.max_num_seqs + config.max_queue)
         self._num_created = 0
-        self._num_restarts = 0
-        self._num_failed_starts = 0
         self._last_step: StepOutput | None = None
         self._last_activity = time.monotonic()
-        self._process: EngineProcess | None = None
-        self._restart: asyncio.Task[None] | None = None
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,16 +66,17 @@ class EngineClient:
     def health(self) -> EngineHealth:
         stats = self._last_step.stats if self._last_step else None
         age = time.monotonic() - self._last_activity
+        is_serving = self._supervisor.state is EngineState.READY
         return EngineHealth(
             state=self._state,
             reason=self._reason,
-            phase=self._start_up.current.phase,
-            progress=self._start_up.current.fraction,
+            phase=self._supervisor.start_up.current.phase,
+            progress=self._supervisor.start_up.current.fraction,
             num_running=stats.num_running if stats else 0,
             num_waiting=stats.num_waiting if stats else 0,
-            num_restarts=self._num_restarts,
+            num_restarts=self._supervisor.num_restarts,
             last_step_age=age if stats else None,
-            step_overdue=bool(self._streams) and self._is_serving and age > self._config.step_timeout,
+            step_overdue=bool(self._streams) and is_serving and age > self._config.step_timeout,
         )
 
     @property
@@ -93,16 +85,26 @@ class EngineClient:
 
     @property
     def engine_pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._supervisor.pid
 
     @property
-    def _is_serving(self) -> bool:
-        return self._state in (EngineState.READY, EngineState.DRAINING)
+    def last_sign(self) -> float | None:
+        """When the engine last reported a step, or had to begin with one; None if nothing is asked of it."""
+        return self._last_activity if self._streams else None
+
+    @property
+    def _state(self) -> EngineState:
+        """Whether an engine that is up takes new sequences depends on us."""
+        state = self._supervisor.state
+        return EngineState.DRAINING if self._is_draining and state is EngineState.READY else state
+
+    @property
+    def _reason(self) -> str:
+        return "the server is shutting down" if self._state is EngineState.DRAINING else self._supervisor.reason
 
     async def start(self) -> None:
         """Start the process and return; the model loads while the API already answers."""
-        self._state = EngineState.LOADING
-        self._spawn()
+        self._supervisor.start()
 
     def generate(
         self,
@@ -117,7 +119,7 @@ class EngineClient:
         if not self._config.fair_sharing:
             owner, precedence = "", None
         if self._state is not EngineState.READY:
-            reason = self._reason or self._start_up.current.phase
+            reason = self._reason or self._supervisor.start_up.current.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
         self._shares.check(owner)
         if not self._streams:
@@ -138,14 +140,12 @@ class EngineClient:
             stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence
         )
         self._recovery.opened(command)
-        self._submit(command)
+        self._submit_due()
         return stream
 
     async def drain(self, seconds: float) -> None:
         """Accept nothing more and let open streams finish; after `seconds` the rest ends with ABORT."""
         self._is_draining = True
-        if self._state is EngineState.READY:
-            self._be_ready()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         for stream in list(self._streams.values()):
@@ -154,39 +154,39 @@ class EngineClient:
     async def stop(self, drain_seconds: float) -> None:
         """Drain, then end the process."""
         await self.drain(drain_seconds)
-        self._state = EngineState.STOPPED
-        if self._restart is not None:
-            self._restart.cancel()
-        if self._process is not None:
-            await asyncio.to_thread(self._process.end)
+        await self._supervisor.stop()
 
-    def _spawn(self) -> None:
-        self._process = EngineProcess(self._config, self._receive, self._lost)
-
-    def _receive(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
+        """What the engine reports."""
         match event:
             case StepOutput():
                 self._take(event)
-            case EngineLoading():
-                self._start_up.enter(event)
+            case SequencesBegan():
+                self._recovery.began(event.seq_ids)
             case EngineReady():
-                self._start_up.end_phase()
-                logger.info("%s", self._start_up.report())
-                self.ready = replace(event, phases=self._start_up.seconds)
-                self._num_failed_starts = 0
+                self.ready = replace(event, phases=self._supervisor.start_up.seconds)
+                self._last_activity = time.monotonic()
                 self._rounds.engine_is_on(event.device)
                 self._observer.engine_ready(self.ready)
-                self._be_ready()
-                self._resubmit()
-            case EngineFailed():
-                self._state, self._reason = EngineState.FAILED, event.reason
+                self._submit_due()
 
-    def _be_ready(self) -> None:
-        """The engine is up; whether it takes new sequences depends on us."""
-        if self._is_draining:
-            self._state, self._reason = EngineState.DRAINING, "the server is shutting down"
-        else:
-            self._state, self._reason = EngineState.READY, ""
+    def engine_died(self, reason: str, has_served: bool) -> bool:
+        """Everything the process was given is lost. Returns whether another is to be started."""
+        self._last_step = None
+        if has_served and (killer := self._recovery.engine_died()) is not None:
+            self._give_up(killer, KillsEngine(f"This request kills the engine each time: {reason}. Do not repeat it."))
+        if self._streams:
+            logger.warning("%d open streams will go on", len(self._streams))
+        return bool(self._streams) or not self._is_draining
+
+    def engine_restarted(self) -> None:
+        self._observer.engine_restarted()
+
+    def engine_failed(self, reason: str) -> None:
+        """There will be no other process."""
+        for seq_id in list(self._streams):
+            self._give_up(seq_id, EngineDied(f"The engine does not come back: {reason}"))
+        self._on_failed(reason)
 
     def _take(self, output: StepOutput) -> None:
         """Hand out one step's tokens to the streams that still want them."""
@@ -202,15 +202,17 @@ class EngineClient:
         self._rounds.tell(grown, now)
         for stream in ended:
             stream.wake()
-        self._recovery.progressed(output.seq_ids)
-        self._resubmit()
+        self._recovery.grew(output.seq_ids)
+        self._submit_due()
         self._observer.step_taken(output)
 
     def _close(self, stream: TokenStream) -> None:
         """A stream is ended before the engine ended it."""
         if stream.seq_id in self._streams:
             self._forget(stream)
-            self._submit(Abort((stream.seq_id,)))
+            self._supervisor.send(Abort((stream.seq_id,)))
+            if self._supervisor.state is EngineState.READY:
+                self._submit_due()
 
     def _forget(self, stream: TokenStream) -> None:
         del self._streams[stream.seq_id]
@@ -220,58 +222,26 @@ class EngineClient:
         if not self._streams:
             self._idle.set()
 
-    def _submit(self, command: Command) -> None:
-        assert self._process is not None, "nothing is submitted before the start"
-        self._process.send(command)
+    def _give_up(self, seq_id: int, error: EngineDied) -> None:
+        if stream := self._streams.get(seq_id):  # whose reader may close others
+            stream.fail(error)
+            self._forget(stream)
 
-    def _lost(self) -> None:
-        """The process has ended, whether it was told to or not."""
-        if self._state is EngineState.STOPPED or self._process is None:
+    def _submit_due(self) -> None:
+        """Give the engine what it is to have now: what is new, and what another engine lost when it died."""
+        while commands := self._recovery.due():
+            for command in commands:
+                if stream := self._streams.get(command.seq_id):
+                    self._submit(command, stream)
+
+    def _submit(self, command: Generate, stream: TokenStream) -> None:
+        assert self.ready is not None, "nothing is submitted before the engine is ready"
+        num_tokens, limit = len(command.prompt_token_ids) + command.params.max_tokens, self.ready.most_tokens
+        if num_tokens > limit:
+            lack = f"The engine came back with less memory: this may have {num_tokens} tokens in all, {limit} fit now."
+            self._give_up(command.seq_id, EngineDied(lack))
             return
-        exit_code = self._process.wait()
-        if self._state is EngineState.FAILED:
-            logger.error("%s", self._reason)
-            self._on_failed(self._reason)
-            return
-        self._reason = f"the engine process ended with code {exit_code}"
-        logger.error("%s", self._reason)
-        self._last_step = None
-        running = [stream.seq_id for stream in self._streams.values() if stream.times.scheduled is not None]
-        if self._is_serving:
-            guilty = self._recovery.engine_died(running)
-            self._give_up(guilty, f"{self._reason}, as it did {MOST_DEATHS} times while it worked on this request")
-        else:
-            self._give_up(list(self._streams), f"{self._reason} before it was ready again; the request may be repeated")
-        if self._streams or not self._is_draining:
-            logger.warning("starting the engine process again; %d open streams will go on", len(self._streams))
-            self._state = EngineState.RESTARTING
-            self._restart = asyncio.get_running_loop().create_task(self._start_again())
-
-    def _give_up(self, seq_ids: list[int], message: str) -> None:
-        for seq_id in seq_ids:
-            if stream := self._streams.get(seq_id):  # whose reader may close others
-                stream.fail(EngineDied(message))
-                self._forget(stream)
-
-    def _resubmit(self) -> None:
-        """Give the engine what it lost when it died, as far as it is due, each sequence with the tokens it has."""
-        for command in self._recovery.due():
-            stream = self._streams[command.seq_id]
-            if stream.times.scheduled is not None:
-                command = replace(command, deadline=inf)
-            if stream.output_token_ids:
-                params = replace(command.params, prompt_logprobs=None)
-                command = replace(command, params=params, output_token_ids=tuple(stream.output_token_ids))
-            else:
-                stream.prompt_logprobs.clear()
-            self._submit(command)
+        if self._recovery.is_returning(command.seq_id):
+            command = stream.taken_up(command)
             self._observer.sequence_recovered()
-
-    async def _start_again(self) -> None:
-        self._num_restarts += 1
-        self._num_failed_starts += 1
-        self._observer.engine_restarted()
-        if self._num_failed_starts > 1:
-            await asyncio.sleep(min(2.0 ** (self._num_failed_starts - 2), LONGEST_RESTART_DELAY))
-        self._start_up = StartUp()
-        self._spawn()
+        self._supervisor.send(command)

@@ -1,44 +1,99 @@
-"""Events on a pipe. Each has its length before it, so that a reader never has to wait for the rest of one."""
+"""Messages on a pipe. Each has its length before it, so that a reader never has to wait for the rest of one."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import struct
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-from app.messages import Event
+from app.messages import Command, Event
 
 MOST_BYTES_READ = 1 << 16
 """What a pipe of Linux holds."""
 
 _LENGTH = struct.Struct("!I")
 
+Message = TypeVar("Message", Command, Event)
+
+
+def encode(message: Command | Event) -> bytes:
+    """As it is written."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(content)) + content
+
 
 def write_event(fd: int, event: Event) -> None:
     """Wait until the pipe has taken it all. Raises BrokenPipeError if nobody can read it any more."""
-    content = pickle.dumps(event, pickle.HIGHEST_PROTOCOL)
-    rest = memoryview(_LENGTH.pack(len(content)) + content)
+    rest = memoryview(encode(event))
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
-class EventReader:
+class CommandWriter:
+    """The end that the event loop writes to. It never waits: what a full pipe does not take is kept until it does, as
+    when the process that reads has been stopped.
+    """
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._unwritten = bytearray()
+        self._is_waiting = False
+
+    def write(self, command: Command) -> None:
+        """Nothing happens where nobody can read it any more, or after `close`."""
+        self._unwritten += encode(command)
+        if not self._is_waiting:
+            self._flush()
+
+    def close(self) -> None:
+        """Forget what is unwritten, and leave the pipe to whoever closes it."""
+        self._wait(False)
+        self._fd = -1
+        self._unwritten.clear()
+
+    def _flush(self) -> None:
+        try:
+            while self._unwritten and self._fd >= 0:
+                del self._unwritten[: os.write(self._fd, self._unwritten)]
+        except BlockingIOError:
+            self._wait(True)
+        except BrokenPipeError:
+            self.close()
+        else:
+            self._unwritten.clear()
+            self._wait(False)
+
+    def _wait(self, for_room: bool) -> None:
+        if for_room is self._is_waiting:
+            return
+        self._is_waiting = for_room
+        loop = asyncio.get_running_loop()
+        if for_room:
+            loop.add_writer(self._fd, self._flush)
+        else:
+            loop.remove_writer(self._fd)
+
+
+class PipeReader(Generic[Message]):
     """The end that is read, whenever there is something to read."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._buffer = bytearray()
 
-    def read(self) -> Iterator[Event]:
-        """The events that have come whole, from one read of the pipe. Raises EOFError at its end."""
+    def read(self) -> Iterator[Message]:
+        """The messages that have come whole, from one read of the pipe. Raises EOFError at its end."""
         data = os.read(self._fd, MOST_BYTES_READ)
         if not data:
             raise EOFError
         self._buffer += data
-        return self._whole_events()
+        return self._whole_messages()
 
-    def _whole_events(self) -> Iterator[Event]:
+    def _whole_messages(self) -> Iterator[Message]:
         size = _LENGTH.size
         while len(self._buffer) >= size:
             end = size + _LENGTH.unpack_from(self._buffer)[0]

@@ -16,13 +16,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from app.config import Config
-from app.engine.pipe import write_event
+from app.engine.failures import reason_of
+from app.engine.pipe import PipeReader, write_event
 from app.engine.signals import ignore_group_signals
 from app.logs import configure_logging
-from app.messages import Command, EngineFailed, EngineLoading, Event
+from app.messages import Command, EngineFailed, EngineLoading, Event, SequencesBegan
 
 if TYPE_CHECKING:
-    from app.engine.core import EngineCore
+    from app.engine.core import EngineCore, Execution, Runner
+    from app.scheduler.batch import ScheduledBatch
 
 logger = logging.getLogger("millrace.engine")
 
@@ -36,17 +38,25 @@ def run_engine(config: Config, commands: Connection, events: Connection) -> None
     send = partial(write_event, events.fileno())
     # The longest part of a small model's start, so it is told before it begins.
     send(EngineLoading("importing torch", 0.02))
-    from app.engine.startup import CannotServe, start_engine
+    if core := load_engine(config, send):
+        try:
+            serve(core, inbox, send)
+        except Exception:  # in the format of all other lines, which multiprocessing's own report has not
+            logger.critical("the engine ends with an error", exc_info=True)
+            sys.exit(1)
 
+
+def load_engine(config: Config, send: Callable[[Event], None]) -> EngineCore | None:
+    """Start the engine and report that it is ready, or else why it cannot be."""
     try:
+        from app.engine.startup import start_engine
+
         core, ready = start_engine(config, send)
-        send(ready)
-        serve(core, inbox, send)
-    except CannotServe as error:
-        send(EngineFailed(str(error)))
-    except Exception:  # in the format of all other lines, which multiprocessing's own report has not
-        logger.critical("the engine ends with an error", exc_info=True)
-        sys.exit(1)
+    except Exception as error:
+        send(EngineFailed(reason_of(error)))
+        return None
+    send(ready)
+    return core
 
 
 def let_idle_threads_sleep() -> None:
@@ -58,8 +68,22 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
+class AnnouncingRunner:
+    """Names the sequences that a step begins with before it is executed: if that kills the process, they are known."""
+
+    def __init__(self, runner: Runner, send: Callable[[Event], None]) -> None:
+        self._runner = runner
+        self._send = send
+
+    def execute(self, batch: ScheduledBatch) -> Execution:
+        if batch.admission.admitted:
+            self._send(SequencesBegan(tuple(batch.admission.admitted)))
+        return self._runner.execute(batch)
+
+
 def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:
     """Step while there is work, sleep while there is none. Every batch of commands is answered by a step's report."""
+    core.runner = AnnouncingRunner(core.runner, send)
     while True:
         for command in inbox.drain(wait=not core.has_work):
             core.apply(command)
@@ -67,9 +91,10 @@ def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None
 
 
 class Inbox:
-    """Commands from the API process, taken off the pipe at once so that its `send` never waits for a step.
+    """Commands from the API process, taken off the pipe at once so that they do not pile up there during a step.
 
-    When the pipe ends the API process has gone, nobody is left to answer, and the process exits where it stands.
+    When the pipe ends the API process has gone, nobody is left to answer, and the process exits where it stands. So it
+    does at any error: an engine that hears nobody must not go on.
     """
 
     def __init__(self, commands: Connection) -> None:
@@ -85,8 +110,13 @@ class Inbox:
             yield self._queue.get()
 
     def _receive(self) -> None:
-        while True:
-            try:
-                self._queue.put(self._commands.recv())
-            except EOFError:
-                os._exit(0)
+        reader = PipeReader[Command](self._commands.fileno())
+        try:
+            while True:
+                for command in reader.read():
+                    self._queue.put(command)
+        except EOFError:
+            os._exit(0)
+        except BaseException:
+            logger.critical("the engine cannot read its commands", exc_info=True)
+            os._exit(1)

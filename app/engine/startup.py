@@ -18,6 +18,7 @@ from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files
 from app.engine.core import EngineCore
 from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limits
+from app.engine.failures import CannotServe
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
 from app.messages import EngineLoading, EngineReady, SamplingParams
@@ -41,10 +42,6 @@ if TYPE_CHECKING:  # what measures the engine makes settings of its own, without
     from app.config import Config
 
 logger = logging.getLogger("millrace.engine")
-
-
-class CannotServe(ValueError):
-    """The model or the configuration is at fault, and starting again would not help."""
 
 
 def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:

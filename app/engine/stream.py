@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 
-from app.messages import FinishReason, TokenLogprobs
+from app.messages import FinishReason, Generate, TokenLogprobs
 
 MOST_TOKENS_BEHIND = 8
 """A reader that is no further behind than this still gets one token at a time."""
@@ -28,6 +29,14 @@ class TokenDelta:
 
 class EngineDied(RuntimeError):
     """The engine process ended and this sequence is not taken up again; the request may be sent again."""
+
+    finish_reason = FinishReason.ENGINE_DIED
+
+
+class KillsEngine(EngineDied):
+    """This sequence is what ended the engine process, each time: the request must not be sent again."""
+
+    finish_reason = FinishReason.KILLS_ENGINE
 
 
 @dataclass(slots=True)
@@ -136,6 +145,18 @@ class TokenStream:
         if logprobs is not None:
             self._logprobs.append(logprobs)
 
+    def taken_up(self, command: Generate) -> Generate:
+        """What it was asked for with, as another engine is to go on with it: with the tokens that it has, and without a
+        deadline if it was scheduled before. Prompt logprobs are told again where there are no tokens yet.
+        """
+        if self.times.scheduled is not None:
+            command = replace(command, deadline=inf)
+        if not self.output_token_ids:
+            self.prompt_logprobs.clear()
+            return command
+        params = replace(command.params, prompt_logprobs=None)
+        return replace(command, params=params, output_token_ids=tuple(self.output_token_ids))
+
     def end(self, reason: FinishReason) -> None:
         """The sequence has ended. As with tokens, when to `wake` the reader is for the caller to say: whoever takes the
         last token must find that it is the last.
@@ -147,7 +168,7 @@ class TokenStream:
         self.wake()
 
     def fail(self, error: EngineDied) -> None:
-        self.finish_reason = FinishReason.ENGINE_DIED
+        self.finish_reason = error.finish_reason
         self._error = error
         self.wake()
 

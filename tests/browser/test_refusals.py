@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from app.engine.health import Overloaded
+from app.engine.stream import KillsEngine
 from app.messages import FinishReason
 from tests.browser.conftest import OpenPage
 from tests.browser.test_chat import ended, send
@@ -111,6 +112,18 @@ async def test_an_error_that_would_come_again_leaves_what_has_come_to_be_gone_on
     assert await answer(engine, 1, " an answer") == "user:one|assistant:Half"
     await ended(page)
     await expect(page.locator(".reply-body")).to_have_text("Half an answer")
+
+
+async def test_a_request_that_kills_the_engine_is_not_sent_again(
+    open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
+) -> None:
+    page = await open_page(scripted_url)
+    await send(page, "one")
+    await engine.until(lambda: len(engine.submissions) == 1)
+    engine.write("Half")
+    engine.die(KillsEngine("This kills the engine."))
+    await expect(page.locator(".reply[data-state=interrupted] .notice")).to_contain_text("This kills the engine.")
+    assert len(engine.submissions) == 1
 
 
 async def test_an_answer_that_goes_on_after_a_break_is_as_long_as_was_asked(

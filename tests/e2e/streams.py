@@ -74,6 +74,11 @@ class Reading:
         await asyncio.wait_for(self._reading, END_SECONDS)
         return self.events
 
+    async def leave(self) -> None:
+        """Close the connection in the middle of the stream."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
     async def _read(self, client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> None:
         async with aclosing(events_of(client, url, body)) as stream:
             async for event in stream:

@@ -20,7 +20,8 @@ from app.bench.outcome import BenchError
 from app.bench.progress import Progress
 from app.bench.provenance import Provenance
 from app.bench.session import SEED_BITS
-from app.engine.startup import CannotServe, start_engine
+from app.engine.failures import CannotServe
+from app.engine.startup import start_engine
 from app.messages import EngineReady
 from app.model.cost import cost_of, stored_by_kernels, stored_plainly
 from app.model.hub import find_model

@@ -7,7 +7,7 @@ import { nextTask } from "./frames.js";
 const LONGEST_READ_MS = 10;
 const PASSING = new Set([429, 502, 503, 504]);
 /** What would happen again, whatever the status, or would take as long again. */
-const LASTING = new Set(["engine_error", "internal_error", "request_timeout"]);
+const LASTING = new Set(["engine_error", "internal_error", "kills_engine", "request_timeout"]);
 
 /** The server's refusal, or an error event in mid-stream. `passing` says that the same may work a little later. */
 class ServerError extends Error {

@@ -1,0 +1,160 @@
+"""Keeps an engine process running: starts it, watches it, and starts it again when it has died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from app.engine.child import EngineProcess
+from app.engine.health import EngineState
+from app.engine.loading import StartUp
+from app.engine.restarts import End, GivenUp, Restarts
+from app.engine.watchdog import Watchdog, interval_of
+from app.messages import Command, EngineFailed, EngineLoading, EngineReady, Event
+
+logger = logging.getLogger("millrace.supervisor")
+
+RESTART_PATIENCE = 10
+"""A restart may be silent for so many times as long as the longest start took, and for `step_timeout` at least."""
+
+MakeProcess = Callable[[Callable[[Event], None], Callable[[], None]], EngineProcess]
+"""Starts a process, and names whom to tell of its events and of its end."""
+
+
+class EngineOwner(Protocol):
+    """Whoever uses the engine. Called on the event loop."""
+
+    @property
+    def last_sign(self) -> float | None:
+        """Of an engine that is ready: the moment when it last answered, or was first asked; None if it owes nothing."""
+
+    def receive(self, event: Event) -> None: ...
+
+    def engine_died(self, reason: str, has_served: bool) -> bool:
+        """Everything it was given is lost. Returns whether another is wanted."""
+
+    def engine_restarted(self) -> None:
+        """The other has been started; it is not ready yet."""
+
+    def engine_failed(self, reason: str) -> None:
+        """There will be no other."""
+
+
+class Supervisor:
+    """`state` and `reason` tell how the engine is. The first start may take as long as it takes: nobody knows how long
+    that should be. An engine that owes a step for more than `step_timeout`, or hangs in a restart, is killed.
+    """
+
+    def __init__(self, make_process: MakeProcess, step_timeout: float, owner: EngineOwner) -> None:
+        self.state = EngineState.STOPPED
+        self.reason = ""
+        self.start_up = StartUp()
+        self.num_restarts = 0
+        self._make_process = make_process
+        self._step_timeout = step_timeout
+        self._owner = owner
+        self._restarts = Restarts()
+        self._watchdog = Watchdog()
+        self._process: EngineProcess | None = None
+        self._ready_since: float | None = None
+        self._longest_start = 0.0
+        self._last_report = 0.0
+        self._error = ""
+        self._why_killed = ""
+        self._watching: asyncio.Task[None] | None = None
+        self._restarting: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process and return; the model loads meanwhile."""
+        self.state = EngineState.LOADING
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._spawn()
+
+    def send(self, command: Command) -> None:
+        assert self._process is not None, "nothing is sent before the start"
+        self._process.send(command)
+
+    async def stop(self) -> None:
+        self.state = EngineState.STOPPED
+        for task in (self._watching, self._restarting):
+            if task is not None:
+                task.cancel()
+        if self._process is not None:
+            await self._process.end()
+
+    def _spawn(self) -> None:
+        self.start_up = StartUp()
+        self._ready_since, self._error, self._why_killed = None, "", ""
+        self._last_report = time.monotonic()
+        self._process = self._make_process(self._receive, self._lost)
+
+    def _receive(self, event: Event) -> None:
+        match event:
+            case EngineLoading():
+                self._last_report = time.monotonic()
+                self.start_up.enter(event)
+                return
+            case EngineFailed():
+                self._error = event.reason
+                return
+            case EngineReady():
+                self.start_up.end_phase()
+                logger.info("%s", self.start_up.report())
+                self._longest_start = max(self._longest_start, sum(self.start_up.seconds.values()))
+                self._ready_since = time.monotonic()
+                self.state, self.reason = EngineState.READY, ""
+        self._owner.receive(event)
+
+    def _lost(self) -> None:
+        """The pipe has ended, and the process with it."""
+        if self.state is not EngineState.STOPPED:
+            self.state, self.reason = EngineState.RESTARTING, "the engine process is ending"
+            self._restarting = asyncio.get_running_loop().create_task(self._recover())
+
+    async def _recover(self) -> None:
+        served = None if self._ready_since is None else time.monotonic() - self._ready_since
+        assert self._process is not None, "it has just been lost"
+        end = End(await self._process.exit_code(), self.start_up.current.phase, served, self._error)
+        self.reason = self._why_killed or self._error or end.sentence
+        logger.error("%s", self.reason)
+        try:
+            delay = self._restarts.delay_after(end)
+        except GivenUp as error:
+            self.state, self.reason = EngineState.FAILED, str(error)
+            self._owner.engine_failed(self.reason)
+            return
+        if self._owner.engine_died(self.reason, has_served=served is not None):
+            logger.warning("starting the engine process again in %.2f s", delay)
+            await asyncio.sleep(delay)
+            self.num_restarts += 1
+            self._spawn()
+            self._owner.engine_restarted()
+
+    async def _watch(self) -> None:
+        """Kill a process that no longer answers: its death is recovered from like any other."""
+        interval = interval_of(self._step_timeout)
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(interval)
+            now = time.monotonic()
+            limit, sign = self._what_is_owed()
+            if self._watchdog.is_overdue(now - before, limit, sign) and self._process is not None:
+                doing = "taking a step" if self.state is EngineState.READY else self.start_up.current.phase
+                self._why_killed = f"the engine process was killed after {limit:g} s without a word while {doing}"
+                self._process.kill()
+            before = now
+
+    def _what_is_owed(self) -> tuple[float, float | None]:
+        """For how long the engine may be silent now, in seconds, and since when it is; None if it owes nothing."""
+        if self.state is EngineState.READY:
+            return self._step_timeout, self._owner.last_sign
+        is_starting = self.state is EngineState.RESTARTING and self._ready_since is None and not self._why_killed
+        limit = max(self._step_timeout, RESTART_PATIENCE * self._longest_start)
+        return limit, self._last_report if is_starting and self._longest_start else None
