@@ -88,8 +88,7 @@ class Dictated:
 def dictating(directory: Path, answers: Sequence[Answer], *options: str) -> Iterator[Dictated]:
     """A server that gives these answers, ended when the context is left. `options` are those of `millrace serve`."""
     lengths = write_model(directory, answers)
-    # TODO: drop the backend when the default one starts GPT-2.
-    with serving(directory, "--backend", "sdpa", "--kv-cache-memory", "64MiB", *ONE_THREAD, *options) as server:
+    with serving(directory, "--kv-cache-memory", "64MiB", *ONE_THREAD, *options) as server:
         yield Dictated(server, lengths)
 
 
