@@ -1,50 +1,97 @@
 """Penalties for what was said before: repetition (prompt and output; Keskar et al. 2019), frequency and presence
-(output; OpenAI's API). Only logits of tokens that occurred are touched."""
+(output; OpenAI's API). Only logits of tokens that occurred are touched, each once, however often it occurred."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeVar
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from app.model.carried import Unknown
-from app.model.inputs import as_numpy
-from app.model.transfer import columns, to_device
+from app.model.occurrences import OccurrencesBySequence
+from app.model.transfer import to_device
 from app.scheduler.batch import Sampled
 
-
-def penalise(logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> None:
-    """Change the rows of `[num_sequences, vocab]` logits whose sequences ask for it."""
-    params = [sequence.params for sequence in sequences]
-    repeated = [row for row, p in enumerate(params) if p.repetition_penalty != 1]
-    if repeated:
-        places = _occurrences(logits.device, sequences, repeated, unknown, with_prompt=True)
-        [penalties] = columns(logits.device, [p.repetition_penalty for p in params])
-        given, penalty = logits[places], penalties[places[0], 0]
-        # A token that occurred twice is written twice, the same each time.
-        logits[places] = torch.where(given > 0, given / penalty, given * penalty)
-    counted = [row for row, p in enumerate(params) if p.frequency_penalty or p.presence_penalty]
-    if counted:
-        places = _occurrences(logits.device, sequences, counted, unknown, with_prompt=False)
-        frequency, presence = columns(
-            logits.device, [p.frequency_penalty for p in params], [p.presence_penalty for p in params]
-        )
-        logits[places] -= presence[places[0], 0]
-        logits.index_put_(places, -frequency[places[0], 0], accumulate=True)
+T = TypeVar("T", bound=np.generic)
 
 
-def _occurrences(
-    device: torch.device, sequences: list[Sampled], rows: list[int], unknown: Unknown | None, with_prompt: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row and token, for every token of these rows' sequences as often as it occurred."""
-    histories = [
-        as_numpy(sequences[row].token_ids)[0 if with_prompt else sequences[row].num_prompt_tokens :] for row in rows
-    ]
-    places = np.stack((np.repeat(rows, [len(history) for history in histories]), np.concatenate(histories)))
-    at_rows, token_ids = to_device(places, device)
-    if unknown is not None:
-        ranks = {row: rank for rank, row in enumerate(i for i, s in enumerate(sequences) if s.ends_unknown)}
-        pairs = [(row, ranks[row]) for row in rows if row in ranks]
-        more_rows, at = to_device(np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy(), device)
-        more_ids = unknown.token_ids.clamp(min=0).index_select(0, at)
-        at_rows, token_ids = torch.cat((at_rows, more_rows)), torch.cat((token_ids, more_ids))
-    return at_rows, token_ids
+@dataclass(frozen=True, slots=True)
+class Occurred:
+    """Entries for tokens that occurred, `lengths[i]` of them in row `rows[i]` of the logits: int64 `places` among all
+    logits, and int64 `counts`. A place may come twice, with the same count."""
+
+    rows: list[int]
+    lengths: list[int]
+    places: torch.Tensor
+    counts: torch.Tensor
+
+    def by_entry(self, of_rows: NDArray[T]) -> torch.Tensor:
+        """A number of each row, for each of its entries."""
+        return to_device(np.repeat(of_rows[self.rows], self.lengths), self.places.device)
+
+
+class Penalties:
+    """Remembers what occurred in a sequence for as long as that lives, so that a step only adds what is new."""
+
+    def __init__(self) -> None:
+        self._spoken = OccurrencesBySequence(lambda _: 0)
+        self._output = OccurrencesBySequence(lambda sequence: sequence.num_prompt_tokens)
+
+    def apply(self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> None:
+        """Change the rows of float32 `[num_sequences, vocab]` logits whose sequences ask for it."""
+        repetition, frequency, presence = np.array(
+            [(p.repetition_penalty, p.frequency_penalty, p.presence_penalty) for p in (s.params for s in sequences)],
+            dtype=np.float32,
+        ).T
+        num_rows, vocab_size = logits.shape
+        flat = logits.as_strided(((num_rows - 1) * logits.stride(0) + vocab_size,), (1,))
+        repeated = np.flatnonzero(repetition != 1).tolist()
+        if repeated:
+            occurred = _find(self._spoken, logits, sequences, repeated, unknown)
+            given, penalty = flat.index_select(0, occurred.places), occurred.by_entry(repetition)
+            flat.index_copy_(0, occurred.places, torch.where(given > 0, given / penalty, given * penalty))
+        counted = np.flatnonzero((frequency != 0) | (presence != 0)).tolist()
+        if counted:
+            occurred = _find(self._output, logits, sequences, counted, unknown)
+            given = flat.index_select(0, occurred.places) - occurred.by_entry(presence)
+            flat.index_copy_(0, occurred.places, given - occurred.by_entry(frequency) * occurred.counts)
+
+
+def _find(
+    kept: OccurrencesBySequence,
+    logits: torch.Tensor,
+    sequences: list[Sampled],
+    rows: list[int],
+    unknown: Unknown | None,
+) -> Occurred:
+    """What occurred in these rows' sequences, the tokens that only the device knows included."""
+    found = [kept.before(sequences[row]) for row in rows]
+    lengths = [len(each.token_ids) for each in found]
+    packed = np.empty((2, sum(lengths)), dtype=np.int64)
+    np.concatenate([np.frombuffer(each.token_ids, dtype=np.int32) for each in found], out=packed[0])
+    np.concatenate([np.frombuffer(each.counts, dtype=np.int32) for each in found], out=packed[1])
+    packed[0] += np.repeat(np.array(rows) * logits.stride(0), lengths)
+    occurred = Occurred(rows, lengths, *to_device(packed, logits.device))
+    return occurred if unknown is None else _with_unknown(occurred, logits, sequences, unknown)
+
+
+def _with_unknown(occurred: Occurred, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown) -> Occurred:
+    """One occurrence more of the rows' unknown last tokens. Each gets an entry of its own, since the host cannot know
+    whether its place has one already; if so, both hold the new count."""
+    ranks = {row: rank for rank, row in enumerate(i for i, s in enumerate(sequences) if s.ends_unknown)}
+    ending = [row for row in occurred.rows if row in ranks]
+    at_rows, at = to_device(np.array([ending, [ranks[row] for row in ending]], dtype=np.int64), logits.device)
+    last = at_rows * logits.stride(0) + unknown.token_ids.clamp(min=0).index_select(0, at)
+    row_of_entry = occurred.by_entry(np.arange(len(sequences)))
+    last_of_row = last.new_full((len(sequences),), -1).index_copy_(0, at_rows, last)
+    is_last = (occurred.places == last_of_row.index_select(0, row_of_entry)).long()
+    before = last.new_zeros(len(sequences)).index_add_(0, row_of_entry, occurred.counts * is_last)
+    return Occurred(
+        occurred.rows + ending,
+        occurred.lengths + [1] * len(ending),
+        torch.cat((occurred.places, last)),
+        torch.cat((occurred.counts + is_last, before.index_select(0, at_rows) + 1)),
+    )

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from app.model.carried import Carried
+from app.model.carried import Carried, Unknown
 from app.model.execution import DeviceExecution
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.logprobs import LogprobRows, gather_logprobs
+from app.model.penalties import Penalties
 from app.model.sampler import sample
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
@@ -42,6 +43,7 @@ class ModelRunner:
         self.block_size = block_size
         self.device = device
         self._carried = Carried()
+        self._penalties = Penalties()
 
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> DeviceExecution:
@@ -57,15 +59,18 @@ class ModelRunner:
         to_sample = logits[: len(sequences)]
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
-            token_ids, logprobs = sample(to_sample, sequences, unknown, self.decoder.choose), None
+            token_ids, logprobs = self._sample(to_sample, sequences, unknown), None
         else:
             at = to_device(np.array(reported), self.device)
             model_logits = to_sample.index_select(0, at).float()
-            token_ids = sample(to_sample, sequences, unknown, self.decoder.choose)
+            token_ids = self._sample(to_sample, sequences, unknown)
             num_top = [sequences[index].params.logprobs or 0 for index in reported]
             logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)
         self._carried.keep(sequences, token_ids)
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
+
+    def _sample(self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> torch.Tensor:
+        return sample(logits, sequences, unknown, self.decoder.choose, self._penalties)
 
 
 def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:

@@ -11,7 +11,7 @@ import torch
 from app.messages import SamplingParams
 from app.model.carried import Unknown
 from app.model.choosing import Chooser, choose
-from app.model.penalties import penalise
+from app.model.penalties import Penalties
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled
 
@@ -21,16 +21,18 @@ def sample(
     sequences: list[Sampled],
     unknown: Unknown | None = None,
     choose: Chooser = choose,
+    penalties: Penalties | None = None,
 ) -> torch.Tensor:
     """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
+    `penalties` remember what sequences consist of; without them it is counted anew.
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
     if not sequences:  # of a step with nothing but pieces of prompts
         return torch.empty(0, dtype=torch.int64, device=logits.device)
     if any(_is_changed(sequence.params) for sequence in sequences):
         logits = logits.float()
-        penalise(logits, sequences, unknown)
+        (penalties or Penalties()).apply(logits, sequences, unknown)
         _apply_bias(logits, sequences)
     return choose(logits, sequences)
 

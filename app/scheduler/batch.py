@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,18 +16,18 @@ NO_POSITIONS = range(0)
 class Sampled:
     """A sequence as it stands where a step samples its next token: behind `num_tokens` tokens.
 
-    `token_ids` are those of them that the host knows, and guesses taken for right. Where `ends_unknown`, the last one
-    is missing: the step before samples it.
+    These are the sequence's own, and then the guesses `drafted`, taken for right. Where `ends_unknown`, the last one is
+    missing: the step before samples it.
     """
 
-    __slots__ = ("_drafted", "ends_unknown", "num_tokens", "params", "sequence")
+    __slots__ = ("drafted", "ends_unknown", "num_tokens", "params", "sequence")
 
     def __init__(self, sequence: Sequence, num_tokens: int, ends_unknown: bool, drafted: tuple[int, ...] = ()) -> None:
         self.sequence = sequence
         self.params = sequence.params
         self.num_tokens = num_tokens
         self.ends_unknown = ends_unknown
-        self._drafted = drafted
+        self.drafted = drafted
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -37,11 +36,6 @@ class Sampled:
     @property
     def num_output_tokens(self) -> int:
         return self.num_tokens - self.sequence.num_prompt_tokens
-
-    @property
-    def token_ids(self) -> array[int]:
-        known = self.sequence.token_ids
-        return known + array("i", self._drafted) if self._drafted else known
 
 
 @dataclass(slots=True)

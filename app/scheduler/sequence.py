@@ -30,10 +30,11 @@ class Sequence:
     larger precedence. The last in an order is preempted first.
     `num_lost_tokens` were computed when the sequence was last preempted.
     `token_ids` and `block_table` are int32 arrays, so that the model side reads them through the buffer protocol
-    without a copy.
+    without a copy. Weak references let the model side remember what it knows of a sequence for as long as that lives.
     """
 
     __slots__ = (
+        "__weakref__",
         "block_hashes",
         "block_table",
         "cache_salt",
