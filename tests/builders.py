@@ -101,7 +101,7 @@ class Carried:
     def tokens(self, sampled: Sampled) -> list[int]:
         """All tokens before the one to sample."""
         unknown = [self._last[sampled.sequence.seq_id]] if sampled.ends_unknown else []
-        tokens = [*sampled.token_ids, *unknown]
+        tokens = [*sampled.sequence.token_ids, *sampled.drafted, *unknown]
         assert len(tokens) == sampled.num_tokens
         return tokens
 

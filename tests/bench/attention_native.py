@@ -24,9 +24,6 @@ CHUNK = 512
 SCALE = 8
 """Weights are this much larger than transformers makes them, so that the scores, and with them the logits, differ."""
 
-_KEPT: list[NativeDecoder] = []
-"""A decoder's threads live as long as the process, and one that is late may still look at its last step."""
-
 
 def native(case: Case, dtype: torch.dtype) -> Prepared:
     """Compute the cached tokens, chunk by chunk, so that only the others are left.
@@ -41,7 +38,6 @@ def native(case: Case, dtype: torch.dtype) -> Prepared:
         raise NotImplementedError(str(error)) from error
     exact = copy.deepcopy(model).double()
     decoder = NativeDecoder(library, model, cache, case.context)
-    _KEPT.append(decoder)
     sequences = case.sequences(VOCAB_SIZE)
     start = case.context - case.num_queries
     for begin in range(0, start, CHUNK):

@@ -65,19 +65,26 @@ typedef struct {
     float *residual;
 } Part;
 
-typedef struct Decoder Decoder;
+typedef struct Work Work;
 
 /* What one thread does of a pass. */
-typedef void Work(Thread *thread, const Decoder *decoder);
+typedef void Routine(Thread *thread, const Work *work);
 
-struct Decoder {
-    Model model;
+/* What a pass is to compute: a step, or choices. Each thread reads a copy of its own, since one that is late in a pass
+ * still compares it with the loops, which have nothing left for it, while the next one is laid ready. */
+struct Work {
+    Routine *routine;
+    const Model *model;
     Step step;
     Part all, wanted;
     Choices choices;
-    Work *work;
-    Team team;
 };
+
+typedef struct {
+    Model model;
+    Work work; /* behind the team's mutex */
+    Team team;
+} Decoder;
 
 static inline void rms_norm(float *out, const float *x, const float *weight, int size, float epsilon) {
     vec squares = {};
@@ -210,9 +217,9 @@ INLINE Operand norm(Thread *thread, const Model *model, const Step *step, const 
 }
 
 /* Keys and values are those of all tokens; what comes after them is computed for a part of them. */
-static void run_layer(Thread *thread, const Decoder *decoder, const Layer *layer, const Part *part) {
-    const Model *model = &decoder->model;
-    const Step *step = &decoder->step;
+static void run_layer(Thread *thread, const Work *work, const Layer *layer, const Part *part) {
+    const Model *model = work->model;
+    const Step *step = &work->step;
     const int hidden = model->hidden, kv_heads = model->num_kv_heads, tokens = part->num_tokens;
     Operand a = norm(thread, model, step, BODY, &layer->qkv, step->residual, step->num_tokens, layer->input_norm);
     multiply(thread, BODY, a, step->num_tokens, &layer->qkv, step->qkv, layer->qkv.columns, STORE);
@@ -234,31 +241,31 @@ static void embed(const Model *model, int64_t token_id, float *to) {
 
 enum { LOOPS_PER_LAYER = 10, LOOPS_AROUND = 4 };
 
-static void run_model(Thread *thread, const Decoder *decoder) {
-    const Model *model = &decoder->model;
-    const Step *step = &decoder->step;
+static void run_model(Thread *thread, const Work *work) {
+    const Model *model = work->model;
+    const Step *step = &work->step;
     SHARED_FOR(thread, t, step->num_tokens, 4)
         embed(model, step->input_ids[t], step->residual + (int64_t)t * model->hidden);
     const Layer *last = model->layers + model->num_layers - 1;
-    for (const Layer *layer = model->layers; layer < last; layer++) run_layer(thread, decoder, layer, &decoder->all);
+    for (const Layer *layer = model->layers; layer < last; layer++) run_layer(thread, work, layer, &work->all);
     const size_t row = model->hidden;
     SHARED_FOR(thread, i, step->num_logits, 4)
         memcpy(step->wanted + i * row, step->residual + step->logits_indices[i] * row, row * sizeof(float));
-    run_layer(thread, decoder, last, &decoder->wanted);
+    run_layer(thread, work, last, &work->wanted);
     const Operand a = norm(thread, model, step, HEAD, &model->head, step->wanted, step->num_logits, model->final_norm);
     multiply(thread, HEAD, a, step->num_logits, &model->head, step->logits, model->head.columns, STORE);
     release_tiles(thread);
 }
 
-static void choose_all(Thread *thread, const Decoder *decoder) {
-    const Choices *choices = &decoder->choices;
+static void choose_all(Thread *thread, const Work *work) {
+    const Choices *choices = &work->choices;
     float *weights = choices->weights + (int64_t)thread->index * 2 * choices->room;
     SHARED_FOR(thread, row, choices->num_rows, 1) choices->token_ids[row] = chosen_token(choices, row, weights);
 }
 
-static void take_part(Decoder *decoder, int thread_index, unsigned pass, Work *work) {
-    Thread thread = {.team = &decoder->team, .index = thread_index, .pass = pass};
-    work(&thread, decoder);
+static void take_part(Team *team, int thread_index, unsigned pass, const Work *work) {
+    Thread thread = {.team = team, .index = thread_index, .pass = pass};
+    work->routine(&thread, work);
 }
 
 typedef struct {
@@ -276,9 +283,9 @@ static void *assist(void *argument) {
         pthread_mutex_lock(&team->mutex);
         while (atomic_load(&team->pass) == seen) pthread_cond_wait(&team->begun, &team->mutex);
         seen = atomic_load(&team->pass);
-        Work *work = start.decoder->work;
+        const Work work = start.decoder->work;
         pthread_mutex_unlock(&team->mutex);
-        take_part(start.decoder, start.index, seen, work);
+        take_part(team, start.index, seen, &work);
     }
     return NULL;
 }
@@ -309,46 +316,36 @@ Decoder *create(const Model *model) {
     return decoder;
 }
 
-/* The number of the pass to come. Before its work is laid ready: a thread that is late in the one before would compare
- * what is left of its loops with the new work's counts, and finds here that none is. */
-static unsigned next_pass(Team *team) {
+/* One pass over this work. The caller's thread is one of the decoder's, and returns when the last loop is done. Loops
+ * count for the new pass before it begins: a thread that is late in the one before finds nothing left of them. */
+static void run_pass(Decoder *decoder, const Work *work) {
+    Team *team = &decoder->team;
     const unsigned pass = atomic_load(&team->pass) + 1;
     for (int i = 0; i < team->num_loops; i++) {
         atomic_store(&team->loops[i].done, 0);
         atomic_store(&team->loops[i].next, (uint_least64_t)pass << 32);
     }
-    atomic_thread_fence(memory_order_seq_cst);
-    return pass;
-}
-
-/* One pass over what is laid ready. The caller's thread is one of the decoder's, and returns when the last loop is
- * done. */
-static void run_pass(Decoder *decoder, unsigned pass, Work *work) {
-    Team *team = &decoder->team;
     pthread_mutex_lock(&team->mutex);
-    decoder->work = work;
+    decoder->work = *work;
     atomic_store(&team->pass, pass);
     pthread_cond_broadcast(&team->begun);
     pthread_mutex_unlock(&team->mutex);
-    take_part(decoder, 0, pass, work);
+    take_part(team, 0, pass, work);
 }
 
 /* The logits of one step. */
 void forward(Decoder *decoder, const Step *step) {
-    const unsigned pass = next_pass(&decoder->team);
-    decoder->step = *step;
     const Model *model = &decoder->model;
-    decoder->all = part_of(model, step, step->num_tokens, NULL, step->tiles, step->residual);
-    Tile *rest = step->tiles + decoder->all.num_tiles;
-    decoder->wanted = part_of(model, step, step->num_logits, step->logits_indices, rest, step->wanted);
-    run_pass(decoder, pass, run_model);
+    Work work = {.routine = run_model, .model = model, .step = *step};
+    work.all = part_of(model, step, step->num_tokens, NULL, step->tiles, step->residual);
+    Tile *rest = step->tiles + work.all.num_tiles;
+    work.wanted = part_of(model, step, step->num_logits, step->logits_indices, rest, step->wanted);
+    run_pass(decoder, &work);
 }
 
 /* Tokens of logits. */
 void choose_tokens(Decoder *decoder, const Choices *choices) {
-    const unsigned pass = next_pass(&decoder->team);
-    decoder->choices = *choices;
-    run_pass(decoder, pass, choose_all);
+    run_pass(decoder, &(const Work){.routine = choose_all, .choices = *choices});
 }
 
 /* Bytes that a matrix takes, a head or one of a layer's. */
