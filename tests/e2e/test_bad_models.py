@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ROOT, command, environment
+from tests.test_checkpoint import BREAKAGES, EVERY_FILE, OPTIONAL_FILES, whole
 
 
 def a_truncated_file(directory: Path) -> None:
@@ -46,6 +47,31 @@ def test_a_model_that_cannot_be_served_is_an_exit_with_one_sentence(
     directory = tmp_path / "model"
     shutil.copytree(model.directory, directory)
     change(directory)
+    *log, last = printed_by_a_start_that_fails(directory)
+    assert last.startswith("millrace: ")
+    assert str(directory) in last
+    assert reason in last
+    assert loads or log == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), EVERY_FILE, ids=str)
+@pytest.mark.parametrize("breakage", [*BREAKAGES, Path.unlink], ids=lambda breakage: breakage.__name__)
+def test_every_file_in_every_state_is_an_exit_with_one_sentence(
+    kind: str, name: str, breakage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """`tests/test_checkpoint.py` says which; here it is that a start asks."""
+    if breakage is Path.unlink and name in OPTIONAL_FILES:
+        pytest.skip("a model may do without it")
+    path = whole(tmp_path, kind) / name
+    breakage(path)
+    [line] = printed_by_a_start_that_fails(tmp_path)
+    assert line.startswith("millrace: ")
+    assert str(path) in line
+
+
+def printed_by_a_start_that_fails(directory: Path) -> list[str]:
+    """The lines that `millrace serve` prints until it ends with 1."""
     ended = subprocess.run(
         command(directory, "--kv-cache-memory", "64MiB", *ONE_THREAD),
         cwd=ROOT,
@@ -56,9 +82,5 @@ def test_a_model_that_cannot_be_served_is_an_exit_with_one_sentence(
         check=False,
     )
     assert ended.returncode == 1, ended.stderr
-    *log, last = ended.stderr.splitlines()
-    assert last.startswith("millrace: ")
-    assert str(directory) in last
-    assert reason in last
-    assert loads or log == []
     assert "Traceback" not in ended.stderr
+    return ended.stderr.splitlines()
