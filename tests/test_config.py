@@ -180,10 +180,13 @@ def test_a_chat_template_that_exists_is_taken(tmp_path: Path) -> None:
     assert load_config({"chat_template": str(tmp_path / "template.jinja")}).chat_template is not None
 
 
-def test_a_chat_template_that_is_no_text_ends_the_start_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "reason"), [(b"\xff\xfe", "is not text in UTF-8"), (b"", "is empty")])
+def test_a_chat_template_that_is_none_ends_the_start_with_the_reason(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
     file = tmp_path / "template"
-    file.write_bytes(b"\xff\xfe")
-    assert str(run_server(load_config({"chat_template": file}))).startswith(f"chat_template: {file} cannot be read")
+    file.write_bytes(content)
+    assert str(run_server(load_config({"chat_template": file, "port": 0}))).startswith(f"{file} {reason}")
 
 
 def test_a_model_that_is_written_as_a_path_must_be_there(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import gc
 import logging
 import os
 import random
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +30,9 @@ from app.api.schemas.sampling import SamplingFields
 from app.api.server import Server, server_config
 from app.api.service import Service
 from app.api.tracing import TelemetryError, make_telemetry
-from app.checkpoint.files import BadCheckpoint
+from app.checkpoint.files import BadCheckpoint, read_text
 from app.checkpoint.inspection import check_model_files, check_tokenizer_files
-from app.config import Config, ConfigError
+from app.config import Config
 from app.engine.client import EngineClient
 from app.engine.health import END_SECONDS
 from app.engine.observers import Observers
@@ -88,11 +90,8 @@ def make_certificate(config: Config) -> Certificate | None:
 
 
 def read_template(config: Config) -> str | None:
-    """The chat template that is given in a file, if one is. Raises ConfigError."""
-    try:
-        return config.chat_template.read_text() if config.chat_template else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"chat_template: {config.chat_template} cannot be read: {error}") from error
+    """The chat template that is given in a file, if one is. Raises BadCheckpoint."""
+    return read_text(config.chat_template) if config.chat_template else None
 
 
 def look_at_model(path: Path) -> None:
@@ -142,16 +141,25 @@ def farewell(num_streams: int, drain_seconds: float) -> str:
 
 
 def run_server(config: Config) -> str | None:
-    """Serve until a signal comes. Returns the reason if the engine could not serve the model."""
+    """Serve until a signal comes. Returns the reason if the model could not be served, or what else was wrong."""
+    num_files = allow_many_files()
     try:
-        sockets = listen(config.host, config.port, room_of(num_files := allow_many_files()).backlog)
-        access = make_access(config)
-        certificate = make_certificate(config)
-        telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
-        template = read_template(config)
-        look_at_model(Path(config.model_path))
-    except (BadKeys, BadCertificate, TelemetryError, ConfigError, BadCheckpoint, PortUnavailable) as error:
+        with ExitStack() as listening:
+            sockets = listen(config.host, config.port, room_of(num_files).backlog)
+            for each in sockets:
+                listening.enter_context(each)
+            return _serve(config, sockets, num_files)
+    except (PortUnavailable, BadKeys, BadCertificate, TelemetryError, BadCheckpoint) as error:
         return str(error)
+
+
+def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str | None:
+    """The same, on sockets that listen already."""
+    access = make_access(config)
+    certificate = make_certificate(config)
+    telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
+    template = read_template(config)
+    look_at_model(Path(config.model_path))
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
     recorder = Recorder(config.model_name)
