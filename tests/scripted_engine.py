@@ -12,6 +12,7 @@ from collections.abc import Sequence as Seq
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf
 from typing import Any
 
 import httpx
@@ -29,7 +30,7 @@ from app.api.limits import Limits
 from app.api.server import Server, server_config
 from app.api.service import Service
 from app.api.tracing import Telemetry
-from app.engine.health import EngineHealth, EngineState
+from app.engine.health import EngineHealth, EngineState, Overloaded
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics
@@ -119,6 +120,7 @@ class ScriptedEngine:
     ending: FinishReason = FinishReason.STOP
     ready: EngineReady | None = READY
     health: EngineHealth = HEALTHY
+    room: float = inf
     refusals: dict[int, Exception] = field(default_factory=dict)
     submissions: list[Submission] = field(default_factory=list)
     closed: list[TokenStream] = field(default_factory=list)
@@ -135,6 +137,10 @@ class ScriptedEngine:
         for submission in self.submissions:
             if submission.stream.finish_reason is None:
                 submission.stream.finish(FinishReason.ABORT)
+
+    def check_room(self, num_sequences: int, owner: str = "") -> None:
+        if num_sequences > self.room:
+            raise Overloaded(f"there is room for {self.room}", 1)
 
     def generate(
         self,

@@ -275,6 +275,15 @@ def test_whoever_has_nothing_open_finds_a_place_even_in_a_small_queue(limit: int
     assert (fill(shares, "b") > 0) is (limit > 1)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 9, 20])
+@pytest.mark.parametrize("owner", ["", "a"])
+def test_many_may_be_opened_together_if_they_may_one_after_the_other(limit: int, owner: str) -> None:
+    most = fill(Shares(limit), owner)
+    Shares(limit).check(owner, most)
+    with pytest.raises(Overloaded):
+        Shares(limit).check(owner, most + 1)
+
+
 def test_what_ends_makes_room_again() -> None:
     shares = Shares(3)
     assert fill(shares, "a") == 2

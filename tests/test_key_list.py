@@ -69,6 +69,7 @@ def test_a_key_may_be_given_as_its_digest_which_is_no_key_itself() -> None:
     [
         *("sk-secret", ":sk-secret", "alice:", "alice:sha256:abc", "a:b,sk-secret"),
         *("alice:schlüssel-secret", "alice:sk-secret # until May", "#alice:sk-secret", "a:sk-secret,b:sk-secret"),
+        *("al\udcffice:sk-secret", "al\0ice:sk-secret"),
     ],
 )
 def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:

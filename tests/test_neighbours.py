@@ -142,6 +142,16 @@ async def test_every_sequence_counts_as_concurrent_until_its_request_ends() -> N
         assert (await ask(n=4)).status_code == 200
 
 
+async def test_a_request_whose_choices_have_no_room_is_refused_before_one_is_begun() -> None:
+    engine = ScriptedEngine(ids("x"), room=5)
+    async with started(make_app(engine, access=Access(KeyRing(KEYS)))) as client:
+        answers = [
+            await client.post(COMPLETIONS, json={"prompt": ["a", "b"], "n": n}, headers=bearer("A")) for n in (3, 2)
+        ]
+    assert [answer.status_code for answer in answers] == [429, 200]
+    assert len(engine.submissions) == 4
+
+
 async def test_scoring_a_prompt_costs_its_tokens_and_no_more() -> None:
     async with started(limited("tokens_per_minute=4", ScriptedEngine(ids("x")))) as client:
         body = {"prompt": "abcd", "max_tokens": 0, "echo": True, "logprobs": 0}

@@ -178,6 +178,7 @@ class Generation:
         self.streams: list[TokenStream] = []
         self._end: asyncio.TimerHandle | None = None
         wanted = [(prompt, number) for prompt in prompts for number in range(body.n)]
+        engine.check_room(len(wanted), owner.name)
         try:
             for prompt, number in wanted:
                 params = _params(prompt, number, body, tokenizer)

@@ -116,6 +116,8 @@ def _parse_entry(entry: str) -> tuple[Key | None, list[str]]:
     secret, *limits = re.split(r"[ \t]+", rest.strip(BLANKS))
     if (name := name.strip(BLANKS)) in ("", EVERYBODY) or not secret or secret.partition("=")[0] in LIMITS:
         raise ValueError("write name:key, or name:sha256:digest, and limits behind it")
+    if not name.isprintable():
+        raise ValueError("a name has no characters that cannot be printed")
     if name.startswith(COMMENT):
         raise ValueError(f"a name cannot begin with '{COMMENT}'; comments stand in the file of keys only")
     if "," in secret:

@@ -44,6 +44,8 @@ class Engine(Protocol):
 
     async def stop(self, drain_seconds: float) -> None: ...
 
+    def check_room(self, num_sequences: int, owner: str = "") -> None: ...
+
     def generate(
         self,
         prompt_token_ids: Seq[int],

@@ -106,6 +106,13 @@ class EngineClient:
         """Start the process and return; the model loads while the API already answers."""
         self._supervisor.start()
 
+    def check_room(self, num_sequences: int, owner: str = "") -> None:
+        """Raise Unavailable or Overloaded unless so many sequences of this owner can be submitted now."""
+        if self._state is not EngineState.READY:
+            reason = self._reason or self._supervisor.start_up.current.phase
+            raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
+        self._shares.check(owner if self._config.fair_sharing else "", num_sequences)
+
     def generate(
         self,
         prompt_token_ids: Seq[int],
@@ -116,12 +123,9 @@ class EngineClient:
         precedence: int | None = None,
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
+        self.check_room(1, owner)
         if not self._config.fair_sharing:
             owner, precedence = "", None
-        if self._state is not EngineState.READY:
-            reason = self._reason or self._supervisor.start_up.current.phase
-            raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
-        self._shares.check(owner)
         if not self._streams:
             self._last_activity = time.monotonic()
         self._num_created += 1

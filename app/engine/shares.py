@@ -23,13 +23,14 @@ class Shares:
         self._owners: dict[int, str] = {}
         self._num_open: Counter[str] = Counter()
 
-    def check(self, owner: str) -> None:
-        """Raise Overloaded if this owner may not open a sequence now."""
-        room = self._limit - len(self._owners)
-        if room <= 0:
-            raise Overloaded(f"{self._limit} sequences are running or queued already", RETRY_AFTER)
-        num_open = self._num_open[owner]
-        if owner and num_open and num_open >= SHARE * (room - 1):
+    def check(self, owner: str, count: int = 1) -> None:
+        """Raise Overloaded if this owner may not open so many sequences now, one after the other."""
+        num_all, num_open = len(self._owners), self._num_open[owner]
+        room = self._limit - num_all - count
+        if room < 0:
+            raise Overloaded(f"{num_all} sequences are running or queued, of at most {self._limit}", RETRY_AFTER)
+        num_before_last = num_open + count - 1
+        if owner and num_before_last and num_before_last >= SHARE * room:
             share = f"{num_open} sequences of this key are running or queued; the rest of the queue is kept for others"
             raise Overloaded(share, RETRY_AFTER)
 

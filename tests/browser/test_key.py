@@ -42,12 +42,24 @@ async def test_the_key_is_asked_for_and_kept_in_the_tab(
     await expect(page.locator(".reply-body")).to_have_text("Come in.")
     await page.get_by_role("button", name="New conversation").click()
     await expect(page.locator("#model")).to_contain_text("tiny")
-    await page.get_by_role("link", name="Dashboard").click()
-    await expect(page.locator("#requests tbody tr")).to_have_count(1)
-    await expect(dialog).to_have_count(0)
     other = await page.context.new_page()
     await other.goto(locked_url)
     await expect(other.get_by_role("dialog", name="This server wants a key")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("admin_keys", "key", "place", "told"),
+    [(KeyRing("operator:sk-o"), "sk-o", "#engine", "tiny"), (KeyRing(), "sk-a", "#banner", "MILLRACE_ADMIN_KEY")],
+)
+async def test_the_dashboard_wants_the_admin_key_and_says_so_where_there_is_none(
+    open_page: OpenPage, scripted: Serve, complaints: Complaints, admin_keys: KeyRing, key: str, place: str, told: str
+) -> None:
+    complaints.expect(LOADING_FAILED)
+    url = await scripted(access=Access(KeyRing("alice:sk-a"), admin_keys=admin_keys))
+    page = await open_page(f"{url}/dashboard")
+    await page.get_by_role("dialog").get_by_label("API key").fill(key)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(place)).to_contain_text(told)
 
 
 async def test_without_a_key_the_refusal_is_shown(open_page: OpenPage, locked_url: str, complaints: Complaints) -> None:

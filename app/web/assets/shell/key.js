@@ -26,7 +26,9 @@ function ask(refused) {
 }
 
 async function askForKey(refused) {
-  const field = el("input", { class: "field", type: "password", name: "key", autocomplete: "off", required: true });
+  // `fetch` cannot send other characters, and no key has them.
+  const written = { pattern: "\\s*[!-~]+\\s*", title: "A key is made of printable ASCII, without spaces." };
+  const field = el("input", { class: "field", type: "password", name: "key", autocomplete: "off", required: true, ...written });
   const label = el("label", {}, el("span", { class: "visually-hidden" }, "API key"), field);
   const why = refused ? "It did not accept the last one." : "It is kept in this tab and forgotten with it.";
   const given = await asked("This server wants a key", "Use this key", el("p", {}, why), label);
