@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.dictated import Dictated, dictating
+from tests.e2e.dictated import END, Dictated, dictating
 from tests.e2e.server import ServerProcess
 from tests.e2e.together import streamed, whole
 
@@ -55,7 +55,9 @@ BROKEN = {
 UNCLOSED = WEATHER.removesuffix("\n</tool_call>") + " Let me see."
 THOUGHT = "<think>\nhm</think>\n\nyes"
 
-ANSWERS = [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT, "日本".encode()[:2], "plain"]
+PART = "日本".encode()[:2]
+TWO = f"one{END}two"
+ANSWERS = [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT, PART, TWO, "plain 日本", "plain"]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,14 @@ def chat(dictated: Dictated, answer: str | bytes, **body: Any) -> Json:
     assert streamed(dictated.url, "chat/completions", asked) == answered
     [choice] = answered["choices"]
     return choice
+
+
+@pytest.mark.parametrize("temperature", [0, 2])
+def test_each_prompt_has_its_answer(dictated: Dictated, temperature: float) -> None:
+    for answer, text in {PART: "\ufffd", TWO: "one", THOUGHT: THOUGHT, "plain 日本": "plain 日本"}.items():
+        body = {"prompt": dictated.prompt(answer), "max_tokens": 100, "temperature": temperature}
+        [choice] = whole(dictated.url, "completions", body)["choices"]
+        assert (choice["text"], choice["finish_reason"]) == (text, "stop")
 
 
 @pytest.mark.parametrize("answer", CALLS)
@@ -160,8 +170,7 @@ def test_reasoning_that_the_prompt_has_begun_and_the_model_begins_again_begins_o
 
 
 def test_alternatives_that_are_parts_of_characters_have_names_of_their_own(dictated: Dictated) -> None:
-    answer = "日本".encode()[:2]
-    body = {"prompt": dictated.prompt(answer), "max_tokens": 2, "logprobs": 5, "temperature": 0}
+    body = {"prompt": dictated.prompt(PART), "max_tokens": 2, "logprobs": 5, "temperature": 0}
     scored = whole(dictated.url, "completions", body)["choices"][0]["logprobs"]
     assert scored["tokens"] == ["bytes:\\xe6", "bytes:\\x97"]
     for name, logprob, top in zip(scored["tokens"], scored["token_logprobs"], scored["top_logprobs"], strict=True):
