@@ -83,10 +83,10 @@ def test_a_window_that_only_the_mask_knows_of_is_found() -> None:
     assert trace_layers(config) == [LayerShape(2, 16, 16, window=16), LayerShape(2, 16, 16)]
 
 
-def attend(mask: torch.Tensor | None, **options: Any) -> None:
+def attend(mask: torch.Tensor | None, sinks: torch.Tensor | None = None, **options: Any) -> None:
     trace = _Trace(ARCHITECTURES["Llama"]())
-    module = torch.nn.Module()
-    module.layer_idx = 0  # type: ignore[assignment]
+    module: Any = torch.nn.Module()
+    module.layer_idx, module.sinks = 0, sinks
     query = key = value = torch.empty(1, 4, 1, 16)
     trace(module, query, key, value, attention_mask=mask, **options)
 
@@ -105,6 +105,13 @@ def test_an_option_that_would_be_lost_is_refused_by_its_name(options: dict[str, 
     [name] = options
     with pytest.raises(UnsupportedModel, match=f"its attention takes {name}$"):
         attend(CAUSAL, **options)
+
+
+def test_sinks_that_stay_in_a_module_are_refused() -> None:
+    sinks = torch.zeros(4)
+    attend(CAUSAL, sinks, s_aux=sinks)
+    with pytest.raises(UnsupportedModel, match="sinks, which it does not hand on"):
+        attend(CAUSAL, sinks)
 
 
 @pytest.mark.parametrize("mask", [None, torch.ones(1, 1, 1, 1), CAUSAL & CAUSAL], ids=["none", "its own", "changed"])

@@ -87,8 +87,7 @@ def _attended(layers: Iterable[AttentionShape], contexts: Sequence[int]) -> int:
 
 def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
     """Count on the meta device, where nothing is loaded or computed. `stored` tells how matrices lie in memory."""
-    recorder = _Recorder()
-    model = run_without_weights(config, recorder)
+    model, recorder = run_without_weights(config, _Recorder)
     head = model.get_output_embeddings().weight
     aside = {id(head), *(id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding))}
     matrices = [weight for weight in model.parameters() if id(weight) not in aside]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, PretrainedConfig, PreTrainedModel
@@ -14,6 +16,8 @@ from app.model.masks import Mask, UnknownMask, describe_masks, window_of
 from app.model.support import UnsupportedModel, in_one_line, refusal
 
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+
+Traced = TypeVar("Traced", bound=attention.Attention)
 
 HONOURED = frozenset({"scaling", "softcap", "s_aux", "sliding_window", "is_causal"})
 """Options of attention that change its result; the last two are what the mask says, too."""
@@ -30,8 +34,7 @@ def trace_layers(config: PretrainedConfig) -> list[LayerShape]:
     Whatever keeps state outside the cache, or asks of attention what is not served, shows here.
     Raises UnsupportedModel.
     """
-    trace = _Trace(config)
-    run_without_weights(config, trace)
+    _, trace = run_without_weights(config, partial(_Trace, config))
     if sorted(trace.layers) != list(range(config.num_hidden_layers)):
         raise refusal(
             config, f"{len(trace.layers)} of its {config.num_hidden_layers} layers go through the paged attention"
@@ -53,10 +56,10 @@ def _check_windows(config: PretrainedConfig, layers: list[LayerShape]) -> None:
             )
 
 
-def run_without_weights(config: PretrainedConfig, traced: attention.Attention) -> PreTrainedModel:
-    """Run one token through the model on the meta device, with this attention, which is given each layer's `Mask`.
+def run_without_weights(config: PretrainedConfig, traced: Callable[[], Traced]) -> tuple[PreTrainedModel, Traced]:
+    """Run one token through the model on the meta device, with new attention, which is given each layer's `Mask`.
 
-    Returns the model, all of it shapes. Raises UnsupportedModel.
+    Returns the model, all of it shapes, and that attention. Raises UnsupportedModel.
     """
     attention.register()
     describe_masks(attention.TRACED)
@@ -64,26 +67,36 @@ def run_without_weights(config: PretrainedConfig, traced: attention.Attention) -
     for rope in rope_variants(config):
         if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
             rope["rope_type"] = "default"  # the others read positions, which the meta device does not have
-    with torch.device("meta"):
-        try:
+    try:
+        with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(
                 config, dtype=torch.bfloat16, attn_implementation=attention.TRACED
             ).eval()
-        except Exception as error:  # whatever transformers' code makes of this configuration
-            raise refusal(config, f"transformers cannot build it: {in_one_line(error)}") from error
-        # With more tokens, or without `generate`'s mask, models look for padding in values that are not there.
-        token, ones = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64)
+    except Exception as error:  # whatever transformers' code makes of this configuration
+        raise refusal(config, f"transformers cannot build it: {in_one_line(error)}") from error
+    try:
         try:
-            with torch.inference_mode(), attention.using(traced):
-                model(input_ids=token, position_ids=token, attention_mask=ones, use_cache=False)
-        except UnsupportedModel:
-            raise
-        except NotImplementedError as error:  # an operator whose result's shape depends on values
-            reason = "its layers choose by value what to compute, so it cannot be examined before its weights are read"
-            raise refusal(config, reason) from error
-        except Exception as error:
-            raise refusal(config, f"transformers cannot run it: {in_one_line(error)}") from error
-    return model
+            return model, _run_one_token(model, "meta", traced())
+        except NotImplementedError:  # shapes depend on values, as where experts are chosen: slower, but with values
+            return model, _run_one_token(model._apply(_zeros_like), "cpu", traced())
+    except UnsupportedModel:
+        raise
+    except Exception as error:
+        raise refusal(config, f"transformers cannot run it: {in_one_line(error)}") from error
+
+
+def _run_one_token(model: PreTrainedModel, device: str, traced: Traced) -> Traced:
+    """With more tokens, or without the mask that `generate` gives, models look for padding in values."""
+    with torch.inference_mode(), torch.device(device), attention.using(traced):
+        token, ones = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64)
+        model(input_ids=token, position_ids=token, attention_mask=ones, use_cache=False)
+    return traced
+
+
+def _zeros_like(tensor: torch.Tensor) -> torch.Tensor:
+    """On the CPU, without its memory: one zero, seen everywhere. In float32, which is multiplied the fastest there."""
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return torch.zeros((), dtype=dtype).expand(tensor.shape)
 
 
 def rope_variants(config: PretrainedConfig) -> list[dict[str, Any]]:
@@ -102,7 +115,7 @@ class _Trace:
     def __init__(self, config: PretrainedConfig) -> None:
         self._config = config
         self.layers: dict[int, LayerShape] = {}
-        self._windows: dict[int, int | None] = {}
+        self._windows: dict[Mask, int | None] = {}
 
     def __call__(
         self,
@@ -117,6 +130,8 @@ class _Trace:
         unknown = sorted(name for name, option in options.items() if _is_lost(name, option))
         if unknown:
             raise refusal(self._config, f"its attention takes {', '.join(unknown)}")
+        if getattr(module, "sinks", None) is not None and options.get("s_aux") is None:
+            raise refusal(self._config, "its attention has sinks, which it does not hand on")
         layer: int = module.layer_idx  # type: ignore[assignment]
         if layer in self.layers:
             raise refusal(self._config, f"its layer {layer} attends twice, and the cache holds one set of keys a layer")
@@ -127,13 +142,13 @@ class _Trace:
         """How far a layer sees, from what it was given as its mask; layers share a few masks."""
         if not isinstance(mask, Mask):
             raise refusal(self._config, "it makes masks of its own, which attention over a paged cache does not see")
-        if id(mask) not in self._windows:
+        if mask not in self._windows:
             try:
                 with torch.device("cpu"):
-                    self._windows[id(mask)] = window_of(mask.sees, self._config.max_position_embeddings)
+                    self._windows[mask] = window_of(mask.sees, self._config.max_position_embeddings)
             except UnknownMask as error:
                 raise refusal(self._config, str(error)) from error
-        return self._windows[id(mask)]
+        return self._windows[mask]
 
 
 def _is_lost(name: str, option: object) -> bool:
