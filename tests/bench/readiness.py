@@ -98,7 +98,7 @@ def ask(url: str) -> tuple[int, float]:
     address = urlsplit(url)
     began = perf_counter()
     with closing(socket.create_connection((address.hostname, address.port))) as connection:
-        connection.sendall(b"GET /ready HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         status = int(connection.recv(4096).split()[1])
     return status, perf_counter() - began
 

@@ -68,6 +68,15 @@ def test_fairness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_fairness_prints_its_table_of_a_hostile_flood(capsys: pytest.CaptureFixture[str]) -> None:
+    fairness.main([*TINY, "--hostile", "--flood", "30", "--requests", "2"])
+    printed = capsys.readouterr().out
+    assert "30 hostile requests" in printed
+    assert "fair sharing" in printed
+    assert "first come, first served" not in printed
+
+
+@pytest.mark.slow
 def test_readiness_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     readiness.main(["--shape", "tiny", "--rounds", "1", "--streams", "3"])
     printed = capsys.readouterr().out
