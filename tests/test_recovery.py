@@ -169,7 +169,7 @@ def test_a_sequence_that_always_kills_a_little_later_comes_to_its_end_all_the_sa
     assert World([100] * 8, every_so_often).run().condemned == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_every_innocent_comes_to_its_end_and_deaths_are_few(data: st.DataObject) -> None:
     num_sequences = data.draw(st.integers(1, 64))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.engine.child import EngineProcess
+from app.engine.failures import reason_of
 from app.engine.health import EngineState
 from app.engine.loading import StartUp
 from app.engine.restarts import End, GivenUp, Restarts
@@ -60,7 +61,7 @@ class Supervisor:
         self._watchdog = Watchdog()
         self._process: EngineProcess | None = None
         self._ready_since: float | None = None
-        self._longest_start = 0.0
+        self._longest_start: float | None = None
         self._last_report = 0.0
         self._error = ""
         self._why_killed = ""
@@ -107,7 +108,7 @@ class Supervisor:
             case EngineReady():
                 self.start_up.end_phase()
                 logger.info("%s", self.start_up.report())
-                self._longest_start = max(self._longest_start, sum(self.start_up.seconds.values()))
+                self._longest_start = max(self._longest_start or 0.0, sum(self.start_up.seconds.values()))
                 self._ready_since = time.monotonic()
                 self.state, self.reason = EngineState.READY, ""
         self._owner.receive(event)
@@ -119,23 +120,31 @@ class Supervisor:
             self._restarting = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
+        """Start another process, or give up: whatever is raised here, nobody waits for an engine that never comes."""
+        try:
+            await self._start_again()
+        except GivenUp as error:
+            self._give_up(str(error))
+        except Exception as error:
+            self._give_up(reason_of(error))
+
+    async def _start_again(self) -> None:
         served = None if self._ready_since is None else time.monotonic() - self._ready_since
         assert self._process is not None, "it has just been lost"
         end = End(await self._process.exit_code(), self.start_up.current.phase, served, self._error)
         self.reason = self._why_killed or self._error or end.sentence
         logger.error("%s", self.reason)
-        try:
-            delay = self._restarts.delay_after(end)
-        except GivenUp as error:
-            self.state, self.reason = EngineState.FAILED, str(error)
-            self._owner.engine_failed(self.reason)
-            return
+        delay = self._restarts.delay_after(end)
         if self._owner.engine_died(self.reason, has_served=served is not None):
             logger.warning("starting the engine process again in %.2f s", delay)
             await asyncio.sleep(delay)
             self.num_restarts += 1
             self._spawn()
             self._owner.engine_restarted()
+
+    def _give_up(self, reason: str) -> None:
+        self.state, self.reason = EngineState.FAILED, reason
+        self._owner.engine_failed(reason)
 
     async def _watch(self) -> None:
         """Kill a process that no longer answers: its death is recovered from like any other."""
@@ -155,6 +164,6 @@ class Supervisor:
         """For how long the engine may be silent now, in seconds, and since when it is; None if it owes nothing."""
         if self.state is EngineState.READY:
             return self._step_timeout, self._owner.last_sign
-        is_starting = self.state is EngineState.RESTARTING and self._ready_since is None and not self._why_killed
-        limit = max(self._step_timeout, RESTART_PATIENCE * self._longest_start)
-        return limit, self._last_report if is_starting and self._longest_start else None
+        if self._longest_start is None or self.state is not EngineState.RESTARTING or self._ready_since is not None:
+            return self._step_timeout, None
+        return max(self._step_timeout, RESTART_PATIENCE * self._longest_start), self._last_report

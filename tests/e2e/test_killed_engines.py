@@ -212,7 +212,12 @@ async def test_a_restart_that_fails_each_time_ends_the_streams_and_the_server_wi
 @pytest.mark.parametrize(
     ("planned", "reason"),
     [
-        pytest.param(["error while warming up"], "the engine cannot start: RuntimeError: as planned", id="an error"),
+        pytest.param(
+            ["error while warming up"],
+            "the engine cannot start: RuntimeError: as planned",
+            id="an error",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["loading the weights"] * MAX_KILLED_STARTS,
             "SIGKILL), 5 times in a row before it was ready",
