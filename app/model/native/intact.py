@@ -19,16 +19,16 @@ logger = logging.getLogger("millrace.engine")
 def publish(made: Path, library: Path) -> None:
     """Copy what was made to where it is kept. Raises OSError.
 
-    The library and its digest are each replaced in one step, so that others may look at them, or publish the same, at
-    any moment: they find a library with its own digest, or one that they do not load.
+    Digest and library are each replaced in one step, the library last, so that others may look at them, or publish the
+    same, at any moment: they find a library with its digest, one that they do not load, or none.
     """
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         copy, digest = Path(scratch) / "library", Path(scratch) / "digest"
         shutil.copyfile(made, copy)
         digest.write_bytes(_digest(library.name, copy))
-        copy.replace(library)
         digest.replace(_digest_path(library))
+        copy.replace(library)
 
 
 def load_intact(library: Path) -> ctypes.CDLL | None:
