@@ -17,6 +17,7 @@ from app.api.errors import answer_errors
 from app.api.hosts import HostCheck
 from app.api.lag import watch_loop
 from app.api.limiter import Limiter
+from app.api.openapi import document_answers
 from app.api.origins import allow_origins
 from app.api.recording import Recording
 from app.api.service import Service
@@ -83,4 +84,5 @@ def create_app(
         allow_origins(app, cors_origins)  # outermost, so that a page can read what any other of these has to say
     for module in (completions, chat, operations, statistics, web):
         app.include_router(module.router)
+    document_answers(app)
     return app

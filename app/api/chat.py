@@ -12,6 +12,7 @@ from app.api.body import JsonRoute
 from app.api.chat_reply import ChatReply
 from app.api.errors import invalid
 from app.api.generation import Generation
+from app.api.openapi import GENERATION
 from app.api.responses import respond
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.service import ServiceDependency
@@ -25,7 +26,7 @@ LONGEST_OPENING = 16
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=GENERATION)
 async def create_chat_completion(body: ChatCompletionRequest, request: Request, service: ServiceDependency) -> Response:
     """Answer a conversation."""
     tokenizer, ready = service.require(body.model)

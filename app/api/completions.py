@@ -11,6 +11,7 @@ from app.api.admission import Echo, Prompt, admit
 from app.api.body import JsonRoute
 from app.api.generation import Generation, Piece
 from app.api.logprobs import completion_logprobs
+from app.api.openapi import GENERATION
 from app.api.reply import Json, Reply
 from app.api.responses import respond
 from app.api.schemas.completion import CompletionRequest
@@ -23,7 +24,7 @@ from app.text.tokenizer import Tokenizer
 router = APIRouter(route_class=JsonRoute)
 
 
-@router.post("/v1/completions")
+@router.post("/v1/completions", responses=GENERATION)
 async def create_completion(body: CompletionRequest, request: Request, service: ServiceDependency) -> Response:
     """Continue a text, or several."""
     tokenizer, ready = service.require(body.model)

@@ -7,6 +7,7 @@ import time
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from app.api.openapi import KEYED, content, errors
 from app.api.reply import Json
 from app.api.service import RETRY_SECONDS, Service, ServiceDependency
 
@@ -14,14 +15,16 @@ router = APIRouter()
 
 STARTED = int(time.time())
 
+OPEN = errors() | content(503, "application/json", description="Not so: the answer says what is the matter.")
 
-@router.get("/v1/models")
+
+@router.get("/v1/models", responses=KEYED)
 async def list_models(service: ServiceDependency) -> JSONResponse:
     """The one model, whether it is loaded yet or not."""
     return JSONResponse({"object": "list", "data": [_model(service)]})
 
 
-@router.get("/v1/models/{model:path}")
+@router.get("/v1/models/{model:path}", responses=errors(401, 404))
 async def get_model(model: str, service: ServiceDependency) -> JSONResponse:
     """The model, if that is its name."""
     if model != service.model_name:
@@ -30,7 +33,7 @@ async def get_model(model: str, service: ServiceDependency) -> JSONResponse:
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health")
+@router.get("/health", responses=OPEN)
 async def health(service: ServiceDependency) -> JSONResponse:
     """200 only when a generation can begin and steps are being taken; otherwise 503 with what is the matter."""
     now, engine = service.availability(), service.engine.health
@@ -50,14 +53,16 @@ async def health(service: ServiceDependency) -> JSONResponse:
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready")
+@router.get("/ready", responses=OPEN)
 async def ready(service: ServiceDependency) -> JSONResponse:
     """200 when new requests are taken."""
     now = service.availability()
     return _unless_healthy({"ready": now.can_serve, "state": now.state, "reason": now.reason}, now.can_serve)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics", response_class=Response, responses=content(200, "text/plain", "application/openmetrics-text") | KEYED
+)
 async def metrics(request: Request, service: ServiceDependency) -> Response:
     """All metrics, for Prometheus."""
     service.metrics.health_seen(service.availability().can_serve, service.engine.health.last_step_age)
@@ -65,7 +70,7 @@ async def metrics(request: Request, service: ServiceDependency) -> Response:
     return Response(content, headers={"Content-Type": content_type})
 
 
-@router.get("/version")
+@router.get("/version", responses=KEYED)
 async def version(service: ServiceDependency) -> JSONResponse:
     """The version of this server."""
     return JSONResponse({"version": service.version})

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.events import DONE, EventStream
+from app.api.openapi import content, errors
 from app.api.service import ServiceDependency
 from app.statistics.broadcast import Subscription
 
 router = APIRouter()
 
 
-@router.get("/v1/stats/stream")
+@router.get("/v1/stats/stream", response_class=Response, responses=content(200, "text/event-stream") | errors(401, 429))
 async def stream_statistics(service: ServiceDependency) -> Response:
     """Server-sent events: first a snapshot of all that is remembered, then what is new, twice a second."""
     return StatisticsEvents(service.broadcast.subscribe())
