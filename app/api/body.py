@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -23,6 +24,9 @@ from app.api.schemas.values import too_many_before_parsing, too_many_values
 
 MOST_BYTES_AT_ONCE = 1 << 15
 """A body of no more than this is read and checked on the event loop: it takes some milliseconds at most."""
+
+_reader = ThreadPoolExecutor(1, "body")
+"""Large bodies are read one after the other: each thread that computes makes the event loop wait for its turn."""
 
 SLOWEST_BYTES_PER_SECOND = 10_000
 """The more of a body has come, the longer it may have taken."""
@@ -68,7 +72,7 @@ class JsonRequest(Request):
         body = await self.body()
         if len(body) <= MOST_BYTES_AT_ONCE:
             return _parse(body)
-        return await asyncio.to_thread(_validate, body, self._model)
+        return await asyncio.get_running_loop().run_in_executor(_reader, _validate, body, self._model)
 
 
 def _parse(body: bytes) -> Any:

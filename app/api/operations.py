@@ -16,6 +16,7 @@ router = APIRouter()
 STARTED = int(time.time())
 
 OPEN = errors() | content(503, "application/json", description="Not so: the answer says what is the matter.")
+METRICS = content(200, "text/plain", "application/openmetrics-text") | KEYED
 
 
 @router.get("/v1/models", responses=KEYED)

@@ -88,9 +88,9 @@ def _details(fault: PydanticCustomError, value: Any) -> InitErrorDetails:
 
 
 def _details_of(error: ValidationError) -> list[InitErrorDetails]:
-    """The faults that `error` has, to be raised with others. Those made by `refusal` are known by their path."""
+    """The first faults that `error` has, to be raised with others. Those made by `refusal` are known by their path."""
     details = []
-    for each in error.errors(include_url=False):
+    for each in error.errors(include_url=False)[: MAX_FAULTS + 1]:
         context = each.get("ctx", {})
         kind = PydanticCustomError(each["type"], "{message}", context) if "path" in context else each["type"]
         details.append(InitErrorDetails(type=kind, loc=each["loc"], input=each["input"], ctx=context))
