@@ -59,12 +59,16 @@ async def _attack(outcome: Outcome, url: str, documented: dict[str, set[int]], c
     async def send_all(client: httpx.AsyncClient) -> None:
         for path, content_type, body in cases:
             began = time.monotonic()
-            answer = await client.post(f"{url}{path}", content=body, headers={"Content-Type": content_type.encode()})
+            headers, sent = {"Content-Type": content_type.encode()}, f"{path}, {len(body)} bytes: {body[:500]!r}"
+            try:
+                answer = await client.post(f"{url}{path}", content=body, headers=headers)
+            except httpx.TransportError as error:
+                outcome.undocumented.append(f"{error!r} {sent}")
+                continue
             outcome.statuses[answer.status_code] += 1
-            seconds = time.monotonic() - began
-            outcome.slowest = max(outcome.slowest, (seconds, f"{path}, {len(body)} bytes: {body[:300]!r}"))
+            outcome.slowest = max(outcome.slowest, (time.monotonic() - began, sent))
             if answer.status_code not in documented[path] or answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                outcome.undocumented.append(f"{answer.status_code} {path} {body[:2000]!r}: {answer.text[:500]}")
+                outcome.undocumented.append(f"{answer.status_code} {sent}: {answer.text[:500]}")
 
     async with httpx.AsyncClient(timeout=300) as client:
         await asyncio.gather(*(send_all(client) for _ in range(NUM_CLIENTS)))
