@@ -144,6 +144,22 @@ async def test_killers_of_every_kind_at_once_end_and_nobody_else(
     await server.check(streams)
 
 
+@pytest.mark.slow
+async def test_killers_are_found_where_steps_overlap_and_the_last_tokens_are_not_reported(
+    model: TextModel, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan"
+    plan.touch()
+    options = ("--kv-cache-memory", "64MiB", "--overlap", "on", *ONE_THREAD)
+    with started(model.directory, "--plan", str(plan), *options, module=MODULE) as process:
+        server = DeadlyServer(process, plan)
+        streams = await server.begin(client)
+        killers = (Deadly.DECODE, Deadly.FIRST_STEP)
+        codes = await asyncio.gather(*(code_of(client, process.url, marked(killer)) for killer in killers))
+        assert codes == ["kills_engine"] * 2
+        await server.check(streams)
+
+
 async def test_an_engine_that_dies_in_an_empty_step_comes_back(server: DeadlyServer, client: httpx.AsyncClient) -> None:
     await asyncio.to_thread(server.process.until_ready)
     await asyncio.to_thread(until, server.process.is_idle, "nothing runs")
