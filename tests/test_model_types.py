@@ -49,9 +49,7 @@ def every() -> dict[str, Outcome]:
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_a_type_that_the_readme_names_starts_and_has_the_tokens_of_generate(
-    name: str, some: dict[str, Outcome]
-) -> None:
+def test_a_type_that_is_served_starts_and_has_the_tokens_of_generate(name: str, some: dict[str, Outcome]) -> None:
     outcome = some[name]
     assert (outcome.verdict, outcome.reason) == ("equal", "")
     assert outcome.backend == ("native" if name in ON_KERNELS else "sdpa")

@@ -31,10 +31,26 @@ def check_weights(model: Any, dtype: torch.dtype) -> None:
                 f"{name} is a {type(module).__name__} with {_described(weight.dtype, weight.shape)}, and the kernels "
                 f"read plain matrices of {_described(dtype, shape)}: use a checkpoint whose weights are not quantised"
             )
-        if bias is not None and (bias.dtype, tuple(bias.shape)) != (dtype, shape[:1]):
-            raise UnsupportedModel(
-                f"the bias of {name} is {_described(bias.dtype, bias.shape)}, and not {_described(dtype, shape[:1])}"
-            )
+        if bias is not None:
+            _check_shape(f"{name}.bias", bias, shape[:1])
+    for name, weight, size in _norms(model):
+        _check_shape(name, weight, (size,))
+
+
+def rotary_tables(model: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines of positions up to `length`, float32 `[length, head_size]`. Raises UnsupportedModel."""
+    positions = torch.arange(length, device=model.device)[None]
+    cosines, sines = model.model.rotary_emb(torch.zeros(1, device=model.device), positions)
+    for table in (cosines, sines):
+        _check_shape("model.rotary_emb", table, (1, length, model.model.layers[0].self_attn.head_dim))
+    return cosines[0].float(), sines[0].float()
+
+
+def _check_shape(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise UnsupportedModel(
+            f"{name} has the shape {list(tensor.shape)}, and by the configuration it is {list(shape)}"
+        )
 
 
 def _matrices(model: Any) -> Iterator[tuple[str, Any, tuple[int, int]]]:
@@ -55,6 +71,19 @@ def _matrices(model: Any) -> Iterator[tuple[str, Any, tuple[int, int]]]:
             ("mlp.down_proj", hidden, intermediate),
         ):
             yield f"model.layers.{index}.{name}", layer.get_submodule(name), (outputs, inputs)
+
+
+def _norms(model: Any) -> Iterator[tuple[str, torch.Tensor, int]]:
+    """The weight of each norm, by its name, and its size by the configuration."""
+    decoder, hidden = model.model, model.config.hidden_size
+    yield "model.norm.weight", decoder.norm.weight, hidden
+    for index, layer in enumerate(decoder.layers):
+        attention = layer.self_attn
+        yield f"model.layers.{index}.input_layernorm.weight", layer.input_layernorm.weight, hidden
+        yield f"model.layers.{index}.post_attention_layernorm.weight", layer.post_attention_layernorm.weight, hidden
+        for name in ("q_norm", "k_norm"):
+            if norm := getattr(attention, name, None):
+                yield f"model.layers.{index}.self_attn.{name}.weight", norm.weight, attention.head_dim
 
 
 def _described(dtype: torch.dtype, shape: tuple[int, ...]) -> str:

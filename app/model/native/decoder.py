@@ -20,7 +20,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from app.model.choosing import uniforms
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import check_weights, is_llama_like
+from app.model.llama_like import check_weights, is_llama_like, rotary_tables
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
 from app.scheduler.batch import Sampled
@@ -149,8 +149,7 @@ class NativeDecoder:
 
     def _pack_model(self, model: Any, tell: Callable[[float], None]) -> structs.Model:
         config, decoder = model.config, model.model
-        positions = torch.arange(self._max_model_len)[None]
-        cosines, sines = decoder.rotary_emb(torch.zeros(1), positions)
+        cosines, sines = rotary_tables(model, self._max_model_len)
         attention = decoder.layers[0].self_attn
         tied = model.lm_head.weight is decoder.embed_tokens.weight
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -173,8 +172,8 @@ class NativeDecoder:
             layers=(structs.Layer * len(layers))(*layers),
             embedding=None if tied else self._keep(decoder.embed_tokens.weight),
             final_norm=self._keep(decoder.norm.weight.float()),
-            cosines=self._keep(cosines[0].float()),
-            sines=self._keep(sines[0].float()),
+            cosines=self._keep(cosines),
+            sines=self._keep(sines),
             head=head.result(),
         )
 

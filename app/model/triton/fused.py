@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import check_weights, is_llama_like
+from app.model.llama_like import check_weights, is_llama_like, rotary_tables
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.batch import DeviceBatch
 from app.model.triton.choosing import choose
@@ -75,10 +75,8 @@ class FusedDecoder:
         self._embedding: torch.Tensor = decoder.embed_tokens.weight
         self._head: torch.Tensor = model.lm_head.weight
         self._final_norm: torch.Tensor = decoder.norm.weight
-        positions = torch.arange(max_model_len, device=model.device)[None]
-        cosines, sines = decoder.rotary_emb(torch.zeros(1, device=model.device), positions)
         half = self._head_size // 2  # the other half is the same again
-        self._cosines, self._sines = (table[0, :, :half].float().contiguous() for table in (cosines, sines))
+        self._cosines, self._sines = (table[:, :half].contiguous() for table in rotary_tables(model, max_model_len))
         self._layers = [_take_layer(decoder.layers, index, shape.window) for index, shape in enumerate(cache.layers)]
 
     @property
