@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.e2e.directories import TextModel
-from tests.e2e.server import ONE_THREAD, ServerProcess, serving, until
+from tests.e2e.server import ServerProcess, until
 from tests.hostile.bodies import Case, Generator
 from tests.hostile.witnesses import Sight, watch
 
@@ -29,14 +28,6 @@ MOST_SECONDS_MORE = 0.5
 SEED = 17
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    model = TextModel(tmp_path_factory.mktemp("models") / "miller")
-    limits = ("--kv-cache-memory", "32MiB", "--max-model-len", "2048", "--request-timeout", "20")
-    with serving(model.directory, *limits, *ONE_THREAD) as process:
-        yield process
 
 
 @dataclass
