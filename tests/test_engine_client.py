@@ -350,6 +350,27 @@ async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llam
 
 
 @quickly
+async def test_without_fair_sharing_a_priority_still_counts_no_more_than_it_does_between_keys(
+    llama_config: Config,
+) -> None:
+    """All wait for one that runs; whose priority may go down to -5."""
+    witness = Witness()
+    config = llama_config.model_copy(update={"fair_sharing": False, "max_num_seqs": 1})
+    client = EngineClient(config, witness, on_failed=pytest.fail)
+    await client.start()
+    await witness.until_ready(client)
+    first = client.generate(PROMPT, LONG, owner="calm")
+    await witness.until(lambda: witness.scheduled == [first.seq_id])
+    calm, loud, patient, ordinary = streams = [
+        client.generate(PROMPT, greedy(1), priority, owner=owner, precedence=min(0, max(priority, -5)))
+        for owner, priority in (("calm", -5), ("loud", -(2**31)), ("loud", 1), ("calm", 0))
+    ]
+    await asyncio.gather(*map(collect, [first, *streams]))
+    assert witness.scheduled == [stream.seq_id for stream in (first, calm, loud, ordinary, patient)]
+    await client.stop(0)
+
+
+@quickly
 async def test_a_preempted_sequence_remembers_when(engine: Engine, llama_config: Config) -> None:
     """Four sequences that fill 5 blocks each, and 12 blocks."""
     ready = engine[0].ready

@@ -124,8 +124,8 @@ class EngineClient:
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
         self.check_room(1, owner)
-        if not self._config.fair_sharing:
-            owner, precedence = "", None
+        if not self._config.fair_sharing:  # one queue for all, where a priority counts as far as it does between keys
+            owner, priority, precedence = "", max(priority, priority if precedence is None else precedence), None
         if not self._streams:
             self._last_activity = time.monotonic()
         self._num_created += 1
