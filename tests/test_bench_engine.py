@@ -21,6 +21,7 @@ from app.bench.outcome import BenchError
 from app.cli import build_parser, main
 from app.messages import EngineReady, StepStats
 from app.model.cost import AttentionShape, ModelCost
+from app.model.kv_cache import LayerShape
 from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
 from tests.builders import ScriptedRunner, check_blocks, make_core, make_scheduler
 from tests.models import make_runner
@@ -103,7 +104,7 @@ def test_a_real_step_tells_its_parts() -> None:
 
 # Numbers
 
-MODEL = ModelCost(1000, 200, 0, 0, 0, (AttentionShape(4, 2, 8, 8, None),) * 2, 2000, 400, 0)
+MODEL = ModelCost(1000, 200, 0, 0, 0, (AttentionShape(4, LayerShape(2, 8, 8)),) * 2, 2000, 400, 0)
 
 
 def costs(bandwidth: float, arithmetic: float) -> Costs:

@@ -92,13 +92,18 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what has come whole, as long as the client is there for it. TLS has no half-closed connections."""
+        """Answer what has come whole, as long as the client is there for it. TLS has no half-closed connections.
+
+        Where nothing can be sent to find that out, within an answer and in HTTP/1.0, whoever closes is taken to leave:
+        what is computed for nobody is to end at once.
+        """
         if not self._open or self._in_body or self._is_deaf or self.scheme == "https":
             return False
         latest = self._open[-1]
+        if self._open[0].response_started or latest.scope["http_version"] != "1.1":
+            return False
         latest.keep_alive = False
-        is_modern = latest.scope["http_version"] == "1.1"
-        self._half_closed = HalfClosed(self.transport, probe=is_modern and not self._open[0].response_started)
+        self._half_closed = HalfClosed(self.transport)
         return True
 
     def data_received(self, data: bytes) -> None:

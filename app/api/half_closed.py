@@ -16,14 +16,13 @@ class HalfClosed:
     """Aborts the connection once its client turns out to have gone.
 
     A half-closed connection looks the same as one that is closed at both ends until something is sent: then whoever has
-    gone answers with a reset. So a `probe` is sent at once, where the answer has not begun.
+    gone answers with a reset. So a probe is sent at once, which is why the answer must not have begun.
     """
 
-    def __init__(self, transport: asyncio.Transport, probe: bool) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._socket: socket.socket = transport.get_extra_info("socket")
-        if probe:
-            transport.write(PROBE)
+        transport.write(PROBE)
         self._watch()
 
     def close(self) -> None:

@@ -79,12 +79,10 @@ def _with_all_logits(batch: ForwardBatch) -> ForwardBatch:
 
 
 def _exact_logits(model: PreTrainedModel, sequence: Sequence, num_queries: int) -> torch.Tensor:
-    logits: torch.Tensor = model(
-        input_ids=torch.tensor([list(sequence.token_ids)]),
-        use_cache=False,
-        logits_to_keep=num_queries,
-        attention=_LastTokens(num_queries),
-    ).logits
+    with attention.using(_LastTokens(num_queries)):
+        logits: torch.Tensor = model(
+            input_ids=torch.tensor([list(sequence.token_ids)]), use_cache=False, logits_to_keep=num_queries
+        ).logits
     return logits[0]
 
 

@@ -30,7 +30,7 @@ def demo_server() -> Iterator[ServerProcess]:
 def server(model: TextModel) -> Iterator[ServerProcess]:
     """Few sequences run at once, so that many have to wait."""
     limits = ("--max-num-seqs", "8", "--max-queue", str(MAX_SEQUENCES - 8), "--kv-cache-memory", "32MiB")
-    large_requests = ("--max-sequences-per-request", str(MAX_SEQUENCES))
+    large_requests = ("--max-sequences-per-request", str(MAX_SEQUENCES), "--max-values-per-request", str(1 << 22))
     with serving(model.directory, *limits, *large_requests, *ONE_THREAD) as process:
         yield process
         print(process.output)
