@@ -345,6 +345,7 @@ async def test_an_unexpected_error_ends_a_stream_too_and_is_logged(caplog: pytes
         engine.write("s")
         await exchange.event()
         engine.submissions[0].stream.push(97, TokenLogprobs(97, float("nan")), 0.0)
+        engine.submissions[0].stream.wake()
         with caplog.at_level(logging.ERROR):
             error, done = await rest(exchange)
         assert (error["error"]["code"], done) == ("internal_error", "[DONE]")
