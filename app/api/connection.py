@@ -7,6 +7,7 @@ read what it was sent.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,9 @@ LINGER_SECONDS = 1.0
 
 MOST_DISCARDED = 1 << 20
 """Bytes that are read of a refused client before it is left to wait for its end."""
+
+UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+IGNORED = b"ignored"
 
 RETRY_SECONDS = 1
 """When somebody may have left, where there are too many."""
@@ -103,8 +107,11 @@ class Connection(HttpToolsProtocol):
         if self._open[0].response_started or latest.scope["http_version"] != "1.1":
             return False
         latest.keep_alive = False
-        self._half_closed = HalfClosed(self.transport)
+        self._half_closed = HalfClosed(self.transport, may_probe=self._may_probe)
         return True
+
+    def _may_probe(self) -> bool:
+        return bool(self._open) and not self._open[0].response_started
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
@@ -116,6 +123,8 @@ class Connection(HttpToolsProtocol):
             if self._is_deaf:
                 return
             part = data[start : start + BYTES_FED]
+            if not self._in_body:
+                part = _without_upgrade(part)
             self._num_fruitless += len(part)
             super().data_received(part)
             if self._num_fruitless > MOST_HEAD_BYTES:
@@ -131,6 +140,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._wait_no_longer()
         self._num_fruitless, self._in_body = 0, True
+        if self.parser.should_upgrade():
+            self._refuse(ApiError(501, "This server speaks HTTP/1.1 only; leave out 'Upgrade'.", code="no_upgrade"))
+            raise OverflowError  # which ends the parser's work: it would take the body for another protocol
         super().on_headers_complete()
         self._open.append(self.cycle)
 
@@ -232,6 +244,16 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     """What uvicorn does for the request that it knows of."""
     cycle.disconnected = True
     cycle.message_event.set()
+
+
+def _without_upgrade(part: bytes) -> bytes:
+    """With an upgrade to another protocol ignored, as nobody is obliged to take it (RFC 9110, section 7.8).
+
+    Java's HttpClient asks for one with every request, and the parser would take the body for the other protocol. A name
+    that comes in two parts is not found here.
+    """
+    head, end, rest = part.partition(b"\r\n\r\n")
+    return UPGRADE.sub(IGNORED, head) + end + rest
 
 
 def _too_large(message: str) -> ApiError:

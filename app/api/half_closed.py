@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
 """asyncio no longer reports anything about a connection whose end has been read, so its error is asked for."""
 
 PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""An interim response, which a client may get at any time (RFC 9110, section 15.2)."""
+"""An interim response, of which a client may get any number at any time (RFC 9110, section 15.2)."""
 
 
 class HalfClosed:
     """Aborts the connection once its client turns out to have gone.
 
     A half-closed connection looks the same as one that is closed at both ends until something is sent: then whoever has
-    gone answers with a reset. So a probe is sent at once, which is why the answer must not have begun.
+    gone answers with a reset. So probes are sent for as long as `may_probe` says that no answer has begun.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, may_probe: Callable[[], bool]) -> None:
         self._transport = transport
+        self._may_probe = may_probe
         self._socket: socket.socket = transport.get_extra_info("socket")
-        transport.write(PROBE)
-        self._watch()
+        self._poll()
 
     def close(self) -> None:
         self._timer.cancel()
 
-    def _watch(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._poll)
-
     def _poll(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._poll)
         if self._transport.is_closing():
-            return
-        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._timer.cancel()
+        elif self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._transport.abort()
-        else:
-            self._watch()
+        elif self._may_probe():
+            self._transport.write(PROBE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Collection
 from ipaddress import ip_address
 
@@ -19,9 +20,10 @@ ANY_HOST = "*"
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to `host`, a name or an address to listen on."""
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:  # which binding to it will tell
         return host.lower() == LOCAL_HOST
+    return all(ip_address(address[4][0]).is_loopback for address in found)
 
 
 class HostCheck:

@@ -112,6 +112,45 @@ def test_a_client_that_closes_one_side_and_then_leaves_frees_what_it_held(
     assert server.metrics()['millrace_request_success_total{finished_reason="client_gone"}'] == before + 1
 
 
+def test_a_client_that_closes_one_side_reads_what_there_is_and_leaves_frees_what_it_held(server: ServerProcess) -> None:
+    before = server.metrics()['millrace_request_success_total{finished_reason="client_gone"}']
+    with connect(server) as connection:
+        connection.sendall(request(BODY | {"max_tokens": ENDLESS}))
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+    until(server.is_idle, "nothing runs for a client that has left")
+    assert server.metrics()['millrace_request_success_total{finished_reason="client_gone"}'] == before + 1
+
+
+@pytest.mark.parametrize(
+    "head", ["Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", "connection: upgrade\r\nuPGRADE: websocket\r\n"]
+)
+def test_an_upgrade_that_a_client_offers_is_ignored(server: ServerProcess, model: TextModel, head: str) -> None:
+    first, rest = request(BODY).split(b"\r\n", 1)
+    with connect(server) as connection:
+        connection.sendall(b"%b\r\n%b%b" % (first, head.encode(), rest))
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, text_of(answer.read().decode(), streamed=False)) == (
+            httpx.codes.OK,
+            model.continuation(TEXT, NUM_TOKENS),
+        )
+
+
+def test_an_upgrade_whose_body_would_be_taken_for_a_request_is_refused(server: ServerProcess) -> None:
+    hidden = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nContent-Length: %d\r\n"
+        % len(hidden)
+    )
+    with connect(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in (head + b"Upg", b"rade: h2c\r\n\r\n", hidden):
+            connection.sendall(part)
+        answer = read_to_end(connection)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 @pytest.mark.parametrize("encoding", ["Identity", "IDENTITY", ""])
 def test_a_body_whose_encoding_is_identity_in_any_spelling_is_read(server: ServerProcess, encoding: str) -> None:
     answer = httpx.post(f"{server.url}/v1/completions", json=BODY, headers={"Content-Encoding": encoding}, timeout=60)

@@ -1,7 +1,7 @@
 """Bodies that are valid or not, and hostile: each is answered as documented, and nobody else's text changes.
 
-`HOSTILE_CASES` in the environment says how many there are. The body whose answer took longest is printed, and the longest
-gap in a witness's stream beside the one that it has alone.
+`HOSTILE_CASES` in the environment says how many there are. The body whose answer took longest is printed, and the
+longest gap in a witness's stream beside the one that it has alone.
 """
 
 from __future__ import annotations
