@@ -69,6 +69,7 @@ async def test_other_hosts_are_refused_with_the_setting_that_would_list_them(lin
     [
         ({"host": "127.0.0.1"}, (LOCAL_HOST,)),
         ({"host": "127.0.0.2"}, (LOCAL_HOST,)),
+        ({"host": "127.1"}, (LOCAL_HOST,)),
         ({"host": "::1"}, (LOCAL_HOST,)),
         ({"host": "localhost"}, (LOCAL_HOST,)),
         ({"host": "127.0.0.1", "api_keys": "alice:A"}, ()),
