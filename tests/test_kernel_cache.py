@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.model.native import library
+from app.model.native import compiler, library
 from app.model.native.compiler import compile_library
 from tests.e2e.server import ROOT
 
@@ -178,3 +178,13 @@ def test_a_compiler_that_fails_is_reported_in_its_own_words(source: Path) -> Non
 def test_there_are_no_kernels_for_some_dtypes() -> None:
     with pytest.raises(library.NoKernels, match="no compiled kernels for float16: use --dtype bfloat16"):
         library.load_library(torch.float16)
+
+
+@pytest.mark.parametrize(("said", "arguments"), [("", []), ("cc -O1", ["-O1"]), ("env CC=x cc", ["CC=x", "cc"])])
+def test_a_compiler_may_be_named_with_arguments_or_not_at_all(
+    said: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", said)
+    program, *others = compiler.find_compiler()
+    assert Path(program).is_absolute()
+    assert others == arguments

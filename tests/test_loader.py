@@ -96,3 +96,19 @@ def test_the_dtype_is_the_stored_one_on_a_gpu_and_float32_on_a_cpu() -> None:
 
 def test_a_named_device_is_taken_as_it_is() -> None:
     assert choose_device("cuda:1") == torch.device("cuda:1")
+
+
+def test_a_model_that_needs_code_of_its_own_is_refused_and_the_code_is_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "configuration_own.Own"}}')
+    (tmp_path / "configuration_own.py").write_text(f"open({str(ran)!r}, 'w')")
+    with pytest.raises(UnsupportedModel, match=r"auto_map in config\.json"):
+        inspect_model(tmp_path)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_model_without_layers_is_refused_by_the_field(number: int, tmp_path: Path) -> None:
+    tf.LlamaConfig(num_hidden_layers=number).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModel, match=f"num_hidden_layers is {number}"):
+        inspect_model(tmp_path)

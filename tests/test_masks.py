@@ -118,3 +118,8 @@ def test_sinks_that_stay_in_a_module_are_refused() -> None:
 def test_a_mask_that_nobody_described_is_refused(mask: torch.Tensor | None) -> None:
     with pytest.raises(UnsupportedModel, match="masks of its own"):
         attend(mask)
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="shows a token nothing"):
+        trace_layers(tf.MistralConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2, sliding_window=0))

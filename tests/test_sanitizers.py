@@ -59,7 +59,7 @@ compiler.compile_library(Path(sys.argv[2])).go_wrong()
 def run(sanitizers: str, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Python with these sanitizers in it. Skips where the compiler has none, or where they do not run."""
     name = LIBRARIES[sanitizers]
-    command = [compiler.find_compiler(), f"-print-file-name={name}"]
+    command = [*compiler.find_compiler(), f"-print-file-name={name}"]
     library = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(library).is_absolute():
         pytest.skip(f"the C compiler has no {name}")

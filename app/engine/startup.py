@@ -21,7 +21,7 @@ from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limit
 from app.engine.failures import CannotServe
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
-from app.messages import EngineLoading, EngineReady, SamplingParams
+from app.messages import EngineLoading, EngineReady, FinishReason, SamplingParams
 from app.model.cores import container_cores
 from app.model.hub import find_model
 from app.model.kv_cache import KVCache
@@ -179,13 +179,15 @@ def describe(ready: EngineReady) -> str:
 def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
     """Run a short prompt and one decode step, so that the first request does not pay for lazy initialisation.
 
-    Positions stay below `max_model_len`: nothing is made for those beyond.
+    Positions stay below `max_model_len`: nothing is made for those beyond. Raises CannotServe if the model's numbers
+    are not finite.
     """
     length = max(1, min(core.scheduler.block_size - 2, max_model_len - 1))
     prompt = [token_id % vocab_size for token_id in range(length)]
     core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
     while core.has_work:
-        core.step()
+        if FinishReason.ERROR in core.step().finished.values():
+            raise CannotServe("the model's logits are not finite, so it cannot choose a token: its weights are damaged")
 
 
 def keep_freed_memory() -> None:

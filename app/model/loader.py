@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PretrainedConfig
 
+from app.checkpoint.files import read_json_if_present
+from app.checkpoint.inspection import CONFIG
 from app.model.kv_cache import LayerShape
 from app.model.support import UnsupportedModel, check_config, in_one_line, refusal
 from app.model.tracing import LENGTH_DEPENDENT_ROPE, rope_variants, trace_layers
@@ -25,8 +27,13 @@ class ModelFacts:
 def inspect_model(directory: Path) -> ModelFacts:
     """Read a model's configuration and trace it without weights. Raises UnsupportedModel with the reason."""
     try:
-        config = AutoConfig.from_pretrained(directory)
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # each type of model checks its configuration in its own way, and raises anything
+        if "auto_map" in read_json_if_present(directory / CONFIG):
+            raise UnsupportedModel(
+                f"{directory} needs Python code of its own (auto_map in config.json), which is never run; serve a "
+                "model that transformers knows by itself"
+            ) from error
         raise UnsupportedModel(
             f"{directory}/config.json is no configuration that transformers can read: {in_one_line(error)}"
         ) from error

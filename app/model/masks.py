@@ -52,6 +52,8 @@ def window_of(sees: Sees, length: int) -> int | None:
     """
     last = length - 1
     visible = int(_ask(sees, torch.tensor([[last]]), torch.arange(length)[None]).sum())
+    if visible == 0:
+        raise UnknownMask("its mask shows a token nothing, not even itself")
     powers = [1 << exponent for exponent in range(length.bit_length())]
     looked_at = {*range(NEAR), *(last - back for back in range(NEAR)), *powers, *(power - 1 for power in powers)}
     queries = torch.tensor(sorted(position for position in looked_at if 0 <= position < length))[:, None]

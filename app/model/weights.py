@@ -43,6 +43,7 @@ def load_model(
                 dtype=dtype,
                 attn_implementation=attention.NAME,
                 use_safetensors=True,
+                trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # so that they are reported
                 output_loading_info=True,
             )

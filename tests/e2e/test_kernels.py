@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ PROMPT = "the miller and the wheel"
 def _quick_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's compiler, without the time it takes to make code fast; and a cache of its own."""
     quick = tmp_path / "quick-cc"
-    quick.write_text(f'#!/bin/sh\nexec {compiler.find_compiler()} "$@" -O0\n')
+    quick.write_text(f'#!/bin/sh\nexec {shlex.join(compiler.find_compiler())} "$@" -O0\n')
     quick.chmod(0o755)
     monkeypatch.setenv("CC", str(quick))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -34,7 +35,7 @@ def compile_library(source: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
     usable = processor_flags()
     compiler, flags = find_compiler(), (*FLAGS, *(() if usable >= AMX else ("-DWITHOUT_AMX",)), *defines)
     # A home directory may be shared between machines, and `native` means something else on each.
-    key = digest(source, compiler, *flags, platform.machine(), *sorted(usable))
+    key = digest(source, *compiler, *flags, platform.machine(), *sorted(usable))
     kept = cache_directory() / f"{source.stem}-{key}.so"
     return load_intact(kept) or _compile_and_keep(kept, source, flags)
 
@@ -67,16 +68,17 @@ def cache_directory() -> Path:
 
 def compile_to(library: Path, source: Path, flags: tuple[str, ...]) -> None:
     """Raises NoCompiler, CalledProcessError or OSError."""
-    command = [find_compiler(), *flags, "-o", str(library), str(source), "-lm"]
+    command = [*find_compiler(), *flags, "-o", str(library), str(source), "-lm"]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-def find_compiler() -> str:
-    name = os.environ.get("CC", "cc")
-    compiler = shutil.which(name)
-    if compiler is None:
-        raise NoCompiler(f"there is no C compiler ({name})")
-    return compiler
+def find_compiler() -> list[str]:
+    """The command that CC names, which may have arguments (`ccache gcc`), or `cc`."""
+    command = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    program = shutil.which(command[0])
+    if program is None:
+        raise NoCompiler(f"there is no C compiler ({shlex.join(command)})")
+    return [program, *command[1:]]
 
 
 def digest(source: Path, *of: str) -> str:
