@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.chat import ChatReply
+from app.api.choices import Piece, ScoredToken
 from app.api.completions import CompletionReply
 from app.api.events import EventWriter, encode
-from app.api.generation import Piece, ScoredToken
 from app.api.reply import Reply
 from app.messages import FinishReason
 from app.text.chat_format import ChatFormat, ReplyReader

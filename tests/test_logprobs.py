@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.generation import ScoredToken
+from app.api.choices import ScoredToken
 from app.api.logprobs import completion_logprobs
 from tests.scripted_engine import VOCAB_SIZE, byte_tokenizer
 

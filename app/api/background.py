@@ -19,7 +19,7 @@ async def run_in_daemon_thread(function: Callable[[], T]) -> T:
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:
+        except BaseException as error:  # which is raised where it is waited for
             future.set_exception(error)
 
     Thread(target=run, daemon=True).start()

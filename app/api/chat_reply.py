@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 
-from app.api.generation import Piece, ScoredToken
+from app.api.choices import Piece, ScoredToken
 from app.api.logprobs import chat_logprobs
 from app.api.reply import Json, Reply
 from app.messages import FinishReason

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.admission import Echo, Prompt, admit
 from app.api.body import JsonRoute
-from app.api.generation import Generation, Piece
+from app.api.choices import Piece
+from app.api.generation import Generation
 from app.api.logprobs import completion_logprobs
 from app.api.openapi import GENERATION
 from app.api.reply import Json, Reply

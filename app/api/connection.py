@@ -7,7 +7,6 @@ read what it was sent.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.api.errors import ApiError
 from app.api.framing import OUTLET, Outlet, Unframed
 from app.api.half_closed import HalfClosed
+from app.api.upgrade import without_upgrade
 from app.messages import FinishReason
 
 MOST_HEAD_BYTES = 1 << 16
@@ -33,9 +33,6 @@ LINGER_SECONDS = 1.0
 
 MOST_DISCARDED = 1 << 20
 """Bytes that are read of a refused client before it is left to wait for its end."""
-
-UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
-IGNORED = b"ignored"
 
 RETRY_SECONDS = 1
 """When somebody may have left, where there are too many."""
@@ -124,7 +121,7 @@ class Connection(HttpToolsProtocol):
                 return
             part = data[start : start + BYTES_FED]
             if not self._in_body:
-                part = _without_upgrade(part)
+                part = without_upgrade(part)
             self._num_fruitless += len(part)
             super().data_received(part)
             if self._num_fruitless > MOST_HEAD_BYTES:
@@ -244,16 +241,6 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     """What uvicorn does for the request that it knows of."""
     cycle.disconnected = True
     cycle.message_event.set()
-
-
-def _without_upgrade(part: bytes) -> bytes:
-    """With an upgrade to another protocol ignored, as nobody is obliged to take it (RFC 9110, section 7.8).
-
-    Java's HttpClient asks for one with every request, and the parser would take the body for the other protocol. A name
-    that comes in two parts is not found here.
-    """
-    head, end, rest = part.partition(b"\r\n\r\n")
-    return UPGRADE.sub(IGNORED, head) + end + rest
 
 
 def _too_large(message: str) -> ApiError:

@@ -13,10 +13,11 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
+from app.api.choices import Piece
 from app.api.connection import LEFT_AS
 from app.api.errors import as_api_error
 from app.api.framing import OUTLET, Outlet
-from app.api.generation import Generation, Piece, Usage
+from app.api.generation import Generation, Usage
 from app.api.json_parts import encode
 from app.api.leaving import unless_client_leaves
 from app.api.record import current_record

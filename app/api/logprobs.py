@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 
-from app.api.generation import ScoredToken
+from app.api.choices import ScoredToken
 from app.api.reply import Json
 from app.messages import TokenLogprobs
 from app.text.tokenizer import Tokenizer

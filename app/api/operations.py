@@ -61,9 +61,7 @@ async def ready(service: ServiceDependency) -> JSONResponse:
     return _unless_healthy({"ready": now.can_serve, "state": now.state, "reason": now.reason}, now.can_serve)
 
 
-@router.get(
-    "/metrics", response_class=Response, responses=content(200, "text/plain", "application/openmetrics-text") | KEYED
-)
+@router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics(request: Request, service: ServiceDependency) -> Response:
     """All metrics, for Prometheus."""
     service.metrics.health_seen(service.availability().can_serve, service.engine.health.last_step_age)

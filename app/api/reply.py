@@ -7,7 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from app.api.generation import Piece
+from app.api.choices import Piece
 from app.text.tokenizer import Tokenizer
 
 Json = dict[str, Any]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
+from app.api.choices import Piece
 from app.api.errors import CLIENT_LEFT
 from app.api.events import GenerationEvents
-from app.api.generation import Generation, Piece
+from app.api.generation import Generation
 from app.api.json_parts import JsonInParts
 from app.api.leaving import unless_client_leaves
 from app.api.logprobs import prompt_logprobs

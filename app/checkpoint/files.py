@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_json_if_present(path: Path) -> dict[str, Any]:
     """The same for a file that a model may do without; empty if it does."""
     return read_json(path) if lexists(path) else {}
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

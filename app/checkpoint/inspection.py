@@ -5,12 +5,11 @@ It takes milliseconds and needs neither torch nor transformers, so a start that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from os.path import lexists
 from pathlib import Path
 from typing import Any
 
-from app.checkpoint.files import BadCheckpoint, read_json, read_json_if_present, read_text
+from app.checkpoint.files import BadCheckpoint, read_json, read_json_if_present, read_text, some_of
 from app.checkpoint.quantization import check_dtypes, check_not_quantized
 from app.checkpoint.safetensors import read_dtypes
 
@@ -36,7 +35,7 @@ def check_model_files(directory: Path) -> None:
         dtypes = read_dtypes(path)
         if absent := sorted(names - dtypes.keys()):
             raise BadCheckpoint(
-                f"{path} lacks {_some(absent)}, which {INDEX} says it holds; copy or download both again"
+                f"{path} lacks {some_of(absent)}, which {INDEX} says it holds; copy or download both again"
             )
         check_dtypes(path, dtypes)
 
@@ -85,7 +84,7 @@ def _check_no_adapter(directory: Path) -> None:
 
 def _no_config(directory: Path) -> str:
     found = sorted(path.name for path in directory.iterdir())
-    holds = f"it holds {_some(found)}" if found else "it is empty"
+    holds = f"it holds {some_of(found)}" if found else "it is empty"
     return f"{directory / CONFIG} is missing, so {directory} is not the directory of a model: {holds}"
 
 
@@ -108,15 +107,8 @@ def _weight_files(directory: Path) -> dict[Path, set[str]]:
 def _no_weights(directory: Path) -> str:
     others = sorted(path.name for pattern in OTHER_WEIGHTS for path in directory.glob(pattern))
     if shards := [name for name in others if name.startswith("model-") and name.endswith(".safetensors")]:
-        return f"{directory / INDEX} is missing, which says what {_some(shards)} hold; copy or download it again"
+        return f"{directory / INDEX} is missing, which says what {some_of(shards)} hold; copy or download it again"
     missing = f"{directory / WEIGHTS} is missing, and so is {INDEX}"
     if others:
-        return f"{missing}: there are weights in {_some(others)} only, which are not read; {CONVERT}"
+        return f"{missing}: there are weights in {some_of(others)} only, which are not read; {CONVERT}"
     return f"{missing}; copy or download the model again"
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    """A few names in words."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -124,8 +124,10 @@ class EngineClient:
     ) -> TokenStream:
         """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
         self.check_room(1, owner)
+        precedence = priority if precedence is None else precedence
         if not self._config.fair_sharing:  # one queue for all, where a priority counts as far as it does between keys
-            owner, priority, precedence = "", max(priority, priority if precedence is None else precedence), None
+            owner, priority = "", max(priority, precedence)
+            precedence = priority
         if not self._streams:
             self._last_activity = time.monotonic()
         self._num_created += 1

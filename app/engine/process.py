@@ -52,7 +52,7 @@ def load_engine(config: Config, send: Callable[[Event], None]) -> EngineCore | N
         from app.engine.startup import start_engine
 
         core, ready = start_engine(config, send)
-    except Exception as error:
+    except Exception as error:  # whatever it was, it is the reason why there is no engine
         send(EngineFailed(reason_of(error)))
         return None
     send(ready)
@@ -117,6 +117,6 @@ class Inbox:
                     self._queue.put(command)
         except EOFError:
             os._exit(0)
-        except BaseException:
+        except BaseException:  # whatever it was, nobody is heard any more
             logger.critical("the engine cannot read its commands", exc_info=True)
             os._exit(1)

@@ -125,7 +125,7 @@ class Supervisor:
             await self._start_again()
         except GivenUp as error:
             self._give_up(str(error))
-        except Exception as error:
+        except Exception as error:  # no process could be made, or its owner has failed
             self._give_up(reason_of(error))
 
     async def _start_again(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from app.checkpoint.files import some_of
 from app.model import attention
 from app.model.loader import ModelFacts
 from app.model.support import UnsupportedModel, in_one_line
@@ -76,7 +77,8 @@ def _check_complete(
 
     A weight that is tied to another one is not missing.
     """
-    extra = f"; the files have {_some(unexpected_keys)}, which it does not use" if unexpected_keys else ""
+    missing, unexpected = (some_of(sorted(names), MAX_NAMES) for names in (missing_keys, unexpected_keys))
+    extra = f"; the files have {unexpected}, which it does not use" if unexpected_keys else ""
     if mismatched_keys:
         name, stored, wanted = min(mismatched_keys)
         others = f" (and {len(mismatched_keys) - 1} more)" if len(mismatched_keys) > 1 else ""
@@ -86,17 +88,11 @@ def _check_complete(
         )
     if missing_keys:
         raise UnsupportedModel(
-            f"the weights in {directory} are not all that config.json asks for: {_some(missing_keys)} missing{extra}; "
+            f"the weights in {directory} are not all that config.json asks for: {missing} missing{extra}; "
             "copy or download the model again, or use the config.json of the same model"
         )
     if unexpected_keys:
-        logger.warning("the weights in %s have some that the model does not use: %s", directory, _some(unexpected_keys))
-
-
-def _some(names: Iterable[str]) -> str:
-    names = sorted(names)
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
+        logger.warning("the weights in %s have some that the model does not use: %s", directory, unexpected)
 
 
 @contextmanager

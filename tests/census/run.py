@@ -45,7 +45,7 @@ def outcome_of(name: str, directory: Path) -> Outcome:
         return refused
     try:
         save_checkpoint(name, directory)
-    except Exception as error:
+    except Exception as error:  # a type may refuse its sizes in any way
         return _refused_by_configuration(name, directory) or Outcome("not built", _named(error))
     try:
         core, ready = start_engine(_config(directory), lambda _: None)
@@ -152,7 +152,7 @@ def main(names: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             try:
                 outcome = outcome_of(name, Path(directory))
-            except Exception as error:
+            except Exception as error:  # what a user would see as a crash
                 outcome = Outcome("crash", _named(error))
         print(json.dumps(asdict(outcome)), flush=True)
         if number % ENGINES_AT_ONCE == 0:

@@ -50,6 +50,22 @@ def environment() -> dict[str, str]:
     return variables | {"HF_HUB_OFFLINE": "1"}
 
 
+def printed_by_a_start_that_fails(model: str | Path, *options: str) -> list[str]:
+    """The lines that `millrace serve` prints until it ends with 1."""
+    ended = subprocess.run(
+        command(model, *options),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr.splitlines()
+
+
 class ServerProcess:
     """`millrace serve` on 127.0.0.1 and a port of its own choice. What it prints is kept.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.e2e.directories import TextModel
-from tests.e2e.server import ONE_THREAD, ROOT, command, environment
+from tests.e2e.server import ONE_THREAD, printed_by_a_start_that_fails
 from tests.test_checkpoint import BREAKAGES, EVERY_FILE, OPTIONAL_FILES, whole
+
+SMALL = ("--kv-cache-memory", "64MiB", *ONE_THREAD)
 
 
 def a_truncated_file(directory: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_model_that_cannot_be_served_is_an_exit_with_one_sentence(
     directory = tmp_path / "model"
     shutil.copytree(model.directory, directory)
     change(directory)
-    *log, last = printed_by_a_start_that_fails(directory)
+    *log, last = printed_by_a_start_that_fails(directory, *SMALL)
     assert last.startswith("millrace: ")
     assert reason in last
     assert loads or log == []
@@ -71,22 +72,6 @@ def test_every_file_in_every_state_is_an_exit_with_one_sentence(
         pytest.skip("a model may do without it")
     path = whole(tmp_path, kind) / name
     breakage(path)
-    [line] = printed_by_a_start_that_fails(tmp_path)
+    [line] = printed_by_a_start_that_fails(tmp_path, *SMALL)
     assert line.startswith("millrace: ")
     assert str(path) in line
-
-
-def printed_by_a_start_that_fails(directory: Path) -> list[str]:
-    """The lines that `millrace serve` prints until it ends with 1."""
-    ended = subprocess.run(
-        command(directory, "--kv-cache-memory", "64MiB", *ONE_THREAD),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stderr.splitlines()

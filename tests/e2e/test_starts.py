@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.e2e.directories import DEMO, TextModel
-from tests.e2e.server import ONE_THREAD, ROOT, command, environment, serving, started, until
+from tests.e2e.server import ONE_THREAD, printed_by_a_start_that_fails, serving, started, until
 from tests.test_hub import put
 
 
@@ -51,15 +50,5 @@ def test_a_model_that_is_nowhere_is_said_to_be_nowhere(tmp_path: Path, monkeypat
 def test_a_port_that_is_in_use_is_said_before_anything_is_loaded_with_who_uses_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [*command(DEMO), "--port", str(port)],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert ended.returncode == 1
-    [line] = ended.stderr.splitlines()
+        [line] = printed_by_a_start_that_fails(DEMO, "--port", str(port))
     assert re.match(rf"millrace: port {port} of 127.0.0.1 is in use by process {os.getpid()} \(.*--port", line)
