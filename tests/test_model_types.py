@@ -35,7 +35,7 @@ ON_MODULES = known(
     "qwen2_moe@window",  # has its window in its mask alone
 )
 SERVED = [*ON_KERNELS, *ON_MODULES]
-REFUSED = known("bert", "bloom", "doge", "gemma3", "llama4_text", "llava", "mamba", "moshi", "t5gemma2")
+REFUSED = known("bert", "bloom", "blt", "doge", "gemma3", "llama4_text", "llava", "mamba", "moshi", "t5gemma2")
 
 
 @pytest.fixture(scope="module")

@@ -31,10 +31,6 @@ def check_config(config: PretrainedConfig) -> None:
         raise refusal(config, f"it joins several models ({parts}); Millrace serves models of text alone")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise refusal(config, "transformers has no causal language model for it")
-    if config.num_hidden_layers < 1:
-        raise refusal(
-            config, f"num_hidden_layers is {config.num_hidden_layers} in its config.json, and must be 1 or more"
-        )
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     others = set(getattr(config, "layer_types", None) or ()) - SERVED_LAYER_TYPES
     if recurrent := sorted(others & RECURRENT_LAYER_TYPES):
@@ -47,6 +43,10 @@ def check_config(config: PretrainedConfig) -> None:
         )
     if not model_class._supports_attention_backend:
         raise refusal(config, "its attention in transformers cannot be replaced by one that reads a paged cache")
+    if config.num_hidden_layers < 1:
+        raise refusal(
+            config, f"num_hidden_layers is {config.num_hidden_layers} in its config.json, and must be 1 or more"
+        )
 
 
 _CACHE_HOLDS = "the cache holds keys and values of attention alone"

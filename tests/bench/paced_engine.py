@@ -32,7 +32,7 @@ class PacedRunner:
         now = time.monotonic()
         self._due = max(self._due, now) + max(len(sampling) / self.tokens_per_second, SHORTEST_STEP)
         time.sleep(self._due - now)
-        return ModelOutput([self.script[len(sequence.token_ids) % len(self.script)] for sequence in sampling])
+        return ModelOutput([self.script[sampled.num_tokens % len(self.script)] for sampled in sampling])
 
 
 def run_paced_engine(
