@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,11 @@ def put_a_directory(path: Path) -> None:
     path.mkdir()
 
 
+def put_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def make_unreadable(path: Path) -> None:
     """For whoever runs the tests, root too: a link to itself."""
     path.unlink()
@@ -88,7 +94,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "without its digest": lambda path: digest_of(path).unlink(),
     "with an empty digest": lambda path: put(digest_of(path), b""),
     "with a directory for its digest": lambda path: put_a_directory(digest_of(path)),
+    "with a named pipe for its digest": lambda path: put_a_pipe(digest_of(path)),
     "a directory": put_a_directory,
+    "a named pipe": put_a_pipe,
     "unreadable": make_unreadable,
 }
 
@@ -172,6 +180,12 @@ def test_without_a_compiler_the_reason_says_what_would_help(source: Path, monkey
 def test_a_compiler_that_fails_is_reported_in_its_own_words(source: Path) -> None:
     source.write_text("this is not C")
     with pytest.raises(library.NoKernels, match=r"libc6-dev(.|\n)*error:"):
+        library.find_library(source, ())
+
+
+def test_a_compiler_that_makes_nothing_is_named(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "true")
+    with pytest.raises(library.NoKernels, match="true ended without an error and compiled nothing"):
         library.find_library(source, ())
 
 

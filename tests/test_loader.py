@@ -112,3 +112,9 @@ def test_a_model_without_layers_is_refused_by_the_field(number: int, tmp_path: P
     tf.LlamaConfig(num_hidden_layers=number).save_pretrained(tmp_path)
     with pytest.raises(UnsupportedModel, match=f"num_hidden_layers is {number}"):
         inspect_model(tmp_path)
+
+
+def test_a_model_that_says_it_reads_without_end_is_refused_by_the_field(tmp_path: Path) -> None:
+    tf.LlamaConfig(**TINY, max_position_embeddings=10**12).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModel, match="max_position_embeddings is 1000000000000 in its config.json, and may"):
+        inspect_model(tmp_path)

@@ -14,6 +14,9 @@ from app.model.kv_cache import LayerShape
 from app.model.support import UnsupportedModel, check_config, in_one_line, refusal
 from app.model.tracing import LENGTH_DEPENDENT_ROPE, rope_variants, trace_layers
 
+MAX_POSITIONS = 1 << 24
+"""More than any published model has. What a layer sees is looked at for each position."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
@@ -79,6 +82,10 @@ def _max_model_len(config: PretrainedConfig) -> int:
     length: int | None = getattr(config, "max_position_embeddings", None)
     if not length:
         raise refusal(config, "its configuration does not say how long sequences may be (max_position_embeddings)")
+    if length > MAX_POSITIONS:
+        raise refusal(
+            config, f"max_position_embeddings is {length} in its config.json, and may be at most {MAX_POSITIONS}"
+        )
     for rope in rope_variants(config):
         if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
             length = min(length, rope.get("original_max_position_embeddings", length))

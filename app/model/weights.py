@@ -87,9 +87,12 @@ def _check_complete(
             f"{tuple(stored)} in the files and {tuple(wanted)} by the configuration; use both of one model"
         )
     if missing_keys:
+        tied = (
+            ' (with "tie_word_embeddings": true if it has one matrix for both)' if "lm_head.weight" in missing else ""
+        )
         raise UnsupportedModel(
             f"the weights in {directory} are not all that config.json asks for: {missing} missing{extra}; "
-            "copy or download the model again, or use the config.json of the same model"
+            f"copy or download the model again, or use the config.json of the same model{tied}"
         )
     if unexpected_keys:
         logger.warning("the weights in %s have some that the model does not use: %s", directory, unexpected)

@@ -20,7 +20,7 @@ from app.bench.outcome import BenchError
 from app.bench.progress import Progress
 from app.bench.provenance import Provenance
 from app.bench.session import SEED_BITS
-from app.engine.failures import CannotServe
+from app.engine.failures import reason_of
 from app.engine.startup import start_engine
 from app.messages import EngineReady
 from app.model.cost import cost_of, stored_by_kernels, stored_plainly
@@ -53,7 +53,7 @@ def run_engine_bench(options: Mapping[str, Any], config: Config, importing_secon
             options["json"].write_text(json.dumps(result.as_json()) + "\n")
         if options["html"]:
             options["html"].write_text(document(result))
-    except (BenchError, CannotServe, OSError) as error:
+    except (BenchError, OSError) as error:
         print(f"millrace bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -71,13 +71,16 @@ def settings_of(options: Mapping[str, Any]) -> EngineSettings:
 
 
 def measure(settings: EngineSettings, config: Config, progress: Progress, importing_seconds: float) -> EngineResult:
-    """All of it. Raises CannotServe, and BenchError about loads that do not fit what was started.
+    """All of it. Raises BenchError about what cannot be started, and about loads that do not fit what was.
 
     Prompts are computed as fast as the budget allows: nobody waits for the sequences that decode meanwhile.
     """
     provenance = Provenance.now(own_server=True)
     unpaced = config.model_copy(update={"max_gap_seconds": math.inf})
-    core, ready = start_engine(unpaced, lambda loading: progress.note(loading.phase))
+    try:
+        core, ready = start_engine(unpaced, lambda loading: progress.note(loading.phase))
+    except Exception as error:  # whatever it was, it is the reason why nothing can be measured
+        raise BenchError(reason_of(error)) from error
     room = Room(ready, config.max_num_seqs, config.max_num_batched_tokens)
     room.check(settings)
     progress.note("probing the machine")

@@ -70,6 +70,8 @@ def compile_to(library: Path, source: Path, flags: tuple[str, ...]) -> None:
     """Raises NoCompiler, CalledProcessError or OSError."""
     command = [*find_compiler(), *flags, "-o", str(library), str(source), "-lm"]
     subprocess.run(command, check=True, capture_output=True, text=True)
+    if not library.exists():
+        raise OSError(f"{shlex.join(command[:1])} ended without an error and compiled nothing")
 
 
 def find_compiler() -> list[str]:

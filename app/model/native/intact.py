@@ -36,7 +36,7 @@ def load_intact(library: Path) -> ctypes.CDLL | None:
     if not os.path.lexists(library):
         return None
     try:
-        if _digest_path(library).read_bytes() == _digest(library.name, library):
+        if _content(_digest_path(library)) == _digest(library.name, library):
             return ctypes.CDLL(str(library))
         problem = "it is not what was compiled"
     except OSError as error:
@@ -51,4 +51,11 @@ def _digest_path(library: Path) -> Path:
 
 def _digest(name: str, library: Path) -> bytes:
     """Of the name too, which says what was compiled and how: another build is not the right one, however whole."""
-    return hashlib.sha256(name.encode() + b"\0" + library.read_bytes()).hexdigest().encode()
+    return hashlib.sha256(name.encode() + b"\0" + _content(library)).hexdigest().encode()
+
+
+def _content(path: Path) -> bytes:
+    """Raises OSError, also for a named pipe, which could be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a file")
+    return path.read_bytes()
