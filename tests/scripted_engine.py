@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from app.api.access import Access
 from app.api.app import create_app
 from app.api.certificate import Certificate
-from app.api.files import MOST_FILES
+from app.api.files import MAX_OPEN_FILES
 from app.api.limits import Limits
 from app.api.server import Server, server_config
 from app.api.service import Service
@@ -269,7 +269,7 @@ async def listening(
     *,
     stall_seconds: float = 30.0,
     certificate: Certificate | None = None,
-    num_files: int = MOST_FILES,
+    num_files: int = MAX_OPEN_FILES,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The application behind uvicorn on a free port: its address, and the server while it runs."""
 

@@ -14,8 +14,8 @@ import pytest
 from app.engine.health import EngineState, Overloaded
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import FinishReason
-from app.statistics.broadcast import MOST_BEHIND, MOST_SUBSCRIBERS, Broadcast, Subscription
-from app.statistics.recorder import MOST_FINISHED, Recorder
+from app.statistics.broadcast import MAX_DELTAS_BEHIND, MAX_SUBSCRIBERS, Broadcast, Subscription
+from app.statistics.recorder import MAX_FINISHED, Recorder
 from tests.scripted_engine import HEALTHY, ScriptedEngine, data_of, listening, make_app, started
 from tests.test_recorder import step
 
@@ -87,22 +87,22 @@ async def test_a_subscriber_that_lags_a_little_loses_nothing_and_one_that_lags_m
     for _ in range(3):
         broadcast.tick()
     await anext(little)
-    for _ in range(MOST_BEHIND):
+    for _ in range(MAX_DELTAS_BEHIND):
         broadcast.tick()
     for events in (little, much):
         deltas = data_of((await anext(events)).decode())
-        assert [delta["number"] for delta in deltas] == list(range(4, 4 + MOST_BEHIND))
+        assert [delta["number"] for delta in deltas] == list(range(4, 4 + MAX_DELTAS_BEHIND))
 
 
 async def test_slow_subscribers_cost_the_same_memory_however_far_they_fall_behind() -> None:
     recorder, broadcast = make_broadcast()
-    readers = [broadcast.subscribe().events() for _ in range(MOST_SUBSCRIBERS)]
+    readers = [broadcast.subscribe().events() for _ in range(MAX_SUBSCRIBERS)]
     for events in readers:
         await anext(events)
     sizes = []
     for _ in range(5):
-        for _ in range(2 * MOST_BEHIND):
-            finish(recorder, MOST_FINISHED)
+        for _ in range(2 * MAX_DELTAS_BEHIND):
+            finish(recorder, MAX_FINISHED)
             recorder.step_taken(step())
             broadcast.tick()
         sizes.append(sum(map(len, broadcast._deltas)))
@@ -112,7 +112,7 @@ async def test_slow_subscribers_cost_the_same_memory_however_far_they_fall_behin
 
 async def test_there_is_an_end_of_places_and_a_place_given_back_is_free() -> None:
     _, broadcast = make_broadcast()
-    subscriptions = [broadcast.subscribe() for _ in range(MOST_SUBSCRIBERS)]
+    subscriptions = [broadcast.subscribe() for _ in range(MAX_SUBSCRIBERS)]
     with pytest.raises(Overloaded):
         broadcast.subscribe()
     subscriptions[0].close()
@@ -158,17 +158,17 @@ async def test_many_who_never_read_hold_nobody_up_and_the_server_still_ends() ->
     app = make_app(ScriptedEngine(script=list(b"word")))
     async with listening(app) as (url, _), httpx.AsyncClient(base_url=url) as client:
         address = httpx.URL(url)
-        stuck = [socket.create_connection((address.host, address.port)) for _ in range(MOST_SUBSCRIBERS - 1)]
+        stuck = [socket.create_connection((address.host, address.port)) for _ in range(MAX_SUBSCRIBERS - 1)]
         for connection in stuck:
             connection.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         async with client.stream("GET", PATH) as watching:
             lines = watching.aiter_lines()
-            for _ in range(2 * MOST_BEHIND):
+            for _ in range(2 * MAX_DELTAS_BEHIND):
                 app.state.service.broadcast.tick()
             answer = await client.post("/v1/completions", json={"prompt": "a", "max_tokens": 4})
             assert answer.json()["choices"][0]["text"] == "word"
             seen = 0
-            while seen < MOST_BEHIND:
+            while seen < MAX_DELTAS_BEHIND:
                 line = await anext(lines)
                 if line.startswith("data: "):
                     seen = json.loads(line.removeprefix("data: "))["number"]

@@ -11,10 +11,10 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
 
-from app.api.limits import MOST_STOP_CHARACTERS, Limits
+from app.api.limits import MAX_STOP_CHARACTERS, Limits
 from app.api.schemas.chat import ChatCompletionRequest
 from app.api.schemas.completion import CompletionRequest
-from app.api.schemas.values import MOST_VALUES
+from app.api.schemas.values import MAX_VALUES
 from tests.raw_client import connected, post
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
@@ -328,13 +328,13 @@ async def test_a_text_that_is_surely_too_long_is_refused_before_it_is_tokenized(
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
-        (CHAT, "messages", [1] * (MOST_VALUES + 1)),
-        (CHAT, "messages", [{"role": "user", "content": [{"type": "text", "text": "x"}] * (MOST_VALUES // 2)}]),
+        (CHAT, "messages", [1] * (MAX_VALUES + 1)),
+        (CHAT, "messages", [{"role": "user", "content": [{"type": "text", "text": "x"}] * (MAX_VALUES // 2)}]),
         (CHAT, "tools", nested(15)),
-        (CHAT, "metadata", {str(number): 1 for number in range(MOST_VALUES + 1)}),
-        (COMPLETIONS, "stop", [""] * (MOST_VALUES + 1)),
-        (COMPLETIONS, "prompt", ["x"] * (MOST_VALUES + 1)),
-        (COMPLETIONS, "prompt", [[1]] * (MOST_VALUES + 1)),
+        (CHAT, "metadata", {str(number): 1 for number in range(MAX_VALUES + 1)}),
+        (COMPLETIONS, "stop", [""] * (MAX_VALUES + 1)),
+        (COMPLETIONS, "prompt", ["x"] * (MAX_VALUES + 1)),
+        (COMPLETIONS, "prompt", [[1]] * (MAX_VALUES + 1)),
     ],
 )
 async def test_a_body_of_more_values_than_anyone_needs_is_refused_before_they_are_looked_at(
@@ -366,10 +366,10 @@ async def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(
 @pytest.mark.parametrize(
     "arguments",
     [
-        json.dumps({"a": [{}] * (MOST_VALUES + 1)}),
-        json.dumps({"a": [1] * (MOST_VALUES + 2)}),
+        json.dumps({"a": [{}] * (MAX_VALUES + 1)}),
+        json.dumps({"a": [1] * (MAX_VALUES + 2)}),
         json.dumps({"a": nested(15)}),
-        json.dumps({str(number): 1 for number in range(MOST_VALUES + 1)}),
+        json.dumps({str(number): 1 for number in range(MAX_VALUES + 1)}),
     ],
     ids=["objects", "numbers", "nested", "names"],
 )
@@ -387,7 +387,7 @@ async def test_text_in_a_calls_arguments_does_not_count_however_it_is_written() 
 
 
 async def test_what_several_fields_have_is_counted_together_and_a_prompts_token_ids_are_not() -> None:
-    half = [1] * (MOST_VALUES // 2 + 1)
+    half = [1] * (MAX_VALUES // 2 + 1)
     _, error, _ = await send(COMPLETIONS, stop_token_ids=half, prompt=half * 2)
     assert error["code"] == "context_length_exceeded"
     _, error, _ = await send(CHAT, stop_token_ids=half, logit_bias=dict.fromkeys(map(str, range(len(half))), 1))
@@ -395,7 +395,7 @@ async def test_what_several_fields_have_is_counted_together_and_a_prompts_token_
 
 
 async def test_stop_strings_are_short_since_each_sequence_keeps_what_finds_them() -> None:
-    most = MOST_STOP_CHARACTERS // 2
+    most = MAX_STOP_CHARACTERS // 2
     status, _, _ = await send(COMPLETIONS, stop=["x" * most, "y" * most])
     assert status == 200
     status, error, _ = await send(COMPLETIONS, stop=["x" * most, "y" * most, "z"])

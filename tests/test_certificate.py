@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.api.certificate import BadCertificate, Certificate
-from app.api.connection import MOST_HEAD_BYTES
+from app.api.connection import MAX_HEAD_BYTES
 from app.config import ConfigError, load_config
 from app.messages import FinishReason
 from tests.raw_client import connected, post
@@ -72,7 +72,7 @@ async def test_a_head_without_end_is_refused_under_tls(tmp_path: Path) -> None:
     server = listening(make_app(ScriptedEngine()), certificate=Certificate(file, key))
     async with server as (address, _), connected(address, trust) as client:
         await client.send(b"GET /")
-        sending = asyncio.create_task(client.send_without_end(b"a" * MOST_HEAD_BYTES))
+        sending = asyncio.create_task(client.send_without_end(b"a" * MAX_HEAD_BYTES))
         assert (await client.answer())[0] == 431
         await sending
 

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
-from app.api.connection import MOST_HEAD_BYTES, MOST_HEADERS
-from app.api.files import MOST_FILES, allow_many_files, room_of
+from app.api.connection import MAX_HEAD_BYTES, MAX_HEADERS
+from app.api.files import MAX_OPEN_FILES, allow_many_files, room_of
 from app.api.limits import Limits
 from app.messages import FinishReason
 from tests.raw_client import RawClient, connected, post, until
@@ -28,7 +28,7 @@ Attack = Callable[[RawClient], Awaitable[None]]
 
 async def endless_header(client: RawClient) -> None:
     await client.send(HEAD + b"X-Endless: ")
-    await client.send_without_end(b"a" * MOST_HEAD_BYTES)
+    await client.send_without_end(b"a" * MAX_HEAD_BYTES)
 
 
 async def endless_headers(client: RawClient) -> None:
@@ -38,14 +38,14 @@ async def endless_headers(client: RawClient) -> None:
 
 async def endless_address(client: RawClient) -> None:
     await client.send(b"GET /")
-    await client.send_without_end(b"a" * MOST_HEAD_BYTES)
+    await client.send_without_end(b"a" * MAX_HEAD_BYTES)
 
 
 async def endless_trailer(client: RawClient) -> None:
     await client.send(
         b"POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nX-Endless: "
     )
-    await client.send_without_end(b"a" * MOST_HEAD_BYTES)
+    await client.send_without_end(b"a" * MAX_HEAD_BYTES)
 
 
 async def stalled_head(client: RawClient) -> None:
@@ -162,7 +162,7 @@ async def anybody_is_served(address: str) -> bool:
             return False
 
 
-@pytest.mark.parametrize("num_files", [16, 256, 1024, MOST_FILES])
+@pytest.mark.parametrize("num_files", [16, 256, 1024, MAX_OPEN_FILES])
 def test_connections_and_a_backlog_leave_files_for_the_process_itself(num_files: int) -> None:
     room = room_of(num_files)
     assert 0 < room.backlog < room.connections
@@ -174,14 +174,14 @@ def test_a_process_opens_as_many_files_as_it_may() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
     try:
         assert allow_many_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        assert allow_many_files() == (MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
+        assert allow_many_files() == (MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_head_up_to_the_bounds_is_read() -> None:
     async with listening(make_app(ScriptedEngine())) as (address, _), connected(address) as client:
-        fields = [b"X-%d: %b\r\n" % (number, b"a" * 500) for number in range(MOST_HEADERS - 2)]
+        fields = [b"X-%d: %b\r\n" % (number, b"a" * 500) for number in range(MAX_HEADERS - 2)]
         await client.send(HEAD + b"Connection: close\r\n" + b"".join(fields) + b"\r\n")
         status, _, body = await client.answer()
         assert (status, body["ready"]) == (200, True)

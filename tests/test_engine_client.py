@@ -18,7 +18,7 @@ from app.engine import child, restarts
 from app.engine.client import EngineClient
 from app.engine.health import EngineState, Overloaded, Unavailable
 from app.engine.recovery import PROVING_STEPS
-from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenDelta, TokenStream
+from app.engine.stream import MAX_TOKENS_BEHIND, EngineDied, TokenDelta, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, StepOutput
 from tests.models import generate_alone, greedy
 from tests.reading import read
@@ -115,7 +115,7 @@ Engine = tuple[EngineClient, Witness]
 @pytest.fixture
 def _engines_that_start_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forked from a process that has imported torch already, which is most of a start. The first engine is not."""
-    monkeypatch.setattr(restarts, "LONGEST_DELAY", 0.01)
+    monkeypatch.setattr(restarts, "MAX_DELAY_SECONDS", 0.01)
     multiprocessing.set_forkserver_preload(["app.engine.startup"])
     monkeypatch.setattr(child, "START_METHOD", "forkserver")
 
@@ -145,22 +145,22 @@ async def test_streams_carry_the_models_tokens_and_a_reason(engine: Engine) -> N
 
 async def test_a_reader_that_lags_gets_everything_in_one_delta(engine: Engine) -> None:
     client, witness = engine
-    stream = client.generate(PROMPT, greedy(MOST_TOKENS_BEHIND + 1))
+    stream = client.generate(PROMPT, greedy(MAX_TOKENS_BEHIND + 1))
     await witness.until(lambda: stream.finish_reason is not None)
     deltas = [delta async for delta in read(stream)]
-    assert [len(delta.token_ids) for delta in deltas] == [MOST_TOKENS_BEHIND + 1]
+    assert [len(delta.token_ids) for delta in deltas] == [MAX_TOKENS_BEHIND + 1]
 
 
 async def test_a_reader_that_comes_a_little_late_gets_its_tokens_one_by_one(engine: Engine) -> None:
     client, witness = engine
-    stream = client.generate(PROMPT, SamplingParams(max_tokens=MOST_TOKENS_BEHIND, temperature=0.0, logprobs=0))
+    stream = client.generate(PROMPT, SamplingParams(max_tokens=MAX_TOKENS_BEHIND, temperature=0.0, logprobs=0))
     await witness.until(lambda: stream.finish_reason is not None)
     deltas = [delta async for delta in read(stream)]
-    assert [len(delta.token_ids) for delta in deltas] == [1] * MOST_TOKENS_BEHIND
+    assert [len(delta.token_ids) for delta in deltas] == [1] * MAX_TOKENS_BEHIND
     assert [report.token_id for delta in deltas for report in delta.logprobs] == [
         delta.token_ids[0] for delta in deltas
     ]
-    assert [delta.finish_reason for delta in deltas] == [None] * (MOST_TOKENS_BEHIND - 1) + [FinishReason.LENGTH]
+    assert [delta.finish_reason for delta in deltas] == [None] * (MAX_TOKENS_BEHIND - 1) + [FinishReason.LENGTH]
     assert stream.times.scheduled is not None
     assert stream.times.first_token is not None
     assert stream.times.arrived <= stream.times.scheduled <= stream.times.first_token

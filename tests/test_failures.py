@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.engine.failures import LONGEST_WORDS, CannotServe, in_words, reason_of
+from app.engine.failures import MAX_ERROR_CHARACTERS, CannotServe, in_words, reason_of
 
 
 def raised(error: Exception, cause: Exception | None) -> Exception:
@@ -40,8 +40,8 @@ def test_an_error_while_another_is_handled_is_because_of_it() -> None:
         try:
             raise KeyError("a")
         except KeyError:
-            raise ValueError from ZeroDivisionError("hidden" * LONGEST_WORDS)
+            raise ValueError from ZeroDivisionError("hidden" * MAX_ERROR_CHARACTERS)
     except ValueError as error:
         told = in_words(error)
     assert told.startswith("ValueError, because of ZeroDivisionError: hiddenhidden")
-    assert len(told) < LONGEST_WORDS + 100
+    assert len(told) < MAX_ERROR_CHARACTERS + 100

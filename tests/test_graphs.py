@@ -29,7 +29,7 @@ from tests.models import greedy
 VOCAB_SIZE = 50
 BLOCK_SIZE = 4
 NUM_BLOCKS = 60
-MOST_ROWS = 6
+MAX_ROWS = 6
 CPU = torch.device("cpu")
 
 
@@ -90,12 +90,12 @@ class Repeater:
 def recorded(
     model: TellingModel, recorder: Callable[[Run], Run], clock: Callable[[], float] = lambda: 0.0
 ) -> GraphDecoder | None:
-    inputs = DecodeInputs(MOST_ROWS, NUM_BLOCKS, CPU)
-    return record_decoding(model, inputs, batch_sizes(MOST_ROWS), recorder, clock)
+    inputs = DecodeInputs(MAX_ROWS, NUM_BLOCKS, CPU)
+    return record_decoding(model, inputs, batch_sizes(MAX_ROWS), recorder, clock)
 
 
 def core_of(decoder: Decoder, max_num_batched_tokens: int = 9, overlap: bool = False) -> EngineCore:
-    scheduler = make_scheduler(NUM_BLOCKS, BLOCK_SIZE, MOST_ROWS, max_num_batched_tokens)
+    scheduler = make_scheduler(NUM_BLOCKS, BLOCK_SIZE, MAX_ROWS, max_num_batched_tokens)
     return EngineCore(scheduler, ModelRunner(decoder, BLOCK_SIZE, CPU), overlap)
 
 
@@ -184,7 +184,7 @@ def test_a_piece_of_a_single_token_that_nothing_is_sampled_after_is_not_replayed
     model, recorder = TellingModel(), Repeater()
     decoder = recorded(model, recorder)
     assert decoder is not None
-    core = core_of(decoder, max_num_batched_tokens=MOST_ROWS)
+    core = core_of(decoder, max_num_batched_tokens=MAX_ROWS)
     for seq_id in range(5):
         core.apply(Generate(seq_id, [seq_id], greedy(8)))
     core.step()
@@ -222,7 +222,7 @@ def test_a_model_that_cannot_be_recorded_is_run_as_it_is_and_the_log_says_why(
 
 def test_what_is_recorded_stays_where_it_is() -> None:
     """A recording reads the addresses that it was made with."""
-    inputs = DecodeInputs(MOST_ROWS, NUM_BLOCKS, CPU)
-    whole, part = inputs.first(MOST_ROWS), inputs.first(2)
+    inputs = DecodeInputs(MAX_ROWS, NUM_BLOCKS, CPU)
+    whole, part = inputs.first(MAX_ROWS), inputs.first(2)
     for name in ("seq_lens", "block_tables", "table_width", "cu_seqlens_q"):
         assert getattr(whole, name).data_ptr() == getattr(part, name).data_ptr()

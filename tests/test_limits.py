@@ -18,7 +18,7 @@ from app.api.limiter import Limiter, RateLimited, duration
 from app.api.quota import Bucket, Quota
 from app.engine.health import Overloaded
 from app.metrics import Metrics
-from app.metrics.server import MOST_NAMES
+from app.metrics.server import MAX_NAMES
 from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
 COMPLETIONS = "/v1/completions"
@@ -212,11 +212,11 @@ def test_places_are_free_again_when_those_who_had_them_leave() -> None:
 
 def test_names_beyond_a_number_are_counted_together() -> None:
     metrics = Metrics()
-    for number in range(MOST_NAMES + 5):
+    for number in range(MAX_NAMES + 5):
         metrics.rate_limited("tokens", f"key {number}")
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]
     counted = {s.labels["key"]: s.value for s in samples if s.name == "millrace_rate_limited_total"}
-    assert len(counted) == MOST_NAMES + 1
+    assert len(counted) == MAX_NAMES + 1
     assert counted["other"] == 5
 
 

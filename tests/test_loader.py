@@ -116,5 +116,5 @@ def test_a_model_without_layers_is_refused_by_the_field(number: int, tmp_path: P
 
 def test_a_model_that_says_it_reads_without_end_is_refused_by_the_field(tmp_path: Path) -> None:
     tf.LlamaConfig(**TINY, max_position_embeddings=10**12).save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModel, match="max_position_embeddings is 1000000000000 in its config.json, and may"):
+    with pytest.raises(UnsupportedModel, match=r"max_position_embeddings is 1000000000000 in"):
         inspect_model(tmp_path)

@@ -26,9 +26,9 @@ from app.scheduler.sequence import Sequence
 CPU = torch.device("cpu")
 BLOCK_SIZE = 16
 VOCAB_SIZE = 1100
-MOST_ROWS = 70
+MAX_ROWS = 70
 """More than twice what the tallest tile holds."""
-NUM_BLOCKS = 2 * MOST_ROWS
+NUM_BLOCKS = 2 * MAX_ROWS
 """One for each row, and one for it to grow into."""
 PRECISIONS = [(torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, "int8"), (torch.bfloat16, "int4")]
 in_every_precision = pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def make_decoder(model: tf.LlamaForCausalLM, quantization: str) -> NativeDecoder
 
 def make_batch() -> ForwardBatch:
     """As many sequences as there can be, each of one token of its own."""
-    scheduler = Scheduler(BlockPool(NUM_BLOCKS), BLOCK_SIZE, MOST_ROWS, 512)
-    for token_id in range(MOST_ROWS):
+    scheduler = Scheduler(BlockPool(NUM_BLOCKS), BLOCK_SIZE, MAX_ROWS, 512)
+    for token_id in range(MAX_ROWS):
         scheduler.add(Sequence(token_id, [token_id], SamplingParams(1)))
     return build_forward_batch(scheduler.schedule(), BLOCK_SIZE, CPU)
 
@@ -85,9 +85,9 @@ def rows_of(batch: ForwardBatch, first: int, end: int) -> ForwardBatch:
 def test_each_of_any_number_of_rows_is_bit_for_bit_what_it_is_alone(dtype: torch.dtype, quantization: str) -> None:
     decoder = make_decoder(make_model(dtype), quantization)
     batch = make_batch()
-    alone = torch.cat([decoder.forward(rows_of(batch, row, row + 1)) for row in range(MOST_ROWS)])
-    assert len(alone.unique(dim=0)) == MOST_ROWS
-    for count in range(1, MOST_ROWS + 1):
+    alone = torch.cat([decoder.forward(rows_of(batch, row, row + 1)) for row in range(MAX_ROWS)])
+    assert len(alone.unique(dim=0)) == MAX_ROWS
+    for count in range(1, MAX_ROWS + 1):
         assert torch.equal(decoder.forward(rows_of(batch, 0, count)), alone[:count]), count
 
 

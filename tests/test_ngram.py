@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from app.scheduler.ngram import MOST_DRAFTED, MOST_INDEXED, MOST_SLOTS, TRIAL_STEPS, Drafter
+from app.scheduler.ngram import MAX_DRAFT_TOKENS, MAX_INDEXED_TOKENS, MAX_SLOTS, TRIAL_STEPS, Drafter
 
 WORTH = 13.0
 
@@ -73,12 +73,12 @@ def test_text_that_does_not_repeat_says_nothing_of_guesses() -> None:
 
 def test_a_draft_is_as_long_as_its_last_token_pays() -> None:
     """At first each is right with a chance of a half, if those before it are: the third is in one of eight cases."""
-    for worth, length in [(2.1, 1), (3.9, 1), (4.1, 2), (7.9, 2), (8.1, 3), (15.9, 3), (1e9, MOST_DRAFTED)]:
+    for worth, length in [(2.1, 1), (3.9, 1), (4.1, 2), (7.9, 2), (8.1, 3), (15.9, 3), (1e9, MAX_DRAFT_TOKENS)]:
         assert lengths(1, right=True, drafter=Drafter(100), worth=worth) == [length]
 
 
 def test_guesses_grow_to_the_limit_while_they_are_right() -> None:
-    assert lengths(4, right=True, drafter=Drafter(100)) == [3, 10, MOST_DRAFTED, MOST_DRAFTED]
+    assert lengths(4, right=True, drafter=Drafter(100)) == [3, 10, MAX_DRAFT_TOKENS, MAX_DRAFT_TOKENS]
 
 
 def test_guesses_shrink_when_they_are_wrong_and_grow_again() -> None:
@@ -86,9 +86,9 @@ def test_guesses_shrink_when_they_are_wrong_and_grow_again() -> None:
     lengths(5, right=True, drafter=drafter)
     shrinking = lengths(12, right=False, drafter=drafter)
     assert shrinking == sorted(shrinking, reverse=True)
-    assert (shrinking[0], shrinking[-1]) == (MOST_DRAFTED, 0)
-    assert sum(shrinking) < 3 * MOST_DRAFTED
-    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter)[-1] == MOST_DRAFTED
+    assert (shrinking[0], shrinking[-1]) == (MAX_DRAFT_TOKENS, 0)
+    assert sum(shrinking) < 3 * MAX_DRAFT_TOKENS
+    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter)[-1] == MAX_DRAFT_TOKENS
 
 
 @pytest.mark.parametrize("worth", [1.5, WORTH, 65.0])
@@ -102,7 +102,7 @@ def test_where_guesses_never_help_they_nearly_cease(worth: float) -> None:
 def test_where_guesses_do_not_pay_the_first_is_a_trial_and_a_few_right_ones_show_that_they_do(worth: float) -> None:
     drafter = Drafter(100)
     assert lengths(1, right=True, drafter=drafter, worth=worth)[0] >= 1
-    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter, worth=worth)[-1] == MOST_DRAFTED
+    assert lengths(3 * TRIAL_STEPS, right=True, drafter=drafter, worth=worth)[-1] == MAX_DRAFT_TOKENS
 
 
 @pytest.mark.parametrize(("worth", "at_least"), [(3.0, 1), (1.25, 0)])
@@ -117,13 +117,13 @@ def test_half_right_is_enough_only_where_a_guess_is_cheap(worth: float, at_least
 
 
 def test_a_long_text_is_taken_in_piece_by_piece() -> None:
-    text = array("i", [*range(3 * MOST_INDEXED), MOST_INDEXED + 598, MOST_INDEXED + 599])
+    text = array("i", [*range(3 * MAX_INDEXED_TOKENS), MAX_INDEXED_TOKENS + 598, MAX_INDEXED_TOKENS + 599])
     drafter = Drafter(len(text))
     drafts = [drafter.draft(text, 1, ()) for _ in range(4)]
-    assert drafts == [(), (), (MOST_INDEXED + 600,), (MOST_INDEXED + 600,)]
+    assert drafts == [(), (), (MAX_INDEXED_TOKENS + 600,), (MAX_INDEXED_TOKENS + 600,)]
 
 
 def test_the_index_of_an_endless_text_has_an_end() -> None:
     drafter = Drafter(10**9)
     drafter.draft(array("i", range(100)), 1, ())
-    assert len(drafter._slots) == MOST_SLOTS
+    assert len(drafter._slots) == MAX_SLOTS

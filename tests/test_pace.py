@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import repeat
 
-from app.scheduler.pace import FEWEST_TOKENS, Pace
+from app.scheduler.pace import MIN_PREFILL_TOKENS, Pace
 from tests.builders import make_core, make_scheduler, sequence
 
 
@@ -32,7 +32,7 @@ def test_a_fast_machine_uses_the_whole_budget() -> None:
 
 
 def test_on_a_slow_machine_prompts_still_get_their_fewest_tokens_beside_the_decoding() -> None:
-    assert paced(0.1, (10, 10.0)).limit(512, num_decoding=5) == 5 + FEWEST_TOKENS
+    assert paced(0.1, (10, 10.0)).limit(512, num_decoding=5) == 5 + MIN_PREFILL_TOKENS
 
 
 def test_the_budget_is_never_exceeded() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.pipe import MOST_BYTES_READ, CommandWriter, PipeReader, write_event
+from app.engine.pipe import MAX_READ_BYTES, CommandWriter, PipeReader, write_event
 from app.messages import Abort, Command, EngineFailed, EngineLoading, Event, Generate, SamplingParams
 
 events = st.builds(EngineFailed, st.text()) | st.builds(EngineLoading, st.text(), st.floats(0, 1))
@@ -32,7 +32,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def written(event: Event) -> bytes:
     with pipe() as (reading, writing):
         write_event(writing, event)
-        return os.read(reading, MOST_BYTES_READ)
+        return os.read(reading, MAX_READ_BYTES)
 
 
 @given(st.lists(events, min_size=1, max_size=5), st.data())
@@ -48,7 +48,7 @@ def test_events_arrive_whole_however_they_are_cut(sent: list[Event], data: st.Da
 
 
 def test_an_event_larger_than_the_pipe_arrives_while_it_is_written() -> None:
-    event = EngineFailed("why " * MOST_BYTES_READ)
+    event = EngineFailed("why " * MAX_READ_BYTES)
     with pipe() as (reading, writing), ThreadPoolExecutor(1) as pool:
         sending = pool.submit(write_event, writing, event)
         reader, received = PipeReader[Event](reading), list[Event]()

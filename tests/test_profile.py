@@ -12,7 +12,7 @@ from app.model.graphs import Run
 from app.model.inputs import build_forward_batch
 from app.model.memory import Limits
 from app.model.profile import MeteredRecorder, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
-from app.model.sdpa import MOST_GATHERED, plan
+from app.model.sdpa import MAX_GATHERED_TOKENS, plan
 from tests.models import make_runner
 from tests.test_graphs import TellingModel
 
@@ -99,10 +99,10 @@ def test_the_largest_step_is_taken_in_a_cache_of_one_block(limits: Limits) -> No
 
 
 def test_what_is_gathered_for_attention_is_bounded() -> None:
-    batch = build_forward_batch(largest_batch(Limits(200, 200, MOST_GATHERED + 100), block_size=16), 16, CPU)
+    batch = build_forward_batch(largest_batch(Limits(200, 200, MAX_GATHERED_TOKENS + 100), block_size=16), 16, CPU)
     groups = plan(batch, None, 16, CPU)
     gathered = [0 if group.blocks is None else 16 * group.blocks.numel() for group in groups]
     assert len(gathered) > 3
-    assert max(gathered[:-2]) <= MOST_GATHERED
-    assert gathered[-1] <= MOST_GATHERED + 128, "the longest row of all is alone"
+    assert max(gathered[:-2]) <= MAX_GATHERED_TOKENS
+    assert gathered[-1] <= MAX_GATHERED_TOKENS + 128, "the longest row of all is alone"
     assert sum(group.num_rows for group in groups) == 200

@@ -13,10 +13,10 @@ from app.engine.stream import TokenStream
 from app.messages import FinishReason, StepOutput, StepStats, WaitReason
 from app.statistics.durations import GROWTH, SHORTEST, SlidingDurations
 from app.statistics.recorder import (
-    MOST_CAUSES,
-    MOST_FINISHED,
-    MOST_FRAMES,
-    MOST_STEPS,
+    MAX_CAUSES,
+    MAX_FINISHED,
+    MAX_FRAMES,
+    MAX_STEPS,
     WINDOW_FRAMES,
     Recorder,
 )
@@ -166,7 +166,7 @@ def test_a_new_engine_has_nothing_running() -> None:
 
 def test_whatever_happens_memory_has_a_bound() -> None:
     recorder, clock = make_recorder()
-    for number in range(MOST_FRAMES + 100):
+    for number in range(MAX_FRAMES + 100):
         stream = decoded(recorder, clock, number, 2)
         stream.close()
         recorder.sequence_finished(stream)
@@ -174,13 +174,13 @@ def test_whatever_happens_memory_has_a_bound() -> None:
         recorder.failed(f"cause {number}")
         recorder.close_frame()
     assert (len(recorder.frames), len(recorder.steps), len(recorder.finished)) == (
-        MOST_FRAMES,
-        MOST_STEPS,
-        MOST_FINISHED,
+        MAX_FRAMES,
+        MAX_STEPS,
+        MAX_FINISHED,
     )
-    assert recorder.num_finished == recorder.num_steps == MOST_FRAMES + 100
-    assert len(recorder.error_causes) == MOST_CAUSES + 1
-    assert recorder.error_causes["other"] == MOST_FRAMES + 100 - MOST_CAUSES
+    assert recorder.num_finished == recorder.num_steps == MAX_FRAMES + 100
+    assert len(recorder.error_causes) == MAX_CAUSES + 1
+    assert recorder.error_causes["other"] == MAX_FRAMES + 100 - MAX_CAUSES
     assert recorder._begun == {}
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from app.engine.restarts import (
-    LONGEST_DELAY,
+    MAX_DELAY_SECONDS,
     MAX_FAILED_RESTARTS,
     MAX_KILLED_STARTS,
     STABLE_SECONDS,
@@ -80,7 +80,7 @@ def test_delays_double_up_to_a_bound_and_being_ready_does_not_reset_them() -> No
     restarts = Restarts()
     delays = [restarts.delay_after(died(served=STABLE_SECONDS / 2)) for _ in range(20)]
     assert delays[:5] == [0, 0.25, 0.5, 1, 2]
-    assert delays[-1] == LONGEST_DELAY
+    assert delays[-1] == MAX_DELAY_SECONDS
 
 
 def test_a_time_of_life_resets_them() -> None:

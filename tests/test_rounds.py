@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from app.engine.rounds import FEW_STREAMS, LONGEST_PAUSE, MOST_EVENTS_PER_SECOND, Rounds
+from app.engine.rounds import FEW_STREAMS, MAX_EVENTS_PER_SECOND, MAX_PAUSE_SECONDS, Rounds
 from app.engine.stream import TokenStream
 from app.messages import FinishReason
 
 MANY_STREAMS = 4 * FEW_STREAMS
-PAUSE = MANY_STREAMS / MOST_EVENTS_PER_SECOND
+PAUSE = MANY_STREAMS / MAX_EVENTS_PER_SECOND
 
 
 class Reader:
@@ -110,5 +110,5 @@ async def test_what_waits_is_told_in_time_though_no_step_follows() -> None:
 async def test_no_pause_is_longer_than_a_reader_sees(num_streams: int) -> None:
     rounds, many = Rounds(), readers(num_streams)
     for number in range(4):
-        step(rounds, many, now=number * LONGEST_PAUSE * 1.01)
+        step(rounds, many, now=number * MAX_PAUSE_SECONDS * 1.01)
     assert events(many) == [1] * 4

@@ -58,7 +58,7 @@ async def test_what_waits_for_a_reader_is_sent_before_what_comes_when_it_reads_a
             engine.end()
 
     monkeypatch.setattr(Connection, "resume_writing", resume_writing_as_a_token_comes)
-    monkeypatch.setattr("app.engine.stream.MOST_TOKENS_TAKEN", len(MUCH))  # all of it is one event
+    monkeypatch.setattr("app.engine.stream.MAX_TAKEN_TOKENS", len(MUCH))  # all of it is one event
     async with listening(make_app(engine)) as (address, _), connected(address) as client:
         client.stop_reading()
         await client.send(CLOSING_STREAM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.stream import MOST_TOKENS_BEHIND, EngineDied, TokenStream
+from app.engine.stream import MAX_TOKENS_BEHIND, EngineDied, TokenStream
 from app.messages import FinishReason, TokenLogprobs
 
 
@@ -43,7 +43,7 @@ def test_tokens_that_are_to_be_merged_come_in_one_delta_with_their_logprobs() ->
 
 @pytest.mark.parametrize(
     ("num_tokens", "lengths"),
-    [(MOST_TOKENS_BEHIND, [1] * MOST_TOKENS_BEHIND), (MOST_TOKENS_BEHIND + 1, [MOST_TOKENS_BEHIND + 1])],
+    [(MAX_TOKENS_BEHIND, [1] * MAX_TOKENS_BEHIND), (MAX_TOKENS_BEHIND + 1, [MAX_TOKENS_BEHIND + 1])],
 )
 def test_tokens_come_one_by_one_until_the_reader_is_too_far_behind(num_tokens: int, lengths: list[int]) -> None:
     stream = make_stream()

@@ -8,7 +8,7 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 
 from app.model.triton.tiling import (
     FEW_ROWS,
-    MOST_FEW,
+    MAX_SMALL_M,
     SHAPES,
     DoesNotFit,
     Heads,
@@ -24,9 +24,9 @@ def test_tiles_of_products_fit_the_chip(num_kibibytes: int) -> None:
         for is_gated in (False, True):
             for size in (2, 4):
                 tiling = product_tiling(FEW_ROWS, num_rows, is_gated, size, num_kibibytes * 1024)
-                ahead = tiling.num_stages * tiling.tile_k * (tiling.tile_n * (1 + is_gated) + MOST_FEW) * size
+                ahead = tiling.num_stages * tiling.tile_k * (tiling.tile_n * (1 + is_gated) + MAX_SMALL_M) * size
                 assert ahead < num_kibibytes * 1024
-                assert tiling.tile_k >= MOST_FEW
+                assert tiling.tile_k >= MAX_SMALL_M
 
 
 @pytest.mark.parametrize("num_kibibytes", [99, 163, 227])

@@ -88,7 +88,7 @@ def test_weights_that_the_model_does_not_use_are_a_line_in_the_log(
 
 def test_a_tied_head_is_not_missing_and_one_that_is_not_tied_is(directory: Path) -> None:
     change_weights(directory, lambda tensors: tensors.pop("lm_head.weight"))
-    assert re.search('lm_head.weight missing; .*"tie_word_embeddings": true', reason(directory))
+    assert re.search(r'lm_head\.weight missing; .*"tie_word_embeddings": true', reason(directory))
     change_config(directory, tie_word_embeddings=True)
     loaded = load(directory)
     assert torch.equal(loaded.lm_head.weight, reference_model("Llama").get_input_embeddings().weight)

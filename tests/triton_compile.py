@@ -27,8 +27,8 @@ from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
 from app.model.triton.tiling import (
     FEW_ROWS,
-    MOST_FEW,
-    MOST_SPLITS,
+    MAX_SMALL_M,
+    MAX_SPLITS,
     ONE_ROW,
     SHAPES,
     Heads,
@@ -120,7 +120,7 @@ def product_source(kernel: Any, num_outputs: int, size: int, is_gated: bool, til
         "IS_GATED": is_gated,
         "ADDS": False,
         "IS_DEPENDENT": False,
-        **({"ROWS": MOST_FEW, "PRECISION": "tf32"} if kernel is few_rows_kernel else {}),
+        **({"ROWS": MAX_SMALL_M, "PRECISION": "tf32"} if kernel is few_rows_kernel else {}),
     }
     pointers = ("inputs", "weight", "norm_weight", "output")
     return source_of(kernel, dict.fromkeys(pointers, "*bf16") | {"epsilon": "fp32"}, constants, pointers)
@@ -175,7 +175,7 @@ def choosing_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
             source_of(
                 gather_most_likely_kernel,
                 parts,
-                {"VOCAB": vocab_size, "MOST_PARTS": MOST_SPLITS},
+                {"VOCAB": vocab_size, "MAX_PARTS": MAX_SPLITS},
                 ("largest", "first", "token_ids"),
             ),
             1,

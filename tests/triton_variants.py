@@ -43,7 +43,7 @@ from tests.triton_compile import HOPPER, WARP
 CPU = torch.device("cpu")
 NUM_CORES = 132
 NUM_STEPS = 100
-MOST_RECORDINGS = 99
+MAX_RECORDINGS = 99
 LONG = 128
 """Tokens of a prompt that is attended to as a whole: fewer than in truth, since these models' positions are few."""
 
@@ -70,7 +70,7 @@ class Asked:
 
 def start(runner: ModelRunner, limits: Limits, is_recorded: bool) -> None:
     """What `app.engine.startup.make_engine` has a decoder do on a GPU."""
-    device, decoder = CountingDevice(0, 0, 0, [0] * MOST_RECORDINGS), runner.decoder
+    device, decoder = CountingDevice(0, 0, 0, [0] * MAX_RECORDINGS), runner.decoder
     assert isinstance(decoder, OnDevice)
     step_limits = without_long_contexts(limits)
     compile_kernels(decoder, runner.block_size, step_limits, CPU, lambda _: None)

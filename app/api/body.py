@@ -22,7 +22,7 @@ from app.api.limits import Limits
 from app.api.schemas.base import RequestModel, refused_body, shortened
 from app.api.schemas.values import too_many_before_parsing, too_many_values
 
-MOST_BYTES_AT_ONCE = 1 << 15
+MAX_BYTES_ON_LOOP = 1 << 15
 """A body of no more than this is read and checked on the event loop: it takes some milliseconds at most."""
 
 _reader = ThreadPoolExecutor(1, "body")
@@ -70,7 +70,7 @@ class JsonRequest(Request):
         That is an instance of the route's model, or the error that the model raises again when it is given it.
         """
         body = await self.body()
-        if len(body) <= MOST_BYTES_AT_ONCE:
+        if len(body) <= MAX_BYTES_ON_LOOP:
             return _parse(body)
         return await asyncio.get_running_loop().run_in_executor(_reader, _validate, body, self._model)
 

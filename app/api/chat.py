@@ -20,7 +20,7 @@ from app.api.throttle import reserve
 from app.text.chat_format import THINK, ReplyReader, is_reasoning
 from app.text.tokenizer import Tokenizer
 
-LONGEST_OPENING = 16
+MAX_OPENING_TOKENS = 16
 """Tokens at the end of a prompt that hold all that a template begins a reply with."""
 
 router = APIRouter(route_class=JsonRoute)
@@ -52,5 +52,5 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
 
 def _opening(token_ids: list[int], tokenizer: Tokenizer) -> str:
     """What the template itself has begun the reply with, as far as a reader of replies cares."""
-    end = tokenizer.decode(token_ids[-LONGEST_OPENING:], skip_special_tokens=False)
+    end = tokenizer.decode(token_ids[-MAX_OPENING_TOKENS:], skip_special_tokens=False)
     return THINK if end.rstrip().endswith(THINK) else ""

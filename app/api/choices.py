@@ -15,7 +15,7 @@ from app.text.chat_format import CallArguments, CallBegins, Reasoning
 from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 
-MOST_SCORED_AT_ONCE = 256
+MAX_SCORED_TOKENS = 256
 """Tokens with logprobs, until others have the event loop: with alternatives each takes tens of microseconds."""
 
 
@@ -113,10 +113,10 @@ class Choice:
             return
         rest = map(_scored, self.stream.prompt_logprobs, echo.offsets[1:])
         tokens = chain([ScoredToken(token_ids[0], 0)], rest)
-        for start in range(0, len(token_ids), MOST_SCORED_AT_ONCE):
-            end = start + MOST_SCORED_AT_ONCE
+        for start in range(0, len(token_ids), MAX_SCORED_TOKENS):
+            end = start + MAX_SCORED_TOKENS
             until = echo.offsets[end] if end < len(token_ids) else None
-            yield Piece(self.index, echo.text[echo.offsets[start] : until], [*islice(tokens, MOST_SCORED_AT_ONCE)])
+            yield Piece(self.index, echo.text[echo.offsets[start] : until], [*islice(tokens, MAX_SCORED_TOKENS)])
 
     def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
         """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""

@@ -20,8 +20,8 @@ from app.api.half_closed import HalfClosed
 from app.api.upgrade import without_upgrade
 from app.messages import FinishReason
 
-MOST_HEAD_BYTES = 1 << 16
-MOST_HEADERS = 100
+MAX_HEAD_BYTES = 1 << 16
+MAX_HEADERS = 100
 BYTES_FED = 1 << 14
 """The parser gets this much at a time, so a head is refused when it is at most this much too long."""
 
@@ -31,7 +31,7 @@ UNSENT_BYTES = 1 << 16
 LINGER_SECONDS = 1.0
 """How long a refused client may still send. A connection closed in the middle of that would lose the answer."""
 
-MOST_DISCARDED = 1 << 20
+MAX_DISCARDED_BYTES = 1 << 20
 """Bytes that are read of a refused client before it is left to wait for its end."""
 
 RETRY_SECONDS = 1
@@ -124,13 +124,13 @@ class Connection(HttpToolsProtocol):
                 part = without_upgrade(part)
             self._num_fruitless += len(part)
             super().data_received(part)
-            if self._num_fruitless > MOST_HEAD_BYTES:
-                self._refuse(_too_large(f"The request's head is larger than the {MOST_HEAD_BYTES} bytes allowed."))
+            if self._num_fruitless > MAX_HEAD_BYTES:
+                self._refuse(_too_large(f"The request's head is larger than the {MAX_HEAD_BYTES} bytes allowed."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Also called for the trailers of a body."""
-        if len(self.headers) == MOST_HEADERS:
-            self._refuse(_too_large(f"The request has more than the {MOST_HEADERS} header fields allowed."))
+        if len(self.headers) == MAX_HEADERS:
+            self._refuse(_too_large(f"The request has more than the {MAX_HEADERS} header fields allowed."))
             raise OverflowError  # which ends the parser's work
         super().on_header(name, value)
 
@@ -206,7 +206,7 @@ class Connection(HttpToolsProtocol):
     def _discard(self, num_bytes: int) -> None:
         """Read on, since only that tells when the client leaves; but not all that a refused one may send."""
         self._num_fruitless += num_bytes
-        if self._num_fruitless > MOST_DISCARDED and not self._open:
+        if self._num_fruitless > MAX_DISCARDED_BYTES and not self._open:
             self.flow.pause_reading()
 
     def _wait_for_client(self) -> None:

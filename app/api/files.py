@@ -6,8 +6,8 @@ import resource
 from contextlib import suppress
 from dataclasses import dataclass
 
-MOST_FILES = 1 << 16
-LARGEST_BACKLOG = 2048
+MAX_OPEN_FILES = 1 << 16
+MAX_BACKLOG = 2048
 OWN_FILES = 128
 """What is open beside connections, and then some."""
 
@@ -23,15 +23,15 @@ class Room:
 def allow_many_files() -> int:
     """Let this process open as many files as it may; how many that is. The usual 1,024 is less than a full queue."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         with suppress(ValueError, OSError):  # a system may have another bound than it tells; then all is as it was
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def room_of(num_files: int) -> Room:
     """The event loop accepts a whole backlog before the first of it can be refused, so there is room for that too."""
-    backlog = min(LARGEST_BACKLOG, num_files // 4)
+    backlog = min(MAX_BACKLOG, num_files // 4)
     return Room(num_files - backlog - min(OWN_FILES, num_files // 4), backlog)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 
 from app.api.admission import SEED_BITS, Prompt
-from app.api.choices import MOST_SCORED_AT_ONCE, Choice, Piece
+from app.api.choices import MAX_SCORED_TOKENS, Choice, Piece
 from app.api.owner import Owner
 from app.api.schemas.sampling import SamplingFields
 from app.api.service import Engine
@@ -98,7 +98,7 @@ class Generation:
                 yield piece
             if choice.finished:
                 self._unfinished.remove(choice)
-            elif choice.is_behind or num_scored > MOST_SCORED_AT_ONCE:
+            elif choice.is_behind or num_scored > MAX_SCORED_TOKENS:
                 asyncio.get_running_loop().call_soon(self._wake)
                 return
 

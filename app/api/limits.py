@@ -9,10 +9,10 @@ from math import inf
 from app.api.errors import Fault, refuse
 from app.api.schemas.sampling import SamplingFields
 
-MOST_STOP_CHARACTERS = 1024
+MAX_STOP_CHARACTERS = 1024
 """Of all stop strings of a request together: each of its sequences looks for them, and keeps what that takes."""
 
-MOST_TOKENS_NAMED = 1 << 16
+MAX_NAMED_TOKENS = 1 << 16
 """In `logit_bias`, and in `stop_token_ids`, of all sequences of a request: steps go through them."""
 
 
@@ -43,12 +43,12 @@ class Limits:
             yield Fault(f"{message} {self.max_sequences}.", "n" if num_prompts == 1 else "prompt")
         if len(body.stop) > self.max_stop_strings:
             yield Fault(f"'stop' has {len(body.stop)} strings, of at most {self.max_stop_strings}.", "stop")
-        if (length := sum(map(len, body.stop))) > MOST_STOP_CHARACTERS:
-            yield Fault(f"'stop' has {length} characters in all, of at most {MOST_STOP_CHARACTERS}.", "stop")
+        if (length := sum(map(len, body.stop))) > MAX_STOP_CHARACTERS:
+            yield Fault(f"'stop' has {length} characters in all, of at most {MAX_STOP_CHARACTERS}.", "stop")
         for name, count in body.wanted_logprobs.items():
             if count is not None and count > self.max_logprobs:
                 yield Fault(f"'{name}' is {count}; at most {self.max_logprobs} are reported.", name)
         for name, values in (("logit_bias", body.logit_bias), ("stop_token_ids", body.stop_token_ids)):
-            if asked * len(values) > MOST_TOKENS_NAMED:
+            if asked * len(values) > MAX_NAMED_TOKENS:
                 message = f"'{name}' has {len(values)} tokens for each of {asked} sequences, of at most"
-                yield Fault(f"{message} {MOST_TOKENS_NAMED} together.", name)
+                yield Fault(f"{message} {MAX_NAMED_TOKENS} together.", name)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-LEAST_PRIORITY = -(2**31)
+MIN_PRIORITY = -(2**31)
 
 TOLERANCE = 1e-6
 """Of levels, which are sums of floating-point numbers: after its whole wait, a request must not lack a billionth."""
@@ -47,8 +47,8 @@ def parse_limit(word: str) -> tuple[str, int | None]:
 
 
 def _parse_priority(amount: str) -> int:
-    if not re.fullmatch(r"0|-[1-9]\d{0,9}", amount, re.ASCII) or int(amount) < LEAST_PRIORITY:
-        raise ValueError(f"min_priority must be a number from {LEAST_PRIORITY} to 0")
+    if not re.fullmatch(r"0|-[1-9]\d{0,9}", amount, re.ASCII) or int(amount) < MIN_PRIORITY:
+        raise ValueError(f"min_priority must be a number from {MIN_PRIORITY} to 0")
     return int(amount)
 
 

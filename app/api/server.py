@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from app.api.certificate import Certificate
 from app.api.connection import Connection
 from app.api.errors import ApiError
-from app.api.files import MOST_FILES, room_of
+from app.api.files import MAX_OPEN_FILES, room_of
 from app.api.listening import url_of
 from app.api.origins import HEADERS
 from app.api.service import Service
@@ -39,7 +39,7 @@ def server_config(
     port: int,
     stall_seconds: float,
     certificate: Certificate | None = None,
-    num_files: int = MOST_FILES,
+    num_files: int = MAX_OPEN_FILES,
 ) -> uvicorn.Config:
     """How uvicorn is to serve `app`: over our own connections, and with no log but ours.
 

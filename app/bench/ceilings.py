@@ -30,7 +30,7 @@ logger = logging.getLogger("millrace.bench")
 SOURCE = Path(__file__).with_name("ceilings.c")
 SECONDS = 2.0
 SAMPLES = 7
-LEAST_BUFFER = 256 * 2**20
+MIN_BUFFER_BYTES = 256 * 2**20
 CACHES = 4
 """The buffer that is read is at least this many times as large as the last cache."""
 INNER_WORDS = 128
@@ -136,7 +136,7 @@ def _cache_size(path: Path) -> int:
 
 def _buffer_bytes(cache_bytes: int) -> int:
     """Much larger than the last cache, but never more than a quarter of the memory that is free."""
-    return min(max(LEAST_BUFFER, CACHES * cache_bytes), psutil.virtual_memory().available // 4 // 4096 * 4096)
+    return min(max(MIN_BUFFER_BYTES, CACHES * cache_bytes), psutil.virtual_memory().available // 4 // 4096 * 4096)
 
 
 class Probe:

@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 44
 COLORS = ("#1f6fb4", "#d95f02", "#1b9e77", "#7b3fa0", "#b8860b", "#c2185b")
 WIDE = 50
 """Values that span more than this factor get a logarithmic axis."""
-MOST_DECADES = 1e4
+MAX_DECADES = 1e4
 """A logarithmic axis spans no more than about this factor; what is smaller is drawn at its beginning."""
 
 
@@ -66,7 +66,7 @@ def axis_of(values: Sequence[float], start: float, end: float, even: bool = Fals
     high = max(values, default=1.0) or 1.0
     positive = [value for value in values if value > 0]
     if not even and positive and high / min(positive) > WIDE:
-        low = 10.0 ** math.floor(math.log10(max(min(positive), high / MOST_DECADES)))
+        low = 10.0 ** math.floor(math.log10(max(min(positive), high / MAX_DECADES)))
         return Axis(low, high * 1.1, start, end, logarithmic=True)
     step = nice_step(high)
     return Axis(0.0, math.ceil(high / step - 1e-9) * step, start, end)

@@ -10,8 +10,8 @@ from app.bench.summary import Limits
 from app.bench.workload import Lengths
 
 RAMP_LIMITS = Limits((("ttft", 1000.0), ("itl", 200.0)))
-MOST_LONG_TOKENS = 1024
-MOST_PREFIX_TOKENS = 1000
+MAX_LONG_TOKENS = 1024
+MAX_PREFIX_TOKENS = 1000
 LONG_OUTPUT_TOKENS = 16
 
 
@@ -63,13 +63,13 @@ class Settings:
 
     def long_prompt(self, max_model_len: int | None) -> int:
         """Tokens of the prompt that interferes: as many as asked for, else as many as fit, up to 1,024."""
-        room = (max_model_len or 2 * MOST_LONG_TOKENS) - LONG_OUTPUT_TOKENS
-        return self.long_prompt_tokens or min(MOST_LONG_TOKENS, room)
+        room = (max_model_len or 2 * MAX_LONG_TOKENS) - LONG_OUTPUT_TOKENS
+        return self.long_prompt_tokens or min(MAX_LONG_TOKENS, room)
 
     def prefix(self, max_model_len: int | None) -> int:
         """Tokens that prompts share: as many as asked for, else as many as fit, up to 1,000."""
-        room = (max_model_len or 2 * MOST_PREFIX_TOKENS) - self.lengths.prompt - self.lengths.output
-        return self.prefix_tokens or min(MOST_PREFIX_TOKENS, room)
+        room = (max_model_len or 2 * MAX_PREFIX_TOKENS) - self.lengths.prompt - self.lengths.output
+        return self.prefix_tokens or min(MAX_PREFIX_TOKENS, room)
 
     def check_lengths(self, max_model_len: int | None) -> None:
         """Raises BenchError if a request could not fit the server. A trace is cut to fit instead."""

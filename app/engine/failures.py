@@ -6,7 +6,7 @@ import logging
 
 logger = logging.getLogger("millrace.engine")
 
-LONGEST_WORDS = 300
+MAX_ERROR_CHARACTERS = 300
 """Characters that are told of one error: some carry whole files."""
 
 
@@ -36,5 +36,5 @@ def _cause_of(error: BaseException) -> BaseException | None:
 
 def _told(error: BaseException) -> str:
     line = str(error).strip().partition("\n")[0]
-    shown = line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]}…"
+    shown = line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[:MAX_ERROR_CHARACTERS]}…"
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__

@@ -20,7 +20,7 @@ PROGRESS = {
 }
 """How much of a start lies behind when a phase begins and when it ends; importing torch comes before the first."""
 
-LEAST_PROGRESS = 0.01
+MIN_PROGRESS = 0.01
 """Of the whole start: smaller steps are not reported."""
 
 
@@ -43,7 +43,7 @@ class Phases:
         """So much of the current phase is done (0 to 1)."""
         begin, end = PROGRESS[self._current]
         fraction = begin + share * (end - begin)
-        if fraction - self._told >= LEAST_PROGRESS:
+        if fraction - self._told >= MIN_PROGRESS:
             self._tell(fraction)
 
     def _tell(self, fraction: float) -> None:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from app.messages import Command, Event
 
-MOST_BYTES_READ = 1 << 16
+MAX_READ_BYTES = 1 << 16
 """What a pipe of Linux holds."""
 
 _LENGTH = struct.Struct("!I")
@@ -87,7 +87,7 @@ class PipeReader(Generic[Message]):
 
     def read(self) -> Iterator[Message]:
         """The messages that have come whole, from one read of the pipe. Raises EOFError at its end."""
-        data = os.read(self._fd, MOST_BYTES_READ)
+        data = os.read(self._fd, MAX_READ_BYTES)
         if not data:
             raise EOFError
         self._buffer += data

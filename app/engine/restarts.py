@@ -12,7 +12,7 @@ MAX_FAILED_RESTARTS = 3
 """In a row, of a model that has been served: the memory of the process before may not be free yet."""
 
 FIRST_DELAY = 0.25
-LONGEST_DELAY = 30.0
+MAX_DELAY_SECONDS = 30.0
 """Seconds. The first restart does not wait, the second waits for the former, and so on twice as long."""
 
 STABLE_SECONDS = 60.0
@@ -81,7 +81,7 @@ class Restarts:
             if not self._has_served or self._num_failed_starts >= MAX_FAILED_RESTARTS:
                 raise GivenUp(end.error or f"{end.sentence} while it was {end.phase}; the log may say why")
         self._num_deaths += 1
-        return 0.0 if self._num_deaths == 1 else min(FIRST_DELAY * 2 ** (self._num_deaths - 2), LONGEST_DELAY)
+        return 0.0 if self._num_deaths == 1 else min(FIRST_DELAY * 2 ** (self._num_deaths - 2), MAX_DELAY_SECONDS)
 
     def _killed_too_often(self, end: End) -> str:
         cure = "see the log, or try --backend sdpa"

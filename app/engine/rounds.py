@@ -10,13 +10,13 @@ from app.engine.stream import TokenStream
 FEW_STREAMS = 16
 """So many are always told at once."""
 
-MOST_EVENTS_PER_SECOND = 5000
-"""Of all streams together, unless each of them would have to wait for more than `LONGEST_PAUSE`."""
+MAX_EVENTS_PER_SECOND = 5000
+"""Of all streams together, unless each of them would have to wait for more than `MAX_PAUSE_SECONDS`."""
 
-MOST_BESIDE_THE_ENGINE = 2000
+MAX_EVENTS_PER_SECOND_ON_SHARED_CORES = 2000
 """The same where the engine computes on the cores that events are made on: one takes it the time of three tokens."""
 
-LONGEST_PAUSE = 1 / 30
+MAX_PAUSE_SECONDS = 1 / 30
 """Seconds between two rounds: less than a reader sees."""
 
 
@@ -29,7 +29,7 @@ class Rounds:
     """
 
     def __init__(self) -> None:
-        self._most_events = MOST_EVENTS_PER_SECOND
+        self._most_events = MAX_EVENTS_PER_SECOND
         self._waiting: dict[int, TokenStream] = {}
         self._pause = 0.0
         self._next = 0.0
@@ -37,7 +37,7 @@ class Rounds:
 
     def engine_is_on(self, device: str) -> None:
         """From now on; `device` as in `EngineReady`."""
-        self._most_events = MOST_BESIDE_THE_ENGINE if device == "cpu" else MOST_EVENTS_PER_SECOND
+        self._most_events = MAX_EVENTS_PER_SECOND_ON_SHARED_CORES if device == "cpu" else MAX_EVENTS_PER_SECOND
 
     def tell(self, streams: Iterable[TokenStream], now: float) -> None:
         """These have got tokens at `now`, in seconds of the monotonic clock."""
@@ -58,7 +58,7 @@ class Rounds:
             held.cancel()
         told, self._waiting = self._waiting, {}
         is_busy = len(told) > FEW_STREAMS
-        self._pause = min(len(told) / self._most_events, LONGEST_PAUSE) if is_busy else 0.0
+        self._pause = min(len(told) / self._most_events, MAX_PAUSE_SECONDS) if is_busy else 0.0
         self._next = now + self._pause
         for stream in told.values():
             stream.merges = held is not None

@@ -11,7 +11,7 @@ from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
 from app.scheduler.sequence import Sequence
 
 NUM_TOKENS = 8
-LEAST_TRIES, TRY_SECONDS = 3, 0.1
+MIN_TRIES, TRY_SECONDS = 3, 0.1
 
 LEAST, MOST = 0.5, 64.0
 """Tokens. Where the cost of more of them is lost in the noise, any number would do that is large."""
@@ -46,7 +46,7 @@ def _decode(sequence: Sequence, num_tokens: int) -> ScheduledBatch:
 def _least_seconds(core: EngineCore, batches: list[ScheduledBatch]) -> list[float]:
     """What each takes at its quickest, in turns: large models are slow, small ones are easily disturbed."""
     taken: list[list[float]] = []
-    while len(taken) < LEAST_TRIES or sum(map(sum, taken)) < TRY_SECONDS:
+    while len(taken) < MIN_TRIES or sum(map(sum, taken)) < TRY_SECONDS:
         times = [perf_counter()]
         for batch in batches:
             core.runner.execute(batch).wait()

@@ -8,10 +8,10 @@ from math import inf
 
 from app.messages import FinishReason, Generate, TokenLogprobs
 
-MOST_TOKENS_BEHIND = 8
+MAX_TOKENS_BEHIND = 8
 """A reader that is no further behind than this still gets one token at a time."""
 
-MOST_TOKENS_TAKEN = 256
+MAX_TAKEN_TOKENS = 256
 """At once: the rest waits until others have had the event loop."""
 
 WHOLE = (FinishReason.STOP, FinishReason.LENGTH)
@@ -108,10 +108,10 @@ class TokenStream:
 
     def take(self) -> Iterator[TokenDelta]:
         """What has come since the last time: tokens one by one, or in one delta if they are to be merged or more than
-        `MOST_TOKENS_BEHIND`, and the end; of very many, the first `MOST_TOKENS_TAKEN`. Raises `EngineDied` behind the
+        `MAX_TOKENS_BEHIND`, and the end; of very many, the first `MAX_TAKEN_TOKENS`. Raises `EngineDied` behind the
         tokens if the sequence was given up.
         """
-        token_ids = self.output_token_ids[self.num_taken : self.num_taken + MOST_TOKENS_TAKEN]
+        token_ids = self.output_token_ids[self.num_taken : self.num_taken + MAX_TAKEN_TOKENS]
         self.num_taken += len(token_ids)
         if self.is_behind:
             logprobs, self._logprobs = self._logprobs[: len(token_ids)], self._logprobs[len(token_ids) :]
@@ -119,7 +119,7 @@ class TokenStream:
             return
         logprobs, self._logprobs = self._logprobs, []
         end, self._end = self._end, None
-        if 1 < len(token_ids) <= MOST_TOKENS_BEHIND and not self.merges:
+        if 1 < len(token_ids) <= MAX_TOKENS_BEHIND and not self.merges:
             for place, token_id in enumerate(token_ids[:-1]):
                 yield TokenDelta([token_id], logprobs[place : place + 1])
             token_ids, logprobs = token_ids[-1:], logprobs[-1:]

@@ -12,7 +12,7 @@ COMMON_REJECTIONS = (
 )
 """There from the start, so that a rate of the first one can be seen."""
 
-MOST_NAMES = 100
+MAX_NAMES = 100
 """Of keys, as labels; the refusals of any others are counted together."""
 
 
@@ -44,7 +44,7 @@ class ServerMetrics:
 
     def rate_limited(self, limit: str, name: str) -> None:
         """Count a refusal by the name of a key."""
-        if name in self._names or len(self._names) < MOST_NAMES:
+        if name in self._names or len(self._names) < MAX_NAMES:
             self._names.add(name)
         else:
             name = "other"

@@ -24,7 +24,7 @@ from app.scheduler.batch import Sampled
 
 logger = logging.getLogger("millrace.engine")
 
-MOST_SECONDS = 10.0
+MAX_RECORDING_SECONDS = 10.0
 """That recording may take at the start. Sizes that it leaves out are filled up to larger ones."""
 
 NO_SLOT = -1
@@ -190,8 +190,8 @@ def record_decoding(
     began = clock()
     graphs: dict[int, Run] = {}
     for size in (sizes[-1], *sizes[:-1]):
-        if graphs and clock() - began > MOST_SECONDS:
-            logger.warning("recording CUDA graphs took more than %.0f s: %s are left out", MOST_SECONDS, size)
+        if graphs and clock() - began > MAX_RECORDING_SECONDS:
+            logger.warning("recording CUDA graphs took more than %.0f s: %s are left out", MAX_RECORDING_SECONDS, size)
             break
         try:
             graphs[size] = record(partial(_run_first, decoder, inputs, size))

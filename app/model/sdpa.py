@@ -15,7 +15,7 @@ from app.model.kv_cache import KVCache
 GROUP_RATIO = 2
 """Decode rows whose contexts differ by at most this factor are padded to one length and attended in one call."""
 
-MOST_GATHERED = 1 << 16
+MAX_GATHERED_TOKENS = 1 << 16
 """Tokens gathered for one call at most, unless a single row has more: what is gathered is copied, and the memory for it
 must be known beforehand."""
 
@@ -183,7 +183,7 @@ def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch
 def _belongs(shortest: int, length: int, num_rows: int, block_size: int) -> bool:
     """Whether a row of this length may be attended together with so many that are shorter."""
     similar = length <= GROUP_RATIO * shortest + block_size
-    return similar and (num_rows + 1) * (length + block_size) <= MOST_GATHERED
+    return similar and (num_rows + 1) * (length + block_size) <= MAX_GATHERED_TOKENS
 
 
 def _decode_group(

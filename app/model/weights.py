@@ -88,7 +88,9 @@ def _check_complete(
         )
     if missing_keys:
         tied = (
-            ' (with "tie_word_embeddings": true if it has one matrix for both)' if "lm_head.weight" in missing else ""
+            ' (with "tie_word_embeddings": true if it has one matrix for both)'
+            if "lm_head.weight" in missing_keys
+            else ""
         )
         raise UnsupportedModel(
             f"the weights in {directory} are not all that config.json asks for: {missing} missing{extra}; "

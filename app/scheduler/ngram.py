@@ -11,10 +11,10 @@ from zlib import crc32
 SIZES = (4, 2)
 """N-grams that are looked up, in tokens; the longest that occurred before says what may follow."""
 
-MOST_DRAFTED = 15
+MAX_DRAFT_TOKENS = 15
 """Tokens guessed at once: with the one before them they fill two tiles of the compiled kernels."""
 
-FIRST_CHANCE, LEAST_CHANCE, MOST_CHANCE = 1 / 2, 1 / 128, 63 / 64
+FIRST_CHANCE, MIN_CHANCE, MAX_CHANCE = 1 / 2, 1 / 128, 63 / 64
 
 REMEMBERED = 0.75
 """How much of what was believed remains with each guess judged: a few that are right or wrong settle the matter."""
@@ -22,10 +22,10 @@ REMEMBERED = 0.75
 TRIAL_STEPS = 32
 """Where guesses seem not to pay, one is made in so many steps. It bounds what guessing costs where it never helps."""
 
-MOST_INDEXED = 512
+MAX_INDEXED_TOKENS = 512
 """Tokens taken into the index at once, so that no step waits for a long prompt."""
 
-MOST_SLOTS = 2**18
+MAX_SLOTS = 2**18
 
 
 class Drafter:
@@ -39,7 +39,7 @@ class Drafter:
     __slots__ = ("_chance", "_log_chance", "_num_indexed", "_num_paused", "_num_slots", "_slots")
 
     def __init__(self, max_num_tokens: int) -> None:
-        self._num_slots = min(MOST_SLOTS, 4 << (len(SIZES) * max_num_tokens).bit_length())
+        self._num_slots = min(MAX_SLOTS, 4 << (len(SIZES) * max_num_tokens).bit_length())
         self._slots = array("i")
         self._num_indexed = SIZES[0]
         self._chance, self._log_chance = FIRST_CHANCE, log(FIRST_CHANCE)
@@ -51,7 +51,7 @@ class Drafter:
 
         `worth`, over 1: how many drafted tokens cost as much as one that is right saves.
         """
-        count = min(int(-log(worth) / self._log_chance), MOST_DRAFTED)
+        count = min(int(-log(worth) / self._log_chance), MAX_DRAFT_TOKENS)
         self._num_paused = 0 if count else (self._num_paused + 1) % TRIAL_STEPS
         return count or int(self._num_paused == 0)
 
@@ -71,14 +71,14 @@ class Drafter:
         chance = 1 - (1 - self._chance) * REMEMBERED**num_right
         if num_right < num_drafted:
             chance *= REMEMBERED
-        self._chance = min(max(chance, LEAST_CHANCE), MOST_CHANCE)
+        self._chance = min(max(chance, MIN_CHANCE), MAX_CHANCE)
         self._log_chance = log(self._chance)
 
     def _index(self, token_ids: array[int]) -> None:
         if not self._slots:
             self._slots = array("i", bytes(4 * self._num_slots))
         slots, num_slots, begin = self._slots, self._num_slots, self._num_indexed
-        self._num_indexed = max(begin, min(len(token_ids), begin + MOST_INDEXED))
+        self._num_indexed = max(begin, min(len(token_ids), begin + MAX_INDEXED_TOKENS))
         for position in range(begin, self._num_indexed):
             for size in SIZES:
                 slots[crc32(token_ids[position - size : position]) % num_slots] = position

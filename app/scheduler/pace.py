@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FEWEST_TOKENS = 64
+MIN_PREFILL_TOKENS = 64
 """Of prompts in a step, where they are owed: with fewer, reading the weights would cost more than what is computed."""
 
 MEMORY = 0.75
@@ -10,7 +10,7 @@ MEMORY = 0.75
 
 
 class Pace:
-    """Keeps steps that decoding sequences wait for within `max_seconds`, as far as `FEWEST_TOKENS` allow.
+    """Keeps steps that decoding sequences wait for within `max_seconds`, as far as `MIN_PREFILL_TOKENS` allow.
 
     A long prompt holds up everybody's next token by the step that computes a piece of it. What piece fits a time
     depends on model and machine, so it is measured: seconds per token over the last steps with prompts in them.
@@ -31,4 +31,4 @@ class Pace:
         if not num_decoding or not self._seconds:
             return budget
         fitting = self._max_seconds * self._num_tokens / self._seconds
-        return int(min(budget, max(fitting, num_decoding + FEWEST_TOKENS)))
+        return int(min(budget, max(fitting, num_decoding + MIN_PREFILL_TOKENS)))

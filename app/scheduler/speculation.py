@@ -13,7 +13,7 @@ from itertools import takewhile
 from app.scheduler.batch import ScheduledRow
 from app.scheduler.block_pool import BlockPool
 
-MOST_ROWS = 8
+MAX_ROWS = 8
 """Drafts fill a step up to this many times `step_cost`; beyond, eight of nine guesses would have to be right to pay."""
 
 
@@ -43,7 +43,7 @@ class Speculation:
         at_the_end = [row for row in rows if row.num_samples]
         if not self.is_on or not at_the_end:
             return
-        left = min(budget, int(MOST_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows)
+        left = min(budget, int(MAX_ROWS * self.step_cost)) - sum(row.num_tokens for row in rows)
         if left <= 0:
             return
         worth = 1 + self.step_cost / len(rows)

@@ -15,8 +15,8 @@ from app.statistics.records import FinishedRequest, Frame, Step
 
 Item = TypeVar("Item")
 
-MOST_SUBSCRIBERS = 64
-MOST_BEHIND = 8
+MAX_SUBSCRIBERS = 64
+MAX_DELTAS_BEHIND = 8
 """Deltas that a subscriber may lag without losing any."""
 
 RETRY_SECONDS = 5
@@ -35,7 +35,7 @@ class Broadcast:
         self.closed = False
         self.changed = asyncio.Event()
         self._describe = describe
-        self._deltas: deque[bytes] = deque(maxlen=MOST_BEHIND)
+        self._deltas: deque[bytes] = deque(maxlen=MAX_DELTAS_BEHIND)
         self._subscribers: set[Subscription] = set()
         self._snapshot: tuple[int, bytes] | None = None
         self._num_steps_told = 0
@@ -68,8 +68,8 @@ class Broadcast:
 
     def subscribe(self) -> Subscription:
         """Raises Overloaded when there are enough. The subscription holds a place until it is closed."""
-        if len(self._subscribers) >= MOST_SUBSCRIBERS:
-            raise Overloaded(f"{MOST_SUBSCRIBERS} others are watching already", RETRY_SECONDS)
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            raise Overloaded(f"{MAX_SUBSCRIBERS} others are watching already", RETRY_SECONDS)
         subscription = Subscription(self, self._subscribers.discard)
         self._subscribers.add(subscription)
         return subscription

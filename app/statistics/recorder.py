@@ -12,15 +12,15 @@ from app.statistics.durations import SlidingDurations
 from app.statistics.records import FinishedRequest, Frame, Step
 
 FRAME_SECONDS = 0.5
-MOST_FRAMES = 600
+MAX_FRAMES = 600
 """Five minutes."""
 
 WINDOW_FRAMES = 20
 """Percentiles are over ten seconds."""
 
-MOST_STEPS = 240
-MOST_FINISHED = 500
-MOST_CAUSES = 50
+MAX_STEPS = 240
+MAX_FINISHED = 500
+MAX_CAUSES = 50
 SHARES = (0.5, 0.9, 0.99)
 
 _COUNTED = Frame._fields[Frame._fields.index("steps") : Frame._fields.index("ttft_p50")]
@@ -37,9 +37,9 @@ class Recorder:
         self, model: str, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self._model = model
-        self.frames: deque[Frame] = deque(maxlen=MOST_FRAMES)
-        self.steps: deque[Step] = deque(maxlen=MOST_STEPS)
-        self.finished: deque[FinishedRequest] = deque(maxlen=MOST_FINISHED)
+        self.frames: deque[Frame] = deque(maxlen=MAX_FRAMES)
+        self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
+        self.finished: deque[FinishedRequest] = deque(maxlen=MAX_FINISHED)
         self.num_steps = 0
         self.num_finished = 0
         self.totals: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class Recorder:
 
     def failed(self, cause: str) -> None:
         """A client was answered with an error, of which `cause` is the code."""
-        known = cause in self.error_causes or len(self.error_causes) < MOST_CAUSES
+        known = cause in self.error_causes or len(self.error_causes) < MAX_CAUSES
         self.error_causes[cause if known else "other"] += 1
 
     def step_taken(self, output: StepOutput) -> None:

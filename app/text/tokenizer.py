@@ -99,7 +99,7 @@ class Tokenizer:
         """Log which tokens the model, of so many rows, does not have: no request may use them."""
         tokens = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
         if foreign := [repr(token) for token_id, token in tokens if token_id >= num_rows]:
-            shown = ", ".join(foreign[:MOST_TOKENS_SHOWN]) + (", …" if len(foreign) > MOST_TOKENS_SHOWN else "")
+            shown = ", ".join(foreign[:MAX_SHOWN_TOKENS]) + (", …" if len(foreign) > MAX_SHOWN_TOKENS else "")
             text = "The tokenizer has %d tokens more than the model, which has %d: a prompt with one is refused (%s)"
             log.warning(text, len(foreign), num_rows, shown)
 
@@ -193,7 +193,7 @@ class Tokenizer:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
-MOST_TOKENS_SHOWN = 5
+MAX_SHOWN_TOKENS = 5
 
 SHORTENED = 4
 """A tokenizer may compose characters before it looks for tokens, but makes no text shorter than by this factor."""

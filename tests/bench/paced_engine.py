@@ -14,14 +14,14 @@ from app.scheduler.batch import ModelOutput, ScheduledBatch
 from tests.builders import make_core, make_scheduler
 from tests.scripted_engine import small
 
-SHORTEST_STEP = 0.002
+MIN_STEP_SECONDS = 0.002
 BLOCK_SIZE = 16
 MAX_MODEL_LEN = 4096
 
 
 @dataclass
 class PacedRunner:
-    """Plays `script` to every sequence, `tokens_per_second` in all; no step is shorter than `SHORTEST_STEP` seconds."""
+    """Plays `script` to every sequence, `tokens_per_second` in all; no step is shorter than `MIN_STEP_SECONDS`."""
 
     script: list[int]
     tokens_per_second: float
@@ -30,7 +30,7 @@ class PacedRunner:
     def execute(self, batch: ScheduledBatch) -> ModelOutput:
         sampling = [sequence for row in batch.rows for sequence in row.sampled]
         now = time.monotonic()
-        self._due = max(self._due, now) + max(len(sampling) / self.tokens_per_second, SHORTEST_STEP)
+        self._due = max(self._due, now) + max(len(sampling) / self.tokens_per_second, MIN_STEP_SECONDS)
         time.sleep(self._due - now)
         return ModelOutput([self.script[sampled.num_tokens % len(self.script)] for sampled in sampling])
 

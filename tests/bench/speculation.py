@@ -19,7 +19,7 @@ from tests.bench.streams import Client, Timeline
 from tests.e2e.server import ServerProcess, serving, until
 
 MODES = ("off", "ngram")
-MOST_TOKEN_IDS = 1000
+MAX_TOKEN_IDS = 1000
 """Random prompts draw from the first token ids, which every model has."""
 
 COUNTERS = ("draft_tokens", "accepted_tokens")
@@ -52,7 +52,7 @@ def reckoning(choice: random.Random, num_tokens: int) -> dict[str, Any]:
 
 def random_text(choice: random.Random, num_tokens: int) -> dict[str, Any]:
     """Random tokens, to be continued at random: models that learned to copy repeat them at temperature 1."""
-    prompt = choice.choices(range(MOST_TOKEN_IDS), k=128)
+    prompt = choice.choices(range(MAX_TOKEN_IDS), k=128)
     sampling = {"temperature": 2, "top_p": 1, "seed": choice.getrandbits(32)}
     return {"prompt": prompt, "max_tokens": num_tokens, **sampling}
 
@@ -108,7 +108,7 @@ def alternate(servers: dict[str, ServerProcess], options: argparse.Namespace) ->
 
 
 def measure(server: ServerProcess, bodies: list[dict[str, Any]], seed: int) -> Round:
-    client = Client(server.url, MOST_TOKEN_IDS, seed)
+    client = Client(server.url, MAX_TOKEN_IDS, seed)
     until(server.is_idle, "the server is idle")
     before, began = counters(server), perf_counter()
 

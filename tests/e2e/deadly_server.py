@@ -20,7 +20,7 @@ def main() -> None:
     # Forked from a process that has imported torch already, which is most of a start.
     multiprocessing.set_forkserver_preload(["app.engine.startup"])
     child.START_METHOD = "forkserver"
-    restarts.LONGEST_DELAY = 0.1
+    restarts.MAX_DELAY_SECONDS = 0.1
     millrace(arguments)
 
 

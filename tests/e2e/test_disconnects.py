@@ -22,7 +22,7 @@ NUM_STAYING = 100
 NUM_LEAVING = 100
 NUM_BODIES = 20
 ENDLESS = 4096
-LONGEST_PATIENCE = 2.0
+MAX_PATIENCE = 2.0
 
 Body = dict[str, Any]
 Leave = Callable[[httpx.AsyncClient], Awaitable[None]]
@@ -62,7 +62,7 @@ def make_leavers(choice: random.Random, bodies: list[Body], url: str) -> list[Le
     """Half go at an event, half at a moment; of the latter, half wait for an answer in one piece."""
     leavers: list[Leave] = []
     for index in range(NUM_LEAVING):
-        body, number, patience = choice.choice(bodies), choice.randint(1, 20), choice.uniform(0, LONGEST_PATIENCE)
+        body, number, patience = choice.choice(bodies), choice.randint(1, 20), choice.uniform(0, MAX_PATIENCE)
         read = read_whole if index % 4 == 0 else read_streamed
         if index % 2:
             leavers.append(partial(leave_at_event, number, url, body))

@@ -13,13 +13,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 MAX_FAULTS = 20
 """Faults of one request that are described; of others it is only said that they are there."""
 
-MOST_SHOWN = 64
+MAX_SHOWN_CHARACTERS = 64
 """Characters of what a client sent that an error shows, and of a name that are compared with the known ones, which
 takes time for each."""
 
 
 def shortened(text: str) -> str:
-    return cut(text, MOST_SHOWN)
+    return cut(text, MAX_SHOWN_CHARACTERS)
 
 
 def cut(text: str, most: int) -> str:

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import refusal
 
-MOST_VALUES = 1 << 15
+MAX_VALUES = 1 << 15
 """In the lists and objects of a body, all together; token ids of prompts do not count, for the model limits those."""
 
 PARSED_LATER = "arguments"
@@ -17,18 +17,18 @@ PARSED_LATER = "arguments"
 
 def too_many_before_parsing(text: bytes) -> PydanticCustomError | None:
     """The refusal of a body of so many lists, objects or strings that to parse it would take long; else None."""
-    if _fewest_values(text, counts_commas=False) <= 2 * MOST_VALUES:  # it is soon parsed, and then the field is known
+    if _fewest_values(text, counts_commas=False) <= 2 * MAX_VALUES:  # it is soon parsed, and then the field is known
         return None
-    return refusal("too_many_values", f"The body has more values than the {MOST_VALUES} allowed.")
+    return refusal("too_many_values", f"The body has more values than the {MAX_VALUES} allowed.")
 
 
 def too_many_values(body: Any) -> PydanticCustomError | None:
-    """The refusal of a parsed body with more than `MOST_VALUES`, by the field that goes beyond it; else None."""
-    room = MOST_VALUES
+    """The refusal of a parsed body with more than `MAX_VALUES`, by the field that goes beyond it; else None."""
+    room = MAX_VALUES
     for name, value in body.items() if isinstance(body, dict) else ():
         room -= 1 + (_num_prompts(value) if name == "prompt" else _num_values(value, room))
         if room < 0:
-            return refusal("too_many_values", f"'{name}' has more values than the {MOST_VALUES} allowed.", name)
+            return refusal("too_many_values", f"'{name}' has more values than the {MAX_VALUES} allowed.", name)
     return None
 
 
@@ -60,7 +60,7 @@ def _fewest_values(text: bytes, counts_commas: bool) -> int:
     What stands in strings does not count. The passes over the text are C's: milliseconds for the largest body.
     """
     unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
-    if (fewest := unescaped.count(b'"') // 4) > 2 * MOST_VALUES:  # two quotes a string, and a name beside a value
+    if (fewest := unescaped.count(b'"') // 4) > 2 * MAX_VALUES:  # two quotes a string, and a name beside a value
         return fewest
     structure = b"".join(unescaped.split(b'"')[::2])
     num_containers = structure.count(b"[") + structure.count(b"{")

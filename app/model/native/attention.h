@@ -8,7 +8,7 @@
  */
 #define TILE_QUERIES 8
 #define UNITS_AHEAD 2 /* are fetched: vectors are done with one in less time than memory takes */
-#define MOST_QUERIES 32 /* by AMX at once; otherwise in turn, over keys that stay in the second cache */
+#define MAX_QUERIES 32 /* by AMX at once; otherwise in turn, over keys that stay in the second cache */
 
 typedef struct {
     element *keys, *values;
@@ -19,9 +19,9 @@ typedef struct {
 } Span;
 
 typedef struct {
-    const char *query[MOST_QUERIES];
-    float *out[MOST_QUERIES];
-    int64_t position[MOST_QUERIES];
+    const char *query[MAX_QUERIES];
+    float *out[MAX_QUERIES];
+    int64_t position[MAX_QUERIES];
 } Queries;
 
 /* Where the keys, and the values, of a unit begin. */

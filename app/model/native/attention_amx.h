@@ -5,11 +5,11 @@
  */
 #ifdef TILE_BYTES
 #define TILE_DIMS 32
-#define MOST_HEAD_SIZE 256
+#define MAX_HEAD_SIZE 256
 #define UNIT_WORDS (LANES / 2) /* pairs of tokens */
 
 INLINE int attends_on_tiles(int head_size) {
-    return PER_LANE == 2 && head_size % TILE_DIMS == 0 && head_size <= MOST_HEAD_SIZE;
+    return PER_LANE == 2 && head_size % TILE_DIMS == 0 && head_size <= MAX_HEAD_SIZE;
 }
 
 /* Every score, visible or not, in rows of whole pairs of units. */
@@ -88,7 +88,7 @@ INLINE void weigh_on_tiles(const int two, const int wide, int d, const Span *spa
 INLINE void attend_by(Thread *thread, const int two, int count, const Span *span, const Queries *queries, float *scores,
                       int64_t stride) {
     const int size = span->head_size, first = two ? TILE_ROWS : count;
-    _Alignas(64) element packed[AMX_ROWS * MOST_HEAD_SIZE], last[LANES * MOST_HEAD_SIZE];
+    _Alignas(64) element packed[AMX_ROWS * MAX_HEAD_SIZE], last[LANES * MAX_HEAD_SIZE];
     _Alignas(64) vec sums[AMX_ROWS][2];
     float total[AMX_ROWS];
     for (int q = 0; q < count; q++) memcpy(packed + q * size, queries->query[q], size * sizeof(element));
@@ -124,7 +124,7 @@ static void attend_on_tiles(Thread *thread, int count, const Span *span, const Q
                             int64_t stride) {}
 #endif
 
-INLINE int queries_at_once(int head_size) { return attends_on_tiles(head_size) ? MOST_QUERIES : TILE_QUERIES; }
+INLINE int queries_at_once(int head_size) { return attends_on_tiles(head_size) ? MAX_QUERIES : TILE_QUERIES; }
 
 /* How many tokens of a row are attended together, of which each has `group` queries that share their keys. */
-INLINE int tokens_at_once(int group) { return group < MOST_QUERIES ? MOST_QUERIES / group : 1; }
+INLINE int tokens_at_once(int group) { return group < MAX_QUERIES ? MAX_QUERIES / group : 1; }

@@ -50,7 +50,7 @@ typedef struct {
     float *residual, *normed, *qkv, *attended, *activated; /* [num_tokens][their width] */
     float *wanted;                                /* the residual stream of the tokens whose logits are */
     char *operand;                                /* the rows of the next product: [num_tokens][widest row] */
-    float *scores;                                /* [num_threads][MOST_QUERIES][scores_stride] */
+    float *scores;                                /* [num_threads][MAX_QUERIES][scores_stride] */
     int64_t scores_stride;
     Tile *tiles;                                  /* room for num_tokens + num_logits */
     float *logits;                                /* [num_logits][head.columns] */
@@ -138,7 +138,7 @@ static void attend_tile(Thread *thread, const Model *model, const Layer *layer, 
                         int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     const int num_queries = tile->count * group;
-    float *scores = step->scores + thread->index * MOST_QUERIES * step->scores_stride;
+    float *scores = step->scores + thread->index * MAX_QUERIES * step->scores_stride;
     const int at_once = queries_at_once(size);
     for (int done = 0; done < num_queries; done += at_once) {
         const int count = num_queries - done < at_once ? num_queries - done : at_once;

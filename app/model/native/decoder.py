@@ -28,7 +28,7 @@ from app.scheduler.batch import Sampled
 CHUNK = 512
 LANES = 16
 PANEL = 32
-MOST_QUERIES = 32
+MAX_QUERIES = 32
 
 
 def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
@@ -105,7 +105,7 @@ class NativeDecoder:
             tables=batch.block_tables.ctypes.data,
             logits_indices=batch.logits_indices.data_ptr(),
             operand=self._buffer("operand", num_tokens * self._operand_row_bytes, torch.uint8),
-            scores=self._buffer("scores", self._model.num_threads * MOST_QUERIES * scores_stride, torch.float32),
+            scores=self._buffer("scores", self._model.num_threads * MAX_QUERIES * scores_stride, torch.float32),
             scores_stride=scores_stride,
             tiles=self._buffer("tiles", (num_tokens + num_logits) * ctypes.sizeof(structs.Tile), torch.uint8),
             logits=logits.data_ptr(),

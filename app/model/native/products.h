@@ -1,7 +1,7 @@
 /* Products of rows of activations with the panels of a matrix, by all threads. */
-#define MOST_ROWS 8           /* 16 accumulators are as many as two units need to be always busy */
-#define MOST_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
-#define MOST_WIDTH 4          /* panels that few rows meet at once, each a stream of weights of its own */
+#define MAX_ROWS 8           /* 16 accumulators are as many as two units need to be always busy */
+#define MAX_QUANTIZED_ROWS 6 /* which need as many again for the integers of a block */
+#define MAX_PANELS 4          /* panels that few rows meet at once, each a stream of weights of its own */
 #define FETCHED_AHEAD 4096    /* bytes, where a chunk's weights are a single stream */
 
 /* Weights that will be wanted, fetched `step` bytes further with each pair of vectors of those being multiplied. */
@@ -27,7 +27,7 @@ INLINE void fetch(Ahead *ahead) {
 INLINE void plain_tile(const int rows, const int width, Operand a, const Matrix *m, const char *w, Ahead ahead,
                        Sums *sums) {
     const int64_t panel = panel_bytes(PLAIN, m->inputs);
-    vec acc[MOST_WIDTH][MOST_ROWS][2];
+    vec acc[MAX_PANELS][MAX_ROWS][2];
     for (int p = 0; p < width; p++)
         for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
     for (int64_t k = 0; k < m->inputs / PER_LANE; k++, w += PANEL * 4) {
@@ -66,13 +66,13 @@ INLINE void quantized_tile(const Format format, const int rows, const int width,
     const int size = block_inputs(format), num_blocks = m->inputs / size, step = pair_inputs(format);
     const int64_t panel = panel_bytes(format, m->inputs);
     const char *scales = a.rows + m->inputs, *corrections = scales + num_blocks * 4;
-    vec acc[MOST_WIDTH][MOST_QUANTIZED_ROWS][2];
+    vec acc[MAX_PANELS][MAX_QUANTIZED_ROWS][2];
     for (int p = 0; p < width; p++)
         for (int r = 0; r < rows; r++) acc[p][r][0] = acc[p][r][1] = (vec){};
     for (int64_t b = 0; b < num_blocks; b++) {
         const char *w_scales = w;
         w += PANEL * 2;
-        ivec sum[MOST_WIDTH][MOST_QUANTIZED_ROWS][2];
+        ivec sum[MAX_PANELS][MAX_QUANTIZED_ROWS][2];
         for (int p = 0; p < width; p++)
             for (int r = 0; r < rows; r++) sum[p][r][0] = sum[p][r][1] = (ivec)spread(corrections + r * a.stride + b * 4);
         for (int i = 0; i < size; i += step, w += PANEL * 4) {
@@ -101,16 +101,16 @@ INLINE void any_tile(const Format format, int rows, int width, Operand a, const 
                      Sums *sums) {
     if (on_tiles(format, rows)) return multiply_on_tiles(format, rows, a, m, w, *sums);
 #define CASE(rows, width)                                                     \
-    case rows * MOST_WIDTH + width:                                           \
+    case rows * MAX_PANELS + width:                                           \
         if (format == PLAIN) plain_tile(rows, width, a, m, w, ahead, sums);   \
         else quantized_tile(format, rows, width, a, m, w, ahead, sums);       \
         break
 #define PLAIN_CASE(rows)                                                      \
-    case rows * MOST_WIDTH + 1:                                               \
+    case rows * MAX_PANELS + 1:                                               \
         if (format == PLAIN) plain_tile(rows, 1, a, m, w, ahead, sums);       \
         break
-    switch (rows * MOST_WIDTH + width) {
-        CASE(1, MOST_WIDTH); CASE(2, MOST_WIDTH); CASE(3, MOST_WIDTH); CASE(4, MOST_WIDTH);
+    switch (rows * MAX_PANELS + width) {
+        CASE(1, MAX_PANELS); CASE(2, MAX_PANELS); CASE(3, MAX_PANELS); CASE(4, MAX_PANELS);
         CASE(1, 1); CASE(2, 1); CASE(3, 1); CASE(4, 1); CASE(5, 1); CASE(6, 1);
         PLAIN_CASE(7); PLAIN_CASE(8);
     }
@@ -158,8 +158,8 @@ INLINE int panels_side_by_side(const Format format, const Thread *thread, const 
 #else
     const int few = num_rows <= 4;
 #endif
-    const int enough = m->columns / PANEL >= 4 * MOST_WIDTH * thread->team->num_threads;
-    return few && enough && !on_tiles(format, num_rows) ? MOST_WIDTH : 1;
+    const int enough = m->columns / PANEL >= 4 * MAX_PANELS * thread->team->num_threads;
+    return few && enough && !on_tiles(format, num_rows) ? MAX_PANELS : 1;
 }
 
 /* How many panels a thread takes at once: enough that taking costs nothing beside the work and that a stream is worth
@@ -188,7 +188,7 @@ INLINE Ahead share_ahead(const Format format, const Thread *thread, const Matrix
 /* out = a x m, by all threads, in tiles of equal height. */
 INLINE void multiply(Thread *thread, const Format format, Operand a, int num_rows, const Matrix *m, float *out,
                      int64_t out_stride, const Epilogue epilogue) {
-    const int most = on_tiles(format, num_rows) ? AMX_ROWS : format == PLAIN ? MOST_ROWS : MOST_QUANTIZED_ROWS;
+    const int most = on_tiles(format, num_rows) ? AMX_ROWS : format == PLAIN ? MAX_ROWS : MAX_QUANTIZED_ROWS;
     const int num_tiles = (num_rows + most - 1) / most;
     const int widest = panels_side_by_side(format, thread, m, num_rows);
     const int chunk = panels_at_once(format, thread, m, num_tiles, widest);
@@ -200,7 +200,7 @@ INLINE void multiply(Thread *thread, const Format format, Operand a, int num_row
             if (on_tiles(format, rows)) shape_product(thread, format, rows);
             for (int panel = first, width; panel < last; panel += width) {
                 width = panel + widest <= last ? widest : 1;
-                Sums sums[MOST_WIDTH];
+                Sums sums[MAX_PANELS];
                 const char *w = m->data + panel * panel_bytes(format, m->inputs);
                 const int share = t * chunk + panel - first;
                 const Ahead ahead = share_ahead(format, thread, m, first, chunk, share, num_tiles);

@@ -8,7 +8,7 @@ import triton
 from app.model import choosing
 from app.model.choosing import Drawn, Truncated
 from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
-from app.model.triton.tiling import MOST_SPLITS, decode_splits
+from app.model.triton.tiling import MAX_SPLITS, decode_splits
 from app.scheduler.batch import Sampled
 
 TILE = 4096
@@ -31,7 +31,7 @@ def most_likely(logits: torch.Tensor) -> torch.Tensor:
         logits, largest, first, num_parts, VOCAB=vocab_size, TILE=_tile_of(vocab_size), num_warps=READING_WARPS
     )
     gather_most_likely_kernel[(num_rows,)](
-        largest, first, token_ids, num_parts, VOCAB=vocab_size, MOST_PARTS=MOST_SPLITS, num_warps=1
+        largest, first, token_ids, num_parts, VOCAB=vocab_size, MAX_PARTS=MAX_SPLITS, num_warps=1
     )
     return token_ids
 

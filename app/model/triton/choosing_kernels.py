@@ -52,10 +52,10 @@ def gather_most_likely_kernel(
     token_ids,  # int64 [num_rows]; -1 where the largest logit is not finite
     num_parts,
     VOCAB: tl.constexpr,
-    MOST_PARTS: tl.constexpr,
+    MAX_PARTS: tl.constexpr,
 ):
     """Of all parts of one row."""
-    row, parts = tl.program_id(0), tl.arange(0, MOST_PARTS)
+    row, parts = tl.program_id(0), tl.arange(0, MAX_PARTS)
     is_part = parts < num_parts
     values = tl.load(largest + row * num_parts + parts, mask=is_part, other=float("-inf"))
     tokens = tl.load(first + row * num_parts + parts, mask=is_part, other=VOCAB)

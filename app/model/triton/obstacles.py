@@ -11,7 +11,7 @@ import torch
 from app.model.loader import ModelFacts
 
 AMPERE = (8, 0)
-LARGEST_HEAD = 256
+MAX_HEAD_SIZE = 256
 """For which the kernels were checked."""
 
 
@@ -32,8 +32,8 @@ def _doubt(facts: ModelFacts, device: torch.device) -> str | None:
         return "the GPU is not NVIDIA's (--backend triton tries)"
     if torch.cuda.get_device_capability(device) < AMPERE:
         return "the GPU is older than Ampere (--backend triton tries)"
-    if any(max(layer.key_size, layer.value_size) > LARGEST_HEAD for layer in facts.layers):
-        return f"heads are larger than {LARGEST_HEAD} (--backend triton tries)"
+    if any(max(layer.key_size, layer.value_size) > MAX_HEAD_SIZE for layer in facts.layers):
+        return f"heads are larger than {MAX_HEAD_SIZE} (--backend triton tries)"
     return None
 
 

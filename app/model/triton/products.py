@@ -12,7 +12,7 @@ import triton
 from app.model.triton.launch import launch_options
 from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, silu_multiply_kernel
-from app.model.triton.tiling import FEW_ROWS, MOST_FEW, ONE_ROW, product_tiling, shared_memory_of
+from app.model.triton.tiling import FEW_ROWS, MAX_SMALL_M, ONE_ROW, product_tiling, shared_memory_of
 
 
 def of_norm(
@@ -20,7 +20,7 @@ def of_norm(
 ) -> torch.Tensor:
     """Of the root-mean-square norm (Zhang and Sennrich 2019) of `[num_rows, size]` residuals, with
     `[num_outputs, size]` weights."""
-    if len(residual) > MOST_FEW:
+    if len(residual) > MAX_SMALL_M:
         return F.linear(normed(residual, norm, epsilon), weight, bias)
     output = residual.new_empty(len(residual), len(weight))
     _launch(residual, weight, output, bias=bias, norm=norm, epsilon=epsilon)
@@ -29,7 +29,7 @@ def of_norm(
 
 def gated_of_norm(residual: torch.Tensor, norm: torch.Tensor, epsilon: float, gate_up: torch.Tensor) -> torch.Tensor:
     """The same, as `silu(gate) * up` (SwiGLU: Shazeer 2020); the gates come first in `gate_up`."""
-    if len(residual) > MOST_FEW:
+    if len(residual) > MAX_SMALL_M:
         return silu_multiply(F.linear(normed(residual, norm, epsilon), gate_up))
     output = residual.new_empty(len(residual), len(gate_up) // 2)
     _launch(residual, gate_up, output, norm=norm, epsilon=epsilon, is_gated=True)
@@ -40,7 +40,7 @@ def add_product(
     residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> None:
     """Change `residual` in place."""
-    if len(residual) > MOST_FEW:
+    if len(residual) > MAX_SMALL_M:
         if bias is not None:
             residual += bias
         residual.addmm_(inputs, weight.T)
@@ -63,7 +63,7 @@ def _launch(
         kernel, kind, constants = one_row_kernel, ONE_ROW, {}
     else:
         precision = "ieee" if weight.dtype == torch.float32 else "tf32"
-        kernel, kind, constants = few_rows_kernel, FEW_ROWS, {"ROWS": MOST_FEW, "PRECISION": precision}
+        kernel, kind, constants = few_rows_kernel, FEW_ROWS, {"ROWS": MAX_SMALL_M, "PRECISION": precision}
     memory = shared_memory_of(weight.device)
     tiling = product_tiling(kind, len(weight), is_gated, weight.element_size(), memory)
     kernel[(triton.cdiv(num_outputs, tiling.tile_n),)](

@@ -59,20 +59,20 @@ PRODUCTS: dict[ProductKind, dict[int, ProductTiling]] = {
 }
 """By the largest number of a matrix's rows that they are for."""
 
-MOST_FEW = 16
+MAX_SMALL_M = 16
 """Rows up to which a product takes as long as reading its matrix."""
 
 HOPPER_MEMORY = 227 * 1024
 SPARE = 2048
 """Bytes of shared memory that a kernel takes beside its tiles."""
 
-LARGEST_FLASH = 256
+MAX_FLASH_HEAD_SIZE = 256
 """Numbers of a head up to which torch has fused attention (FlashAttention-2: Dao 2023)."""
 
-SMALLEST_TILE = 16
+MIN_TILE = 16
 """What the matrix units take at least."""
 
-MOST_SPLITS = 64
+MAX_SPLITS = 64
 
 
 class DoesNotFit(ValueError):
@@ -92,15 +92,15 @@ class Heads:
     def suit_flash(self) -> bool:
         """Whether torch has fused attention of grouped heads for them. For others it would make all scores at once,
         for which no memory was set aside."""
-        return self.item_size == 2 and self.key_size == self.value_size <= LARGEST_FLASH
+        return self.item_size == 2 and self.key_size == self.value_size <= MAX_FLASH_HEAD_SIZE
 
     @property
     def key_padded(self) -> int:
-        return max(SMALLEST_TILE, _next_power_of_2(self.key_size))
+        return max(MIN_TILE, _next_power_of_2(self.key_size))
 
     @property
     def value_padded(self) -> int:
-        return max(SMALLEST_TILE, _next_power_of_2(self.value_size))
+        return max(MIN_TILE, _next_power_of_2(self.value_size))
 
 
 def tiling_of(kind: Kind, heads: Heads, shared_memory: int) -> Tiling:
@@ -112,15 +112,15 @@ def tiling_of(kind: Kind, heads: Heads, shared_memory: int) -> Tiling:
     """
     shapes = SHAPES[kind]
     shape = shapes[min((size for size in shapes if size >= heads.key_size), default=max(shapes))]
-    least_m = max(SMALLEST_TILE, _next_power_of_2(heads.group))
+    least_m = max(MIN_TILE, _next_power_of_2(heads.group))
     if heads.item_size > 2:
-        tile_n = max(SMALLEST_TILE, shape.tile_n // 2)
+        tile_n = max(MIN_TILE, shape.tile_n // 2)
         shape = replace(shape, tile_m=shape.tile_m // 2, tile_n=tile_n, num_stages=2)
     shape = replace(shape, tile_m=max(least_m, shape.tile_m))
     while (needed := room_for(shape, heads)) > shared_memory:
         if shape.tile_m > max(least_m, shape.tile_n):
             shape = replace(shape, tile_m=shape.tile_m // 2)
-        elif shape.tile_n > SMALLEST_TILE:
+        elif shape.tile_n > MIN_TILE:
             shape = replace(shape, tile_n=shape.tile_n // 2)
         else:
             sizes = f"{needed / 1024:.0f} KiB of shared memory are needed, and it has {shared_memory / 1024:.0f}"
@@ -164,7 +164,7 @@ def product_tiling(
     tiling = tilings[min((size for size in tilings if size >= num_matrix_rows), default=max(tilings))]
     if kind == ONE_ROW:
         return tiling
-    rows = tiling.tile_n * (1 + is_gated) + MOST_FEW
+    rows = tiling.tile_n * (1 + is_gated) + MAX_SMALL_M
     while tiling.num_stages * tiling.tile_k * rows * item_size + SPARE > shared_memory:
         if tiling.num_stages > 2:
             tiling = replace(tiling, num_stages=tiling.num_stages - 1)
@@ -202,7 +202,7 @@ def prefill_splits(num_programs: int, device: torch.device) -> int:
 
 def _power_of_2(most: int) -> int:
     """The largest one that is no more than this, or than is useful."""
-    return min(MOST_SPLITS, 1 << max(0, most.bit_length() - 1))
+    return min(MAX_SPLITS, 1 << max(0, most.bit_length() - 1))
 
 
 @cache

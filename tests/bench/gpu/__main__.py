@@ -53,7 +53,7 @@ SECTIONS = {
 (NOTES.md says how long each should take)."""
 
 USUAL = [name for name in SECTIONS if name not in ("prepare", "tune")]
-LEAST_SECONDS = 20.0
+MIN_SECONDS = 20.0
 """With less time left a section is not begun."""
 
 
@@ -120,7 +120,7 @@ def inside(name: str, options: argparse.Namespace, before: list[Figure]) -> list
 def beside(name: str, options: argparse.Namespace, left: float) -> list[Figure | Missing]:
     """In a process of its own: what breaks the device for one section does not break it for the next."""
     seconds = min(SECTIONS[name].seconds, left)
-    if seconds < LEAST_SECONDS:
+    if seconds < MIN_SECONDS:
         return [Missing(name, "no time was left", is_failure=True)]
     told, log = options.out / TOLD, options.out / "gpu.log"
     told.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ from app.engine.core import EngineCore
 from tests.bench.gpu.figures import Figure, Tell
 from tests.bench.gpu.scale import Scale
 
-MOST_KERNELS = 12
-LONGEST_NAME = 56
+MAX_KERNELS = 12
+MAX_NAME_LENGTH = 56
 GAP = 5.0
 """Microseconds between two kernels up to which the device is not said to wait: what it takes to start the next one of a
 recording."""
@@ -34,10 +34,10 @@ def tell_parts(scale: Scale, tell: Tell, what: str, core: EngineCore, num_steps:
     busy = covered(span for _, span in kernels) / num_steps
     note = f"{len(kernels) / num_steps:.0f} of them, {sum(times.values()):,.0f} us one by one"
     tell(Figure("parts", f"{what}: all kernels", (busy,), "us", note=note))
-    for name, microseconds in times.most_common(MOST_KERNELS):
+    for name, microseconds in times.most_common(MAX_KERNELS):
         number = counts[name] / num_steps
         note = f"{number:.0f} of {microseconds / number:.3g}"
-        tell(Figure("parts", f"{what}: {name[:LONGEST_NAME]}", (microseconds,), "us", note=note))
+        tell(Figure("parts", f"{what}: {name[:MAX_NAME_LENGTH]}", (microseconds,), "us", note=note))
     return busy / 1e6
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.bench.gpu.scale import Scale
 
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """Of matrices that are used in turn, so that none is found in the chip's cache."""
 
 
@@ -28,7 +28,7 @@ class Product:
 
         num_outputs, size = scale.of(self.num_outputs, 40), scale.of(self.size, 48)
         shape = (num_outputs * (1 + self.is_gated), size)
-        count = max(1, min(32, MOST_BYTES // (2 * shape[0] * shape[1]), scale.of(32, 1)))
+        count = max(1, min(32, MAX_BYTES // (2 * shape[0] * shape[1]), scale.of(32, 1)))
         made = {"device": scale.device, "dtype": scale.dtype}
         matrices = [torch.randn(shape, **made) for _ in range(count)]
         inputs, norm = torch.randn(num_rows, size, **made), torch.randn(size, **made)

@@ -12,7 +12,7 @@ from tests.bench.gpu.scale import Scale
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
-MOST_PROCESSES = 12
+MAX_PROCESSES = 12
 
 
 def side_by_side(scale: Scale, run: Callable[[Asked], Given], asked: Sequence[Asked]) -> Iterator[Given]:
@@ -20,6 +20,6 @@ def side_by_side(scale: Scale, run: Callable[[Asked], Given], asked: Sequence[As
     if scale.smoke:
         yield from map(run, asked)
         return
-    num_processes = min(MOST_PROCESSES, len(asked), os.cpu_count() or 1)
+    num_processes = min(MAX_PROCESSES, len(asked), os.cpu_count() or 1)
     with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
         yield from pool.imap(run, asked)

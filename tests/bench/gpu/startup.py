@@ -17,7 +17,7 @@ from tests.bench.gpu.scale import Scale
 
 logging.disable_progress_bar()
 
-MOST_SECONDS = 15.0
+MAX_SECONDS = 15.0
 
 
 def measure(scale: Scale, tell: Tell) -> None:
@@ -33,7 +33,7 @@ def measure(scale: Scale, tell: Tell) -> None:
         for _ in range(scale.runs):
             later.append(start(scale, Path(directory)))
             totals = tuple(sum(phases.values()) for phases in later)
-            tell(Figure("startup", "to ready", totals, "s", at_most=MOST_SECONDS))
+            tell(Figure("startup", "to ready", totals, "s", at_most=MAX_SECONDS))
             for phase in first:
                 tell(Figure("startup", phase, tuple(phases[phase] for phases in later), "s"))
 

@@ -3,7 +3,7 @@
 import { ConnectionLost, generate } from "./generation.js";
 import { addChunk, forgetWhatCannotGoOn, numTokensOf } from "./reply.js";
 
-const MOST_ATTEMPTS = 5;
+const MAX_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 250;
 
 /**
@@ -41,7 +41,7 @@ export class Answering extends EventTarget {
           return;
         } catch (error) {
           if (reply.text.length > before) attempt = 1;
-          if (!error.passing || attempt >= MOST_ATTEMPTS) throw error;
+          if (!error.passing || attempt >= MAX_ATTEMPTS) throw error;
           await this.#recover(error, health, FIRST_PAUSE_MS * 2 ** (attempt - 1));
         }
       }

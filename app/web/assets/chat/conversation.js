@@ -4,7 +4,7 @@ import { preference } from "./preferences.js";
 import { settingsForTheRest } from "./reply.js";
 import { withoutReasoning } from "./segments.js";
 
-const LONGEST_TITLE = 60;
+const MAX_TITLE_LENGTH = 60;
 const NUM_ALTERNATIVES = 5;
 
 /** `settings` is that of lane A; lane B's is used when two are compared. */
@@ -21,7 +21,7 @@ export function newId() {
 export function titleOf(conversation) {
   if (conversation.title) return conversation.title;
   const first = conversation.turns[0]?.prompt.trim().split("\n")[0] ?? "";
-  return first.length > LONGEST_TITLE ? `${first.slice(0, LONGEST_TITLE)}…` : first || "New conversation";
+  return first.length > MAX_TITLE_LENGTH ? `${first.slice(0, MAX_TITLE_LENGTH)}…` : first || "New conversation";
 }
 
 /** The lanes that answer the next prompt: A, or A and B. */

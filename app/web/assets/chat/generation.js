@@ -4,7 +4,7 @@ import { fetchWithKey } from "../shell/key.js";
 import { readEvents } from "../shell/sse.js";
 import { nextTask } from "./frames.js";
 
-const LONGEST_READ_MS = 10;
+const MAX_READ_MS = 10;
 const PASSING = new Set([429, 502, 503, 504]);
 /** What would happen again, whatever the status, or would take as long again. */
 const LASTING = new Set(["engine_error", "internal_error", "kills_engine", "request_timeout"]);
@@ -38,7 +38,7 @@ export async function* generate(path, body, signal) {
       // The stream has begun with 200: its errors are the engine's, which comes back.
       if (chunk.error) throw new ServerError(chunk.error, 503);
       yield chunk;
-      if (performance.now() - began > LONGEST_READ_MS) {
+      if (performance.now() - began > MAX_READ_MS) {
         await nextTask();
         began = performance.now();
       }

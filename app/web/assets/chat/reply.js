@@ -1,7 +1,7 @@
 // A reply of the model as data: what came, when, and how it ended. It is kept in the browser as it is here.
 
 /** Seconds. What came within less was read at once, and says nothing of how fast it was made. */
-const LEAST_TIMED = 0.02;
+const MIN_TIMED_SECONDS = 0.02;
 
 /** `state`: "waiting", "streaming", "recovering"; then "done", "stopped" (by the reader), "interrupted" or "failed". */
 export function newReply(settings) {
@@ -114,7 +114,7 @@ export function figuresOf(reply) {
 }
 
 function rateOf(numTokens, { toFirst, generating }) {
-  const isTimed = generating >= LEAST_TIMED;
+  const isTimed = generating >= MIN_TIMED_SECONDS;
   const rate = isTimed ? (numTokens - 1) / generating : numTokens / (toFirst + generating);
   const explanation = isTimed ? "Tokens per second after the first" : "Tokens per second, the time to the first included";
   return ["tokens/s", rate.toLocaleString("en", { maximumFractionDigits: rate < 10 ? 1 : 0 }), explanation];

@@ -9,8 +9,8 @@ import { prettyJson } from "./segments.js";
 import { TextView } from "./text_view.js";
 
 /** Longer JSON is shown as it came: setting it out would take longer than a frame. */
-const LONGEST_JSON = 100_000;
-const LONGEST_NAME = 200;
+const MAX_JSON_LENGTH = 100_000;
+const MAX_NAME_LENGTH = 200;
 
 export class SegmentView {
   #markdown = new MarkdownView();
@@ -54,7 +54,7 @@ export class SegmentView {
   }
 
   #wholeJson(text) {
-    return text.length > LONGEST_JSON ? null : prettyJson(text);
+    return text.length > MAX_JSON_LENGTH ? null : prettyJson(text);
   }
 
   /** `<tool_call>` holds {"name", "arguments"} in JSON; a call from the API has both apart. */
@@ -79,7 +79,7 @@ export class SegmentView {
 
 /** Its name is to be seen before it is whole. */
 function readCall(text, complete) {
-  const name = /"name"\s*:\s*"([^"\\]{1,80})"/.exec(text.slice(0, LONGEST_NAME))?.[1] ?? "";
+  const name = /"name"\s*:\s*"([^"\\]{1,80})"/.exec(text.slice(0, MAX_NAME_LENGTH))?.[1] ?? "";
   if (!complete) return { name, text };
   try {
     const call = JSON.parse(text);

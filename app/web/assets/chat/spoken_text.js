@@ -4,8 +4,8 @@ import { byId, el } from "../shell/dom.js";
 
 const PAUSE_MS = 2_000;
 /** Of what has not been said, the latest of this many characters are: nobody listens to a million. */
-const LONGEST_SAID = 2_000;
-const MOST_KEPT = 10;
+const MAX_SPOKEN_LENGTH = 2_000;
+const MAX_KEPT_SENTENCES = 10;
 
 export class SpokenText {
   #said = 0;
@@ -41,13 +41,13 @@ export class SpokenText {
   }
 
   #unsaid(text) {
-    return text.slice(Math.max(this.#said, text.length - LONGEST_SAID));
+    return text.slice(Math.max(this.#said, text.length - MAX_SPOKEN_LENGTH));
   }
 
   /** Appended, not replaced: what was not read out yet would be lost. */
   #say(text) {
     const spoken = byId("spoken");
     spoken.append(el("p", {}, this.label ? `${this.label}: ${text}` : text));
-    while (spoken.childElementCount > MOST_KEPT) spoken.firstElementChild.remove();
+    while (spoken.childElementCount > MAX_KEPT_SENTENCES) spoken.firstElementChild.remove();
   }
 }

@@ -4,7 +4,7 @@ import { titleOf } from "./conversation.js";
 import { isRunning } from "./reply.js";
 
 const VERSION = 2;
-const LONGEST_SEARCHED = 50_000;
+const MAX_SEARCHED_LENGTH = 50_000;
 
 export class Store {
   #db;
@@ -105,7 +105,7 @@ function storedTurn(turn) {
 
 function summaryOf(conversation) {
   const texts = conversation.turns.flatMap((turn) => [turn.prompt, ...turn.replies.map((reply) => reply.text)]);
-  const text = [titleOf(conversation), ...texts].join("\n").slice(0, LONGEST_SEARCHED).toLowerCase();
+  const text = [titleOf(conversation), ...texts].join("\n").slice(0, MAX_SEARCHED_LENGTH).toLowerCase();
   return { id: conversation.id, title: titleOf(conversation), updated: conversation.updated, text };
 }
 

@@ -3,7 +3,7 @@
 import { el } from "../shell/dom.js";
 import { appendText } from "./markdown/inline.js";
 
-const LONGEST_PIECE = 2_000;
+const MAX_PIECE_LENGTH = 2_000;
 const PIECES_PER_FRAME = 20;
 
 /** A view of one text, in `element`. */
@@ -27,7 +27,7 @@ export class TextView {
   }
 
   #endOfPiece(text) {
-    const end = Math.min(text.length, this.#shown + LONGEST_PIECE);
+    const end = Math.min(text.length, this.#shown + MAX_PIECE_LENGTH);
     const last = text.charCodeAt(end - 1);
     return last >= 0xd800 && last < 0xdc00 && end < text.length ? end - 1 : end;
   }

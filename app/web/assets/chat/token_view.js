@@ -5,8 +5,8 @@ import { tokenDetails, withText } from "./token_details.js";
 
 const PER_FRAME = 120;
 /** What stands in one block is laid out anew with each token that is added to it. */
-const MOST_IN_BLOCK = 200;
-const MOST_SHOWN = 4_000;
+const MAX_BLOCK_TOKENS = 200;
+const MAX_SHOWN_TOKENS = 4_000;
 const SURENESS = [0.9, 0.7, 0.5, 0.3, 0.1];
 const LEGEND = ["90 % or more", "70 %", "50 %", "30 %", "10 %", "less"];
 
@@ -33,11 +33,11 @@ export class TokenView {
   /** Show what `tokens` has more than it had; false if the time until `deadline` was too short, or the layout would be. */
   update(tokens, deadline) {
     this.#tokens = tokens;
-    const end = Math.min(tokens.length, MOST_SHOWN);
+    const end = Math.min(tokens.length, MAX_SHOWN_TOKENS);
     const until = Math.min(end, this.#spans.length + PER_FRAME);
     while (this.#spans.length < until && performance.now() < deadline) this.#append(tokens[this.#spans.length]);
-    if (tokens.length > MOST_SHOWN) {
-      this.#more.textContent = `The first ${MOST_SHOWN.toLocaleString("en")} of ${tokens.length.toLocaleString("en")} tokens.`;
+    if (tokens.length > MAX_SHOWN_TOKENS) {
+      this.#more.textContent = `The first ${MAX_SHOWN_TOKENS.toLocaleString("en")} of ${tokens.length.toLocaleString("en")} tokens.`;
     }
     return this.#spans.length === end;
   }
@@ -46,7 +46,7 @@ export class TokenView {
   #append(token) {
     const [text] = token;
     const last = this.#tokens[this.#spans.length - 1]?.[0] ?? "";
-    const isLong = this.#numInBlock >= MOST_IN_BLOCK && (/^\s/.test(text) || this.#numInBlock >= 2 * MOST_IN_BLOCK);
+    const isLong = this.#numInBlock >= MAX_BLOCK_TOKENS && (/^\s/.test(text) || this.#numInBlock >= 2 * MAX_BLOCK_TOKENS);
     if (!this.#block || last.endsWith("\n") || isLong) {
       this.#block = this.#text.appendChild(el("div", { dir: "auto" }));
       this.#numInBlock = 0;

@@ -1,8 +1,8 @@
 // What the server told, as far back as the charts go. Old rows go when new ones come.
 
-const MOST_FRAMES = 600;
-export const MOST_STEPS = 160;
-const MOST_REQUESTS = 500;
+const MAX_FRAMES = 600;
+export const MAX_STEPS = 160;
+const MAX_REQUESTS = 500;
 
 /** Rows as objects: `frames`, `steps` and `requests`, oldest first, and the last event as `now`. */
 export class History {
@@ -27,9 +27,9 @@ export class History {
     }
     this.#number = event.number;
     const [frames, steps, requests] = ["frames", "steps", "requests"].map((kind) => this.#rows(kind, event[kind]));
-    this.frames = bounded(isSnapshot ? before(this.frames, frames) : this.frames, frames, MOST_FRAMES);
-    this.steps = bounded(this.steps, steps, MOST_STEPS);
-    this.requests = bounded(isSnapshot ? before(this.requests, requests) : this.requests, requests, MOST_REQUESTS);
+    this.frames = bounded(isSnapshot ? before(this.frames, frames) : this.frames, frames, MAX_FRAMES);
+    this.steps = bounded(this.steps, steps, MAX_STEPS);
+    this.requests = bounded(isSnapshot ? before(this.requests, requests) : this.requests, requests, MAX_REQUESTS);
     // The rows are kept above; the event itself must not keep them too.
     this.now = { ...event, frames: null, steps: null, requests: null };
   }

@@ -2,7 +2,7 @@
 
 import { svg } from "../shell/dom.js";
 import { clock, count, seconds } from "./format.js";
-import { MOST_STEPS } from "./history.js";
+import { MAX_STEPS } from "./history.js";
 import { Plot } from "./plot.js";
 import { linear } from "./scale.js";
 
@@ -18,7 +18,7 @@ export class StepChart {
   constructor(parent) {
     this.#plot = new Plot(parent, {
       title: "Batch composition, tokens of a step",
-      hint: `The latest ${MOST_STEPS} steps, the newest on the right: tokens that continue answers, and prompt tokens beside them.`,
+      hint: `The latest ${MAX_STEPS} steps, the newest on the right: tokens that continue answers, and prompt tokens beside them.`,
       series: LOOKS,
       table: () => this.#table(),
       onResize: () => this.#draw(),
@@ -35,7 +35,7 @@ export class StepChart {
     const plot = this.#plot;
     const most = this.#steps.reduce((a, step) => Math.max(a, step.decode_tokens + step.prefill_tokens), 0);
     const scale = linear(most);
-    const width = (plot.x(1) - plot.x(0)) / MOST_STEPS;
+    const width = (plot.x(1) - plot.x(0)) / MAX_STEPS;
     const bars = LOOKS.map(() => "");
     this.#steps.forEach((step, index) => {
       let sum = 0;
@@ -47,7 +47,7 @@ export class StepChart {
     });
     const last = this.#steps.at(-1);
     plot.draw({
-      xTicks: [{ at: 0, label: `−${MOST_STEPS} steps` }, { at: 1, label: "newest" }],
+      xTicks: [{ at: 0, label: `−${MAX_STEPS} steps` }, { at: 1, label: "newest" }],
       yTicks: scale.ticks.map((tick) => ({ at: scale.place(tick), label: count(tick) })),
       marks: bars.map((d, layer) => svg("path", { d, class: `bar ${LOOKS[layer].look}` })),
       summary: last ? `The newest step: ${this.#words(last).join(", ")}.` : "No step yet.",
@@ -57,7 +57,7 @@ export class StepChart {
 
   /** The middle of a bar; the newest is the rightmost, however few there are. */
   #share(index) {
-    return 1 - (this.#steps.length - index - 0.5) / MOST_STEPS;
+    return 1 - (this.#steps.length - index - 0.5) / MAX_STEPS;
   }
 
   #words(step) {
@@ -65,7 +65,7 @@ export class StepChart {
   }
 
   #describe(share) {
-    const index = Math.round(this.#steps.length - 0.5 - (1 - share) * MOST_STEPS);
+    const index = Math.round(this.#steps.length - 0.5 - (1 - share) * MAX_STEPS);
     const step = this.#steps[index];
     return step ? { at: this.#share(index), lines: [clock(step.time), ...this.#words(step)] } : null;
   }

@@ -11,8 +11,8 @@ const TABLE_RULE = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
 const BLANK = /^[ \t]*$/;
 
 /** A paragraph or a piece of code that is longer is cut, or each new token would have all of it drawn anew. */
-const LONGEST_PARAGRAPH = 3_000;
-const LONGEST_CODE = 8_000;
+const MAX_PARAGRAPH_LENGTH = 3_000;
+const MAX_CODE_LENGTH = 8_000;
 
 /**
  * The block that begins at `from`, or null if only blank lines follow. `open` is what the block before left open: a table,
@@ -49,8 +49,8 @@ function lineAt(source, start) {
   const newline = source.indexOf("\n", start);
   const ended = newline >= 0;
   const end = ended ? newline : source.length;
-  const long = end - start > LONGEST_PARAGRAPH;
-  const text = source.slice(start, long ? start + LONGEST_PARAGRAPH : end);
+  const long = end - start > MAX_PARAGRAPH_LENGTH;
+  const text = source.slice(start, long ? start + MAX_PARAGRAPH_LENGTH : end);
   return { start, end, text, long, ended, next: ended ? end + 1 : end };
 }
 
@@ -73,8 +73,8 @@ function code(source, from, fence, continues) {
     if (!line.long && closing.test(line.text)) {
       return { ...block, text: source.slice(from, Math.max(from, line.start - 1)), end: line.next, closed: line.ended };
     }
-    if (line.end - from > LONGEST_CODE) {
-      const cut = line.start > from ? line.start : wholeCharacters(source, from + LONGEST_CODE);
+    if (line.end - from > MAX_CODE_LENGTH) {
+      const cut = line.start > from ? line.start : wholeCharacters(source, from + MAX_CODE_LENGTH);
       const text = source.slice(from, source[cut - 1] === "\n" ? cut - 1 : cut);
       return { ...block, text, end: cut, closed: true, open: fence };
     }
@@ -85,7 +85,7 @@ function code(source, from, fence, continues) {
 function quote(source, first) {
   const inner = [];
   for (const line of linesFrom(source, first.start)) {
-    if (line.long || !QUOTE.test(line.text) || line.start - first.start > LONGEST_CODE) {
+    if (line.long || !QUOTE.test(line.text) || line.start - first.start > MAX_CODE_LENGTH) {
       return { type: "quote", text: inner.join("\n"), end: line.start, closed: line.ended || line.long };
     }
     inner.push(line.text.replace(/^ {0,3}> ?/, ""));
@@ -103,7 +103,7 @@ function item(source, first) {
   let blank = false;
   for (const line of linesFrom(source, first.next)) {
     const outside = !indented.test(line.text) && (blank || startsBlock(line));
-    if (!isBlank(line) && (outside || line.long || line.start - first.start > LONGEST_CODE)) {
+    if (!isBlank(line) && (outside || line.long || line.start - first.start > MAX_CODE_LENGTH)) {
       return { ...block, text: inner.join("\n"), end: line.start, closed: line.ended || line.long };
     }
     blank = isBlank(line);
@@ -138,16 +138,16 @@ function paragraph(source, first) {
   for (const line of linesFrom(source, first.start)) {
     const over = line.start > first.start && (isBlank(line) || startsBlock(line));
     if (over) return { ...block, text: source.slice(first.start, line.start - 1), end: line.start, closed: line.ended };
-    if (line.end - first.start > LONGEST_PARAGRAPH) return cutParagraph(source, first.start);
+    if (line.end - first.start > MAX_PARAGRAPH_LENGTH) return cutParagraph(source, first.start);
   }
   return { ...block, text: source.slice(first.start), end: source.length, closed: false };
 }
 
 /** At the last space, if there is one in reach. */
 function cutParagraph(source, start) {
-  const limit = wholeCharacters(source, start + LONGEST_PARAGRAPH);
+  const limit = wholeCharacters(source, start + MAX_PARAGRAPH_LENGTH);
   const space = Math.max(source.lastIndexOf(" ", limit), source.lastIndexOf("\n", limit));
-  const end = space > start + LONGEST_PARAGRAPH / 2 ? space + 1 : limit;
+  const end = space > start + MAX_PARAGRAPH_LENGTH / 2 ? space + 1 : limit;
   return { type: "paragraph", text: source.slice(start, end), end, closed: true, runsOn: true };
 }
 
