@@ -196,7 +196,7 @@ class EngineReady:
         return self.num_blocks * self.block_size
 
     @property
-    def most_tokens(self) -> int:
+    def max_total_tokens(self) -> int:
         """Of a prompt and its output together: what fits the model's length, and the whole cache."""
         return min(self.max_model_len, self.num_cache_tokens)
 

@@ -34,7 +34,7 @@ from app.engine.health import EngineHealth, EngineState, Overloaded
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics
-from app.statistics.recorder import Recorder
+from app.statistics.collector import StatisticsCollector
 from app.text.tokenizer import Tokenizer
 
 EOS = 256
@@ -217,7 +217,7 @@ def make_app(
     limits: Limits | None = None,
     metrics: Metrics | None = None,
     access: Access | None = None,
-    recorder: Recorder | None = None,
+    recorder: StatisticsCollector | None = None,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
     clock: Callable[[], float] = time.monotonic,
@@ -230,7 +230,7 @@ def make_app(
         model_name=MODEL,
         version="1.2.3",
         metrics=metrics or Metrics(),
-        recorder=recorder or Recorder(MODEL),
+        recorder=recorder or StatisticsCollector(MODEL),
         limits=limits or Limits(),
         seeds=random.Random(0),
         on_failed=engine.failures.append,

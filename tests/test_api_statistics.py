@@ -15,19 +15,19 @@ from app.engine.health import EngineState, Overloaded
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import FinishReason
 from app.statistics.broadcast import MAX_DELTAS_BEHIND, MAX_SUBSCRIBERS, Broadcast, Subscription
-from app.statistics.recorder import MAX_FINISHED, Recorder
+from app.statistics.collector import MAX_FINISHED, StatisticsCollector
 from tests.scripted_engine import HEALTHY, ScriptedEngine, data_of, listening, make_app, started
-from tests.test_recorder import step
+from tests.test_statistics_collector import step
 
 PATH = "/v1/stats/stream"
 
 
-def make_broadcast() -> tuple[Recorder, Broadcast]:
-    recorder = Recorder("tiny")
+def make_broadcast() -> tuple[StatisticsCollector, Broadcast]:
+    recorder = StatisticsCollector("tiny")
     return recorder, Broadcast(recorder, lambda: {"state": "ready"})
 
 
-def finish(recorder: Recorder, count: int) -> None:
+def finish(recorder: StatisticsCollector, count: int) -> None:
     for _ in range(count):
         stream = TokenStream(1, 5, 10.0, lambda _: None)
         stream.times.finished = 11.0
@@ -137,7 +137,7 @@ async def test_the_stream_says_how_the_loading_goes() -> None:
 
 
 async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
-    engine, recorder = ScriptedEngine(refusals={1: Overloaded("full", 1)}), Recorder("tiny")
+    engine, recorder = ScriptedEngine(refusals={1: Overloaded("full", 1)}), StatisticsCollector("tiny")
     async with started(make_app(engine, recorder=recorder)) as client:
         broken = asyncio.create_task(client.post("/v1/completions", json={"prompt": "a", "stream": True}))
         await engine.until(lambda: bool(engine.submissions))

@@ -16,7 +16,7 @@ from app.bench.ceilings import Ceiling, Ceilings
 from app.bench.engine.engine import Engine, TimedStep
 from app.bench.engine.measure import PARTS, Costs, Decode, Prefill
 from app.bench.engine.session import settings_of
-from app.bench.engine.settings import EngineSettings, Load, Room
+from app.bench.engine.settings import EngineBenchSettings, Load, Room
 from app.bench.outcome import BenchError
 from app.cli import build_parser, main
 from app.messages import EngineReady, StepStats
@@ -170,17 +170,17 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     settings: dict[str, Any], given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BenchError) as refused:
-        room(**given).check(EngineSettings(seed=1, **({"streams": (1,)} | settings)))
+        room(**given).check(EngineBenchSettings(seed=1, **({"streams": (1,)} | settings)))
     assert message in str(refused.value)
 
 
 def test_a_prefill_of_nobodys_choice_is_as_long_as_fits() -> None:
-    settings = EngineSettings(seed=1)
+    settings = EngineBenchSettings(seed=1)
     assert (room(300).prefill(settings), room(5000).prefill(settings)) == (299, 1024)
 
 
 def test_a_sweep_goes_as_far_as_fits_and_says_what_it_leaves_out() -> None:
-    batches, contexts, left_out = room().sweep(EngineSettings(seed=1, prompt_tokens=8))
+    batches, contexts, left_out = room().sweep(EngineBenchSettings(seed=1, prompt_tokens=8))
     assert [load.num_streams for load in batches] == [1, 2, 4, 8, 16]
     assert [load.prompt_tokens + load.num_steps + 1 for load in contexts] == [128, 256, 512]
     assert len(left_out) == 2 + 4
@@ -193,7 +193,7 @@ def test_a_sweep_goes_as_far_as_fits_and_says_what_it_leaves_out() -> None:
 
 def test_what_is_not_given_is_as_the_settings_have_it() -> None:
     settings = settings_of(options_of("--engine", "--seed", "3"))
-    assert settings == EngineSettings(seed=3)
+    assert settings == EngineBenchSettings(seed=3)
     assert [(load.num_streams, load.num_steps) for load in settings.decodes] == [(1, 127), (4, 127), (16, 127)]
     assert len({settings_of(options_of("--engine")).seed for _ in range(4)}) > 1
 

@@ -8,7 +8,7 @@ from app.bench.caveats import caveats
 from app.bench.compare import Measurement, by_load, paired
 from app.bench.drive import Run, seconds_of
 from app.bench.outcome import BenchError, Outcome
-from app.bench.summary import Limits, Spread, percentile, summarize
+from app.bench.summary import LatencyTargets, Spread, percentile, summarize
 from app.bench.workload import PlannedRequest, Stage
 
 
@@ -98,7 +98,7 @@ def test_the_time_of_a_run_goes_from_the_first_sending_to_the_last_end() -> None
 
 
 def test_a_run_in_which_all_failed_has_no_latencies_and_no_rates() -> None:
-    summary = summarize(run_of(failed(), failed("timeout"), failed(), seconds=0.0), Limits.parse("ttft:1"))
+    summary = summarize(run_of(failed(), failed("timeout"), failed(), seconds=0.0), LatencyTargets.parse("ttft:1"))
     assert (summary.ttft, summary.itl, summary.tpot, summary.e2e) == (None, None, None, None)
     assert (summary.request_throughput, summary.goodput) == (0.0, 0.0)
     assert summary.errors == (("HTTP 500: no", 2), ("timeout", 1))
@@ -109,29 +109,29 @@ def test_a_run_in_which_all_failed_has_no_latencies_and_no_rates() -> None:
 
 def test_goodput_counts_requests_within_every_limit() -> None:
     quick, late, slow = answered([0.4, 0.41]), answered([0.6, 0.61]), answered([0.4, 0.5])
-    summary = summarize(run_of(quick, late, slow, failed(), seconds=2.0), Limits.parse("ttft:500,itl:50"))
+    summary = summarize(run_of(quick, late, slow, failed(), seconds=2.0), LatencyTargets.parse("ttft:500,itl:50"))
     assert summary.good_share == 0.25
     assert summary.goodput == 0.5
 
 
 def test_limits_on_the_longest_gap_on_tpot_and_on_e2e_are_kept_or_broken() -> None:
     outcome = answered([0.1, 0.2, 0.5])
-    assert Limits.parse("gap:301,tpot:201,e2e:501").keeps(outcome)
+    assert LatencyTargets.parse("gap:301,tpot:201,e2e:501").keeps(outcome)
     for broken in ("gap:299", "tpot:199", "e2e:499"):
-        assert not Limits.parse(broken).keeps(outcome)
+        assert not LatencyTargets.parse(broken).keeps(outcome)
 
 
 def test_a_single_token_breaks_no_limit_of_gaps_but_no_text_at_all_is_late() -> None:
     silent = answered([1.0])
-    assert Limits.parse("itl:1,tpot:1").keeps(silent)
+    assert LatencyTargets.parse("itl:1,tpot:1").keeps(silent)
     silent.text_times = []
-    assert not Limits.parse("ttft:1000").keeps(silent)
+    assert not LatencyTargets.parse("ttft:1000").keeps(silent)
 
 
 @pytest.mark.parametrize("text", ["", "ttft", "ttft:fast", "speed:5", "ttft:0", "ttft:500;itl:50"])
 def test_limits_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(BenchError, match="--slo"):
-        Limits.parse(text)
+        LatencyTargets.parse(text)
 
 
 # What a reader must know

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from app.engine.health import Overloaded
-from app.engine.shares import Shares
+from app.engine.queue_quota import QueueQuota
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.waiting import MAX_TIMES_PASSED, OUTPUT_WEIGHT
 from tests.builders import ids, make_core, make_scheduler, queue, run_to_end, sequence, shape, take_step, tokens_alone
@@ -245,47 +245,47 @@ def test_a_large_one_is_not_kept_waiting_for_ever_by_another_owner_that_sends_on
 # The queue
 
 
-def fill(shares: Shares, owner: str) -> int:
+def fill(quota: QueueQuota, owner: str) -> int:
     """Open as many as the owner may; how many that is."""
     for count in range(10_000):
         try:
-            shares.check(owner)
+            quota.check(owner)
         except Overloaded:
             return count
-        shares.opened(hash((owner, count)), owner)
+        quota.opened(hash((owner, count)), owner)
     raise AssertionError("there is no limit")
 
 
 def test_one_owner_leaves_room_for_others_and_they_for_more() -> None:
-    shares = Shares(1088)
-    first, second, third = (fill(shares, owner) for owner in "abc")
+    quota = QueueQuota(1088)
+    first, second, third = (fill(quota, owner) for owner in "abc")
     assert first == 1088 * 8 // 9
     assert second > third > 0
     assert first + second + third < 1088
 
 
 def test_the_nameless_owner_has_the_whole_queue() -> None:
-    assert fill(Shares(10), "") == 10
+    assert fill(QueueQuota(10), "") == 10
 
 
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_whoever_has_nothing_open_finds_a_place_even_in_a_small_queue(limit: int) -> None:
-    shares = Shares(limit)
-    assert 1 <= fill(shares, "a") <= max(1, limit - 1)
-    assert (fill(shares, "b") > 0) is (limit > 1)
+    quota = QueueQuota(limit)
+    assert 1 <= fill(quota, "a") <= max(1, limit - 1)
+    assert (fill(quota, "b") > 0) is (limit > 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 9, 20])
 @pytest.mark.parametrize("owner", ["", "a"])
 def test_many_may_be_opened_together_if_they_may_one_after_the_other(limit: int, owner: str) -> None:
-    most = fill(Shares(limit), owner)
-    Shares(limit).check(owner, most)
+    most = fill(QueueQuota(limit), owner)
+    QueueQuota(limit).check(owner, most)
     with pytest.raises(Overloaded):
-        Shares(limit).check(owner, most + 1)
+        QueueQuota(limit).check(owner, most + 1)
 
 
 def test_what_ends_makes_room_again() -> None:
-    shares = Shares(3)
-    assert fill(shares, "a") == 2
-    shares.ended(hash(("a", 0)))
-    assert fill(shares, "a") == 1
+    quota = QueueQuota(3)
+    assert fill(quota, "a") == 2
+    quota.ended(hash(("a", 0)))
+    assert fill(quota, "a") == 1

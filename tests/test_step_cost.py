@@ -45,4 +45,4 @@ def test_an_engine_that_guesses_has_measured_it(max_num_tokens: int) -> None:
 
 def test_an_engine_that_does_not_guess_has_not() -> None:
     core, _ = start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), lambda _: None)
-    assert not core.scheduler.guesses
+    assert not core.scheduler.speculates

@@ -104,7 +104,7 @@ def _fit_max_tokens(
     """
     if num_prompt_tokens == 0:
         raise invalid(f"'{param}' is empty: it has no tokens.", param)
-    limit = ready.most_tokens
+    limit = ready.max_total_tokens
     room = limit - num_prompt_tokens
     field, wanted = body.wanted_tokens
     if room < (wanted or 1):

@@ -38,7 +38,7 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
         raise invalid(message, "tools", "tools_not_supported")
     messages = [message.for_template() for message in body.messages]
     token_ids = await asyncio.to_thread(
-        tokenizer.encode_chat, messages, ready.most_tokens, tools=tools, **body.template_kwargs
+        tokenizer.encode_chat, messages, ready.max_total_tokens, tools=tools, **body.template_kwargs
     )
     prompts = reserve(admit([token_ids], body, tokenizer, ready, service.seeds, service.limits, "messages"), body)
     generation = Generation(service.engine, tokenizer, prompts, body, request.state.owner)

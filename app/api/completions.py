@@ -71,7 +71,7 @@ def _choice(index: int, text: str, logprobs: Json | None, finish_reason: str | N
 
 def _encode(body: CompletionRequest, tokenizer: Tokenizer, ready: EngineReady) -> list[list[int]]:
     return [
-        tokenizer.encode(prompt, body.add_special_tokens, ready.most_tokens) if isinstance(prompt, str) else prompt
+        tokenizer.encode(prompt, body.add_special_tokens, ready.max_total_tokens) if isinstance(prompt, str) else prompt
         for prompt in body.prompt
     ]
 

@@ -38,7 +38,7 @@ from app.engine.client import EngineClient
 from app.engine.health import END_SECONDS
 from app.engine.observers import Observers
 from app.metrics import Metrics
-from app.statistics.recorder import Recorder
+from app.statistics.collector import StatisticsCollector
 from app.text.tokenizer import Tokenizer
 
 THREAD_SECONDS = 0.0005
@@ -167,7 +167,7 @@ def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str 
     look_at_model(Path(config.model_path))
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
-    recorder = Recorder(config.model_name)
+    recorder = StatisticsCollector(config.model_name)
 
     def give_up(reason: str) -> None:
         failures.append(reason)

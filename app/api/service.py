@@ -22,7 +22,7 @@ from app.engine.stream import TokenStream
 from app.messages import EngineReady, SamplingParams
 from app.metrics import Metrics
 from app.statistics.broadcast import Broadcast
-from app.statistics.recorder import Recorder
+from app.statistics.collector import StatisticsCollector
 from app.text.model_files import TokenizerError
 from app.text.tokenizer import Tokenizer
 
@@ -86,7 +86,7 @@ class Service:
         version: str,
         limits: Limits,
         metrics: Metrics,
-        recorder: Recorder,
+        recorder: StatisticsCollector,
         seeds: random.Random,
         on_failed: Callable[[str], None],
     ) -> None:

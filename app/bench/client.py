@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.bench.connection import Connection, ConnectionCut, Reply
+from app.bench.connection import ClientConnection, ConnectionCut, Reply
 from app.bench.events import Backlog, StreamReply
 from app.bench.outcome import BenchError, Outcome
 
@@ -52,7 +52,7 @@ class Client:
         given = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": "millrace-bench", **(headers or {})}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         self._timeout = timeout
-        self._idle: list[Connection] = []
+        self._idle: list[ClientConnection] = []
 
     async def get(self, path: str) -> WholeReply:
         """Raises BenchError if there is no answer."""
@@ -104,7 +104,7 @@ class Client:
                     raise  # else the server had closed the idle connection: that is no failure, try another
         return await self._run(await self._connect(), message, reply)
 
-    async def _run(self, connection: Connection, message: bytes, reply: Reply) -> None:
+    async def _run(self, connection: ClientConnection, message: bytes, reply: Reply) -> None:
         try:
             await connection.exchange(message, reply)
         except BaseException:  # whatever it was, what is left of the answer must not be taken for the next one
@@ -115,16 +115,16 @@ class Client:
         else:
             connection.abort()
 
-    def _take_idle(self) -> Connection | None:
+    def _take_idle(self) -> ClientConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
         return None
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._ssl)
+        _, connection = await loop.create_connection(ClientConnection, self._host, self._port, ssl=self._ssl)
         return connection
 
 

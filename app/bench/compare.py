@@ -8,7 +8,7 @@ from statistics import median
 
 from app.bench.drive import Run
 from app.bench.host import HostSpeed
-from app.bench.summary import Limits, Spread, summarize
+from app.bench.summary import LatencyTargets, Spread, summarize
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Paired:
     ratio: Series
 
 
-def metrics_of(run: Run, limits: Limits | None) -> dict[str, float]:
+def metrics_of(run: Run, limits: LatencyTargets | None) -> dict[str, float]:
     """The numbers worth comparing, by the names that a report gives them."""
     summary = summarize(run, limits)
     metrics = dict(run.findings)
@@ -73,7 +73,7 @@ def _points(name: str, spread: Spread) -> dict[str, float]:
     }
 
 
-def by_load(measurements: Sequence[Measurement], server: str, limits: Limits | None) -> dict[str, list[Series]]:
+def by_load(measurements: Sequence[Measurement], server: str, limits: LatencyTargets | None) -> dict[str, list[Series]]:
     """The series of one server for each load, in the order of the stages."""
     collected: dict[str, dict[str, list[float]]] = {}
     for measurement in measurements:
@@ -86,7 +86,7 @@ def by_load(measurements: Sequence[Measurement], server: str, limits: Limits | N
     return {load: [Series(name, tuple(values)) for name, values in named.items()] for load, named in collected.items()}
 
 
-def paired(measurements: Sequence[Measurement], limits: Limits | None) -> dict[str, list[Paired]]:
+def paired(measurements: Sequence[Measurement], limits: LatencyTargets | None) -> dict[str, list[Paired]]:
     """A over B for each load that both had. A number that either lacks in some repetition is left out of that pair."""
     pairs: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for a in (one for one in measurements if one.server == "A"):

@@ -29,7 +29,7 @@ class ConnectionCut(Exception):
         self.untouched = untouched
 
 
-class Connection(asyncio.BufferedProtocol):
+class ClientConnection(asyncio.BufferedProtocol):
     """Carries one exchange at a time; `reusable` says whether another may follow."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from app.bench.drive import Run
 from app.bench.outcome import Outcome
 from app.bench.provenance import Provenance
 from app.bench.settings import Settings
-from app.bench.summary import Limits, Spread, summarize
+from app.bench.summary import LatencyTargets, Spread, summarize
 from app.bench.target import Target
 
 
@@ -26,7 +26,7 @@ class Result:
     started_server: bool = False
 
     @property
-    def limits(self) -> Limits | None:
+    def limits(self) -> LatencyTargets | None:
         return self.settings.limits
 
     @property

@@ -24,7 +24,7 @@ from app.bench.provenance import Provenance
 from app.bench.report import report
 from app.bench.result import Result
 from app.bench.settings import Settings
-from app.bench.summary import Limits
+from app.bench.summary import LatencyTargets
 from app.bench.target import Target, connect
 
 SEED_BITS = 31
@@ -58,7 +58,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     if options["url"] and options["serve"]:
         raise BenchError("give --url or --serve, not both")
     given = {field.name: options[field.name] for field in fields(Settings)}
-    given["slo"] = Limits.parse(options["slo"]) if options["slo"] else None
+    given["slo"] = LatencyTargets.parse(options["slo"]) if options["slo"] else None
     given["seed"] = secrets.randbits(SEED_BITS) if options["seed"] is None else options["seed"]
     given["repeat"] = options["repeat"] or (3 if options["compare"] else 1)
     settings = Settings(**given)

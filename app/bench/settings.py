@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.bench.outcome import BenchError
-from app.bench.summary import Limits
+from app.bench.summary import LatencyTargets
 from app.bench.workload import Lengths
 
-RAMP_LIMITS = Limits((("ttft", 1000.0), ("itl", 200.0)))
+RAMP_LIMITS = LatencyTargets((("ttft", 1000.0), ("itl", 200.0)))
 MAX_LONG_TOKENS = 1024
 MAX_PREFIX_TOKENS = 1000
 LONG_OUTPUT_TOKENS = 16
@@ -35,7 +35,7 @@ class Settings:
     trace: Path | None = None
     speedup: float = 1.0
     limit: int | None = None
-    slo: Limits | None = None
+    slo: LatencyTargets | None = None
     warmup: int = 1
     repeat: int = 1
 
@@ -47,7 +47,7 @@ class Settings:
             raise BenchError("a ramp begins at one --rate, and its --ramp-factor is above 1")
 
     @property
-    def limits(self) -> Limits | None:
+    def limits(self) -> LatencyTargets | None:
         """The limits of goodput. A ramp needs some: without any it would not know when to end."""
         return self.slo or (RAMP_LIMITS if self.workload == "ramp" else None)
 

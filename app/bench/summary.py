@@ -43,7 +43,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LatencyTargets:
     """What a request must keep to be good, in milliseconds: it must succeed, and be within every stated limit.
 
     `itl` is held against the 99th percentile of a request's own gaps, `gap` against its longest one.
@@ -58,7 +58,7 @@ class Limits:
         return ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in self.limits)
 
     @classmethod
-    def parse(cls, text: str) -> Limits:
+    def parse(cls, text: str) -> LatencyTargets:
         """Read `ttft:500,itl:50`. Raises BenchError."""
         limits = []
         for part in text.split(","):
@@ -123,7 +123,7 @@ class Summary:
         return self.num_sent - self.num_ok
 
 
-def summarize(run: Run, limits: Limits | None = None) -> Summary:
+def summarize(run: Run, limits: LatencyTargets | None = None) -> Summary:
     """Count and measure a run. `run.beside` counts among what was sent and what failed, not among the latencies."""
     everything = [*run.outcomes, *run.beside]
     ok = [outcome for outcome in run.outcomes if outcome.ok]

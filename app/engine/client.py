@@ -13,13 +13,13 @@ from functools import partial
 
 from app.config import Config
 from app.engine.child import EngineProcess
-from app.engine.handout import hand_out_tokens, tell_progress
+from app.engine.dispatch import dispatch_tokens, report_progress
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
+from app.engine.queue_quota import QueueQuota
 from app.engine.recovery import Recovery
-from app.engine.rounds import Rounds
-from app.engine.shares import Shares
 from app.engine.stream import EngineDied, KillsEngine, TokenStream
 from app.engine.supervisor import Supervisor
+from app.engine.wake_ups import WakeUpCoalescer
 from app.messages import (
     Abort,
     EngineReady,
@@ -53,8 +53,8 @@ class EngineClient:
         self._supervisor = Supervisor(partial(EngineProcess, config), config.step_timeout, self)
         self._streams: dict[int, TokenStream] = {}
         self._recovery = Recovery()
-        self._rounds = Rounds()
-        self._shares = Shares(config.max_num_seqs + config.max_queue)
+        self._coalescer = WakeUpCoalescer()
+        self._quota = QueueQuota(config.max_num_seqs + config.max_queue)
         self._num_created = 0
         self._last_step: StepOutput | None = None
         self._last_activity = time.monotonic()
@@ -111,7 +111,7 @@ class EngineClient:
         if self._state is not EngineState.READY:
             reason = self._reason or self._supervisor.start_up.current.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
-        self._shares.check(owner if self._config.fair_sharing else "", num_sequences)
+        self._quota.check(owner if self._config.fair_sharing else "", num_sequences)
 
     def generate(
         self,
@@ -140,7 +140,7 @@ class EngineClient:
         )
         self._streams[stream.seq_id] = stream
         self._idle.clear()
-        self._shares.opened(stream.seq_id, owner)
+        self._quota.opened(stream.seq_id, owner)
         deadline = stream.times.arrived + self._config.queue_timeout
         command = Generate(
             stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence
@@ -172,7 +172,7 @@ class EngineClient:
             case EngineReady():
                 self.ready = replace(event, phases=self._supervisor.start_up.seconds)
                 self._last_activity = time.monotonic()
-                self._rounds.engine_is_on(event.device)
+                self._coalescer.engine_runs_on(event.device)
                 self._observer.engine_ready(self.ready)
                 self._submit_due()
 
@@ -198,14 +198,14 @@ class EngineClient:
         """Hand out one step's tokens to the streams that still want them."""
         now = time.monotonic()
         self._last_step, self._last_activity = output, now
-        tell_progress(output, self._streams, self._observer, now)
-        grown = hand_out_tokens(output, self._streams, self._observer, now)
+        report_progress(output, self._streams, self._observer, now)
+        grown = dispatch_tokens(output, self._streams, self._observer, now)
         ended = [self._streams[seq_id] for seq_id in output.finished if seq_id in self._streams]
         for stream in ended:
             stream.end(output.finished[stream.seq_id])
             self._forget(stream)
         # Nobody is woken before every end is known: one reader may read several sequences.
-        self._rounds.tell(grown, now)
+        self._coalescer.notify(grown, now)
         for stream in ended:
             stream.wake()
         self._recovery.grew(output.seq_ids)
@@ -223,7 +223,7 @@ class EngineClient:
     def _forget(self, stream: TokenStream) -> None:
         del self._streams[stream.seq_id]
         self._recovery.ended(stream.seq_id)
-        self._shares.ended(stream.seq_id)
+        self._quota.ended(stream.seq_id)
         stream.times.finished = time.monotonic()
         if not self._streams:
             self._idle.set()
@@ -242,7 +242,7 @@ class EngineClient:
 
     def _submit(self, command: Generate, stream: TokenStream) -> None:
         assert self.ready is not None, "nothing is submitted before the engine is ready"
-        num_tokens, limit = len(command.prompt_token_ids) + command.params.max_tokens, self.ready.most_tokens
+        num_tokens, limit = len(command.prompt_token_ids) + command.params.max_tokens, self.ready.max_total_tokens
         if num_tokens > limit:
             lack = f"The engine came back with less memory: this may have {num_tokens} tokens in all, {limit} fit now."
             self._give_up(command.seq_id, EngineDied(lack))

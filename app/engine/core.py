@@ -26,7 +26,7 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Launched:
+class InFlightStep:
     """A step that is on its way, and when it was begun, scheduled and launched."""
 
     batch: ScheduledBatch
@@ -47,13 +47,13 @@ class EngineCore:
     def __init__(self, scheduler: Scheduler, runner: Runner, overlap: bool = False) -> None:
         self.scheduler = scheduler
         self.runner = runner
-        self._num_ahead = int(overlap and not scheduler.guesses)
-        self._on_the_way: deque[Launched] = deque()
+        self._num_ahead = int(overlap and not scheduler.speculates)
+        self._in_flight: deque[InFlightStep] = deque()
         self._last_executed = 0.0
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work or bool(self._on_the_way)
+        return self.scheduler.has_work or bool(self._in_flight)
 
     def apply(self, command: Command) -> None:
         if isinstance(command, Abort):
@@ -79,21 +79,21 @@ class EngineCore:
 
         A step with nothing to do reports the state of things.
         """
-        while len(self._on_the_way) <= self._num_ahead:
+        while len(self._in_flight) <= self._num_ahead:
             launched = self._launch()
-            if self._on_the_way and launched.batch.is_empty:
+            if self._in_flight and launched.batch.is_empty:
                 break
-            self._on_the_way.append(launched)
-        return self._update(self._on_the_way.popleft())
+            self._in_flight.append(launched)
+        return self._update(self._in_flight.popleft())
 
-    def _launch(self) -> Launched:
+    def _launch(self) -> InFlightStep:
         began = perf_counter()
         batch = self.scheduler.schedule()
         scheduled = perf_counter()
         execution = self.runner.execute(batch) if batch.rows else ModelOutput([])
-        return Launched(batch, execution, began, scheduled, perf_counter())
+        return InFlightStep(batch, execution, began, scheduled, perf_counter())
 
-    def _update(self, step: Launched) -> StepOutput:
+    def _update(self, step: InFlightStep) -> StepOutput:
         waiting = perf_counter()
         output = step.execution.wait()
         executed = perf_counter()

@@ -101,7 +101,7 @@ def make_engine(
     core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device), overlap)
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
-    if scheduler.guesses:
+    if scheduler.speculates:
         step_cost = measure_step_cost(core, min(max_model_len, scheduler.max_num_batched_tokens))
         scheduler.speculation.step_cost = step_cost
         logger.info("speculation: a step costs as much as %.1f tokens more in it", step_cost)

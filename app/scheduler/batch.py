@@ -72,7 +72,7 @@ class ScheduledRow:
             row.prompt_logprob_positions = range(first, max(first, min(end, sequence.num_prompt_tokens - 1)))
         return row
 
-    def lengthen(self, draft: tuple[int, ...]) -> None:
+    def append_draft(self, draft: tuple[int, ...]) -> None:
         """Put guesses behind the last token, if this row reaches it."""
         self.draft = draft
         self.end += len(draft)

@@ -12,8 +12,8 @@ from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, Schedule
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.block_tables import BlockTables
 from app.scheduler.columns import Columns
-from app.scheduler.pace import Pace
 from app.scheduler.preemption import last_in_turn, who_makes_room
+from app.scheduler.prefill_throttle import PrefillThrottle
 from app.scheduler.sequence import Sequence, SequenceStatus
 from app.scheduler.speculation import Speculation
 from app.scheduler.statistics import step_stats, why_waiting
@@ -52,7 +52,7 @@ class Scheduler:
         self.max_num_batched_tokens = max_num_batched_tokens
         self._tables = BlockTables(pool, block_size)
         self.speculation = Speculation(pool, block_size, step_cost)
-        self._pace = Pace(max_gap_seconds)
+        self._throttle = PrefillThrottle(max_gap_seconds)
         self.waiting = WaitingQueue()
         self.running: list[Sequence] = []
         self._sequences: dict[int, Sequence] = {}
@@ -61,7 +61,7 @@ class Scheduler:
         self._clock = clock
 
     @property
-    def guesses(self) -> bool:
+    def speculates(self) -> bool:
         return self.speculation.is_on
 
     @property
@@ -102,13 +102,13 @@ class Scheduler:
         self._make_room()
         decoding = sorted([s for s in self.running if s.num_owed_tokens == 1], key=attrgetter("order"))
         prompts = sorted([s for s in self.running if s.num_owed_tokens > 1], key=self.waiting.turn)
-        budget = self._pace.limit(self.max_num_batched_tokens, len(decoding))
+        budget = self._throttle.limit(self.max_num_batched_tokens, len(decoding))
         left = self._advance(decoding, rows, budget)
         if prompts:
             left = self._admit(rows, left, admission, min(self.waiting.served(s.owner) for s in prompts))
             left = self._advance(prompts, rows, left)
         self._admit(rows, left, admission)
-        self.speculation.lengthen(rows.values(), budget)
+        self.speculation.propose(rows.values(), budget)
         for row in rows.values():
             row.advance()
         return ScheduledBatch.of(rows.values(), self._preempted, admission)
@@ -116,7 +116,7 @@ class Scheduler:
     def observe(self, batch: ScheduledBatch, seconds: float) -> None:
         """Learn from how long the batch's execution took."""
         if batch.num_prefill_tokens:
-            self._pace.observe(batch.num_prefill_tokens + batch.num_decode_tokens, seconds)
+            self._throttle.observe(batch.num_prefill_tokens + batch.num_decode_tokens, seconds)
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
         """Give every sequence of the batch what was sampled for it, and release those that ended."""
@@ -129,7 +129,7 @@ class Scheduler:
                 continue
             num_known_tokens, num_wrong = len(sequence.token_ids), 0
             if row.draft:
-                accepted.append(self.speculation.judge(row, output.token_ids[begin:end]))
+                accepted.append(self.speculation.verify(row, output.token_ids[begin:end]))
                 num_wrong = len(row.draft) - accepted[-1]
             columns.take(sequence, begin, end - num_wrong)
             if sequence.num_computed_tokens // size > num_known_tokens // size:

@@ -34,7 +34,7 @@ class Speculation:
     def is_on(self) -> bool:
         return self.step_cost > 0
 
-    def lengthen(self, rows: Collection[ScheduledRow], budget: int) -> None:
+    def propose(self, rows: Collection[ScheduledRow], budget: int) -> None:
         """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
 
         A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
@@ -56,12 +56,12 @@ class Speculation:
             count = min(count, -(-left // num_rows_left), room, sequence.max_num_tokens - sequence.num_tokens - 1)
             draft = sequence.drafter.draft(sequence.token_ids, count, sequence.params.stop_token_ids)
             if draft:
-                row.lengthen(draft)
+                row.append_draft(draft)
                 num_new_blocks = max(0, -(-row.end // self._block_size) - len(sequence.block_table))
                 sequence.block_table.extend(self._pool.allocate(num_new_blocks))
                 left -= len(draft)
 
-    def judge(self, row: ScheduledRow, token_ids: list[int]) -> int:
+    def verify(self, row: ScheduledRow, token_ids: list[int]) -> int:
         """Take back what was computed for wrong guesses, and its blocks, by the tokens sampled in their places.
 
         Returns how many guesses were right; the samples behind the first wrong one are worth nothing.

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TypeVar
 
 from app.engine.health import Overloaded
-from app.statistics.recorder import FRAME_SECONDS, Recorder
-from app.statistics.records import FinishedRequest, Frame, Step
+from app.statistics.collector import FRAME_SECONDS, StatisticsCollector
+from app.statistics.rows import FinishedRequest, Frame, Step
 
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ class Broadcast:
     longer kept, which the numbers tell it; a new one begins with a snapshot of all that the recorder holds.
     """
 
-    def __init__(self, recorder: Recorder, describe: Callable[[], dict[str, object]]) -> None:
+    def __init__(self, recorder: StatisticsCollector, describe: Callable[[], dict[str, object]]) -> None:
         self.recorder = recorder
         self.number = 0
         self.closed = False

@@ -119,10 +119,10 @@ class Tokenizer:
         template = _select(self._tokenizer.chat_template, with_tools=True)
         return ChatFormat() if template is None else ChatFormat.of(template)
 
-    def encode(self, text: str, add_special_tokens: bool = True, most_tokens: float = inf) -> list[int]:
-        """Raises TextTooLong, before it takes time and memory, if there are surely more than `most_tokens`."""
-        if (fewest := len(text) // (SHORTENED * self._longest_token)) > most_tokens:
-            raise TextTooLong(f"The prompt has at least {fewest} tokens; with what follows there may be {most_tokens}.")
+    def encode(self, text: str, add_special_tokens: bool = True, max_tokens: float = inf) -> list[int]:
+        """Raises TextTooLong, before it takes time and memory, if there are surely more than `max_tokens`."""
+        if (fewest := len(text) // (SHORTENED * self._longest_token)) > max_tokens:
+            raise TextTooLong(f"The prompt has at least {fewest} tokens; with what follows there may be {max_tokens}.")
         # As a batch of one: the backend's `encode` keeps all other threads waiting while it works.
         [encoding] = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         return encoding.ids
@@ -130,7 +130,7 @@ class Tokenizer:
     def encode_chat(
         self,
         messages: Sequence[Mapping[str, Any]],
-        most_tokens: float = inf,
+        max_tokens: float = inf,
         /,
         *,
         add_generation_prompt: bool = True,
@@ -159,7 +159,7 @@ class Tokenizer:
             )
         except Exception as error:  # a template is a program: whatever it raises is about these messages
             raise ChatTemplateError(f"The chat template does not accept these messages: {error}") from error
-        return self.encode(str(text), add_special_tokens=False, most_tokens=most_tokens)
+        return self.encode(str(text), add_special_tokens=False, max_tokens=max_tokens)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a whole output, the same as streaming it. Ids that the vocabulary does not have show nothing.

@@ -117,7 +117,7 @@ def run_deadly_engine(config: Config, commands: Connection, events: Connection, 
     def serve_deadly(core: EngineCore, *arguments: Any) -> None:
         core.runner = DeadlyRunner(core.runner)
         core.__class__ = DeadlyCore
-        if core.scheduler.guesses:
+        if core.scheduler.speculates:
             core.scheduler.speculation.step_cost = 8.0  # as on a machine that does nothing else
         serve(core, *arguments)
 

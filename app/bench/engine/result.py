@@ -7,7 +7,7 @@ from typing import Any
 
 from app.bench.ceilings import Ceiling, Ceilings
 from app.bench.engine.measure import Costs, Decode, Prefill
-from app.bench.engine.settings import EngineSettings
+from app.bench.engine.settings import EngineBenchSettings
 from app.bench.provenance import Provenance
 from app.messages import EngineReady
 
@@ -20,7 +20,7 @@ class EngineResult:
 
     model: str
     config: dict[str, Any]
-    settings: EngineSettings
+    settings: EngineBenchSettings
     provenance: Provenance
     device: str
     ready: EngineReady

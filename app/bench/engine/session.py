@@ -15,7 +15,7 @@ from app.bench.engine.engine import Engine
 from app.bench.engine.measure import Costs, Decode, Prefill
 from app.bench.engine.report import document, report
 from app.bench.engine.result import EngineResult
-from app.bench.engine.settings import EngineSettings, Load, Room
+from app.bench.engine.settings import EngineBenchSettings, Load, Room
 from app.bench.outcome import BenchError
 from app.bench.progress import Progress
 from app.bench.provenance import Provenance
@@ -62,15 +62,19 @@ def run_engine_bench(options: Mapping[str, Any], config: Config, importing_secon
     return 0
 
 
-def settings_of(options: Mapping[str, Any]) -> EngineSettings:
+def settings_of(options: Mapping[str, Any]) -> EngineBenchSettings:
     """The settings in the options; what is not given is as the settings have it. Raises BenchError."""
-    given = {field.name: options[field.name] for field in fields(EngineSettings) if options[field.name] is not None}
-    settings = EngineSettings(**({"seed": secrets.randbits(SEED_BITS)} | given))
+    given = {
+        field.name: options[field.name] for field in fields(EngineBenchSettings) if options[field.name] is not None
+    }
+    settings = EngineBenchSettings(**({"seed": secrets.randbits(SEED_BITS)} | given))
     settings.check()
     return settings
 
 
-def measure(settings: EngineSettings, config: Config, progress: Progress, importing_seconds: float) -> EngineResult:
+def measure(
+    settings: EngineBenchSettings, config: Config, progress: Progress, importing_seconds: float
+) -> EngineResult:
     """All of it. Raises BenchError about what cannot be started, and about loads that do not fit what was.
 
     Prompts are computed as fast as the budget allows: nobody waits for the sequences that decode meanwhile.

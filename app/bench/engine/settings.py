@@ -30,7 +30,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSettings:
+class EngineBenchSettings:
     """Lengths in tokens. `prefill` None is 1,024 or what fits, `output_tokens` None is each part's own default."""
 
     seed: int
@@ -61,7 +61,7 @@ class Room:
     max_num_seqs: int
     max_num_batched_tokens: int
 
-    def check(self, settings: EngineSettings) -> None:
+    def check(self, settings: EngineBenchSettings) -> None:
         """Raises BenchError about what was asked for and does not fit, naming the option that would change it."""
         for load in settings.decodes:
             if reason := self.refusal(load):
@@ -84,11 +84,11 @@ class Room:
             )
         return None
 
-    def prefill(self, settings: EngineSettings) -> int:
+    def prefill(self, settings: EngineBenchSettings) -> int:
         """Tokens of the prompt whose prefill is measured."""
         return settings.prefill or min(PREFILL_TOKENS, self.ready.max_model_len - 1)
 
-    def sweep(self, settings: EngineSettings) -> tuple[list[Load], list[Load], list[str]]:
+    def sweep(self, settings: EngineBenchSettings) -> tuple[list[Load], list[Load], list[str]]:
         """Loads against the batch size and against the context of one stream, as far as they fit, and what does not.
 
         A context is what the sequence comes to: the prompt is shorter by the tokens that are measured.

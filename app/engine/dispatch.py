@@ -13,7 +13,7 @@ Streams = Mapping[int, TokenStream]
 """The open ones, by their ids; a step may tell of others that have been closed meanwhile."""
 
 
-def tell_progress(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
+def report_progress(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
     """Who was scheduled for the first time, who gave its blocks back, and what the prompts were like to the model."""
     for seq_id, num_cached in output.admitted.items():
         stream = streams.get(seq_id)
@@ -29,7 +29,7 @@ def tell_progress(output: StepOutput, streams: Streams, observer: EngineObserver
             stream.prompt_logprobs.extend(prompt_logprobs)
 
 
-def hand_out_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> list[TokenStream]:
+def dispatch_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> list[TokenStream]:
     """Returns who got them, once for each token."""
     grown: list[TokenStream] = []
     earlier: list[float] = []

@@ -4,52 +4,52 @@ from __future__ import annotations
 
 from itertools import repeat
 
-from app.scheduler.pace import MIN_PREFILL_TOKENS, Pace
+from app.scheduler.prefill_throttle import MIN_PREFILL_TOKENS, PrefillThrottle
 from tests.builders import make_core, make_scheduler, sequence
 
 
-def paced(max_seconds: float, *steps: tuple[int, float]) -> Pace:
-    pace = Pace(max_seconds)
+def throttle_after(max_seconds: float, *steps: tuple[int, float]) -> PrefillThrottle:
+    throttle = PrefillThrottle(max_seconds)
     for num_tokens, seconds in steps:
-        pace.observe(num_tokens, seconds)
-    return pace
+        throttle.observe(num_tokens, seconds)
+    return throttle
 
 
 def test_nothing_is_held_back_before_a_step_was_seen() -> None:
-    assert paced(0.1).limit(512, num_decoding=3) == 512
+    assert throttle_after(0.1).limit(512, num_decoding=3) == 512
 
 
 def test_nothing_is_held_back_while_nobody_decodes() -> None:
-    assert paced(0.1, (512, 10.0)).limit(512, num_decoding=0) == 512
+    assert throttle_after(0.1, (512, 10.0)).limit(512, num_decoding=0) == 512
 
 
 def test_a_step_that_others_wait_for_takes_what_fits_the_time() -> None:
-    assert paced(0.1, (1000, 1.0)).limit(512, num_decoding=1) == 100
+    assert throttle_after(0.1, (1000, 1.0)).limit(512, num_decoding=1) == 100
 
 
 def test_a_fast_machine_uses_the_whole_budget() -> None:
-    assert paced(0.1, (1000, 0.01)).limit(512, num_decoding=1) == 512
+    assert throttle_after(0.1, (1000, 0.01)).limit(512, num_decoding=1) == 512
 
 
 def test_on_a_slow_machine_prompts_still_get_their_fewest_tokens_beside_the_decoding() -> None:
-    assert paced(0.1, (10, 10.0)).limit(512, num_decoding=5) == 5 + MIN_PREFILL_TOKENS
+    assert throttle_after(0.1, (10, 10.0)).limit(512, num_decoding=5) == 5 + MIN_PREFILL_TOKENS
 
 
 def test_the_budget_is_never_exceeded() -> None:
-    assert paced(0.1, (10, 10.0)).limit(48, num_decoding=5) == 48
+    assert throttle_after(0.1, (10, 10.0)).limit(48, num_decoding=5) == 48
 
 
 def test_a_machine_that_slows_down_is_noticed_within_some_steps() -> None:
     fast = (500, 0.05)
     slow = (500, 0.5)
-    limits = [paced(0.1, fast, fast, fast, *repeat(slow, count)).limit(1000, 1) for count in range(12)]
+    limits = [throttle_after(0.1, fast, fast, fast, *repeat(slow, count)).limit(1000, 1) for count in range(12)]
     assert limits[0] == 1000
     assert limits == sorted(limits, reverse=True)
     assert 100 <= limits[-1] <= 105
 
 
 def test_a_small_step_says_little_about_large_ones() -> None:
-    assert paced(0.1, (500, 0.5), (2, 0.05)).limit(512, 1) > 80
+    assert throttle_after(0.1, (500, 0.5), (2, 0.05)).limit(512, 1) > 80
 
 
 def test_a_long_prompt_is_taken_in_pieces_as_soon_as_somebody_decodes() -> None:

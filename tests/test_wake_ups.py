@@ -1,4 +1,4 @@
-"""When readers are told: at once where they are few, in rounds where they are many."""
+"""When readers are told: at once where they are few, in one wake-up for many tokens where they are many."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from app.engine.rounds import FEW_STREAMS, MAX_EVENTS_PER_SECOND, MAX_PAUSE_SECONDS, Rounds
 from app.engine.stream import TokenStream
+from app.engine.wake_ups import FEW_STREAMS, MAX_EVENTS_PER_SECOND, MAX_PAUSE_SECONDS, WakeUpCoalescer
 from app.messages import FinishReason
 
 MANY_STREAMS = 4 * FEW_STREAMS
@@ -32,11 +32,11 @@ def readers(count: int) -> list[Reader]:
     return [Reader(seq_id) for seq_id in range(count)]
 
 
-def step(rounds: Rounds, all_readers: list[Reader], now: float, num_tokens: int = 1) -> None:
+def step(coalescer: WakeUpCoalescer, all_readers: list[Reader], now: float, num_tokens: int = 1) -> None:
     streams = [reader.stream for reader in all_readers for _ in range(num_tokens)]
     for stream in streams:
         stream.push(7, None, now)
-    rounds.tell(streams, now)
+    coalescer.notify(streams, now)
 
 
 def events(all_readers: list[Reader]) -> list[int]:
@@ -46,61 +46,61 @@ def events(all_readers: list[Reader]) -> list[int]:
 
 
 async def test_few_streams_have_an_event_for_every_token_however_fast_they_come() -> None:
-    rounds, few = Rounds(), readers(FEW_STREAMS)
+    coalescer, few = WakeUpCoalescer(), readers(FEW_STREAMS)
     for number in range(5):
-        step(rounds, few, now=number * 1e-6)
+        step(coalescer, few, now=number * 1e-6)
     assert events(few) == [1] * 5
 
 
 async def test_many_streams_have_an_event_for_every_token_that_comes_no_sooner_than_they_take_turns() -> None:
-    rounds, many = Rounds(), readers(MANY_STREAMS)
+    coalescer, many = WakeUpCoalescer(), readers(MANY_STREAMS)
     for number in range(5):
-        step(rounds, many, now=number * PAUSE * 1.01)
+        step(coalescer, many, now=number * PAUSE * 1.01)
     assert events(many) == [1] * 5
 
 
 async def test_what_comes_to_many_streams_between_two_rounds_is_one_event() -> None:
-    rounds, many = Rounds(), readers(MANY_STREAMS)
+    coalescer, many = WakeUpCoalescer(), readers(MANY_STREAMS)
     for number in range(6):
-        step(rounds, many, now=10.0 + number * PAUSE * 0.51)
+        step(coalescer, many, now=10.0 + number * PAUSE * 0.51)
     assert events(many) == [1, 1, 2, 2]  # the first is no part of a round
 
 
 async def test_there_are_fewer_rounds_where_events_take_the_engines_time() -> None:
     for device, expected in (("cuda:0", [1, 1, 1, 1, 1]), ("cpu", [1, 1, 3])):
-        rounds, many = Rounds(), readers(MANY_STREAMS)
-        rounds.engine_is_on(device)
+        coalescer, many = WakeUpCoalescer(), readers(MANY_STREAMS)
+        coalescer.engine_runs_on(device)
         for number in range(5):
-            step(rounds, many, now=10.0 + number * PAUSE * 1.01)
+            step(coalescer, many, now=10.0 + number * PAUSE * 1.01)
         assert events(many) == expected
 
 
 async def test_tokens_of_one_step_are_events_of_their_own_unless_they_had_to_wait() -> None:
-    rounds, many = Rounds(), readers(MANY_STREAMS)
-    step(rounds, many, now=0.0)
-    step(rounds, many, now=1.0, num_tokens=3)
+    coalescer, many = WakeUpCoalescer(), readers(MANY_STREAMS)
+    step(coalescer, many, now=0.0)
+    step(coalescer, many, now=1.0, num_tokens=3)
     assert events(many) == [1, 1, 1, 1]
-    step(rounds, many, now=1.0 + PAUSE / 2, num_tokens=3)
-    step(rounds, many, now=1.0 + PAUSE, num_tokens=3)
+    step(coalescer, many, now=1.0 + PAUSE / 2, num_tokens=3)
+    step(coalescer, many, now=1.0 + PAUSE, num_tokens=3)
     assert events(many) == [1, 1, 1, 1, 6]
 
 
 async def test_the_first_token_and_the_end_do_not_wait() -> None:
-    rounds, many, late = Rounds(), readers(MANY_STREAMS), Reader(MANY_STREAMS)
-    step(rounds, many, now=0.0)
-    step(rounds, many, now=1.0)
-    step(rounds, [*many, late], now=1.0)
+    coalescer, many, late = WakeUpCoalescer(), readers(MANY_STREAMS), Reader(MANY_STREAMS)
+    step(coalescer, many, now=0.0)
+    step(coalescer, many, now=1.0)
+    step(coalescer, [*many, late], now=1.0)
     assert (events(many), late.events) == ([1, 1], [1])
     many[0].stream.finish(FinishReason.LENGTH)
     assert many[0].events == [1, 1, 1]
 
 
 async def test_what_waits_is_told_in_time_though_no_step_follows() -> None:
-    rounds, many = Rounds(), readers(MANY_STREAMS)
-    step(rounds, many, now=0.0)
-    step(rounds, many, now=1.0)
+    coalescer, many = WakeUpCoalescer(), readers(MANY_STREAMS)
+    step(coalescer, many, now=0.0)
+    step(coalescer, many, now=1.0)
     many[0].was_told.clear()
-    step(rounds, many, now=1.0)
+    step(coalescer, many, now=1.0)
     assert events(many) == [1, 1]
     await asyncio.wait_for(many[0].was_told.wait(), 30)
     assert events(many) == [1, 1, 1]
@@ -108,7 +108,7 @@ async def test_what_waits_is_told_in_time_though_no_step_follows() -> None:
 
 @pytest.mark.parametrize("num_streams", [FEW_STREAMS + 1, 10_000])
 async def test_no_pause_is_longer_than_a_reader_sees(num_streams: int) -> None:
-    rounds, many = Rounds(), readers(num_streams)
+    coalescer, many = WakeUpCoalescer(), readers(num_streams)
     for number in range(4):
-        step(rounds, many, now=number * MAX_PAUSE_SECONDS * 1.01)
+        step(coalescer, many, now=number * MAX_PAUSE_SECONDS * 1.01)
     assert events(many) == [1] * 4

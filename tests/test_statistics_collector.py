@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from app.engine.stream import TokenStream
 from app.messages import FinishReason, StepOutput, StepStats, WaitReason
-from app.statistics.durations import GROWTH, SHORTEST, SlidingDurations
-from app.statistics.recorder import (
+from app.statistics.collector import (
     MAX_CAUSES,
     MAX_FINISHED,
     MAX_FRAMES,
     MAX_STEPS,
     WINDOW_FRAMES,
-    Recorder,
+    StatisticsCollector,
 )
+from app.statistics.durations import GROWTH, SHORTEST, SlidingDurations
 
 STATS = StepStats(
     num_running=2,
@@ -48,16 +48,16 @@ class Clock:
         return self.now
 
 
-def make_recorder() -> tuple[Recorder, Clock]:
+def make_recorder() -> tuple[StatisticsCollector, Clock]:
     clock = Clock()
-    return Recorder("tiny", clock, clock), clock
+    return StatisticsCollector("tiny", clock, clock), clock
 
 
 def step(**changes: Any) -> StepOutput:
     return StepOutput([1, 2], [7, 7], {}, replace(STATS, **changes))
 
 
-def decoded(recorder: Recorder, clock: Clock, seq_id: int, num_tokens: int) -> TokenStream:
+def decoded(recorder: StatisticsCollector, clock: Clock, seq_id: int, num_tokens: int) -> TokenStream:
     """A sequence that arrives now, waits a second, and then has a token every second; it is not over yet."""
     stream = TokenStream(seq_id, 5, clock.now, lambda _: None)
     clock.now += 1.0

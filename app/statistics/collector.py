@@ -9,7 +9,7 @@ from collections.abc import Callable
 from app.engine.stream import TokenStream
 from app.messages import EngineReady, FinishReason, StepOutput, StepStats, WaitReason
 from app.statistics.durations import SlidingDurations
-from app.statistics.records import FinishedRequest, Frame, Step
+from app.statistics.rows import FinishedRequest, Frame, Step
 
 FRAME_SECONDS = 0.5
 MAX_FRAMES = 600
@@ -26,7 +26,7 @@ SHARES = (0.5, 0.9, 0.99)
 _COUNTED = Frame._fields[Frame._fields.index("steps") : Frame._fields.index("ttft_p50")]
 
 
-class Recorder:
+class StatisticsCollector:
     """An `EngineObserver`. `close_frame` is to be called every `FRAME_SECONDS`.
 
     `frames`, `steps` and `finished` hold the latest, oldest first; `num_steps` and `num_finished` count all there were,

@@ -9,7 +9,7 @@ MEMORY = 0.75
 """Share of what was known that remains with each step seen: the machine may slow down, contexts grow."""
 
 
-class Pace:
+class PrefillThrottle:
     """Keeps steps that decoding sequences wait for within `max_seconds`, as far as `MIN_PREFILL_TOKENS` allow.
 
     A long prompt holds up everybody's next token by the step that computes a piece of it. What piece fits a time

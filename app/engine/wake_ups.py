@@ -20,7 +20,7 @@ MAX_PAUSE_SECONDS = 1 / 30
 """Seconds between two rounds: less than a reader sees."""
 
 
-class Rounds:
+class WakeUpCoalescer:
     """Wakes readers. What an event costs beside its tokens is most of what a token costs, and where many streams run
     it is time that the engine would use: what comes between two rounds is one event of each stream.
 
@@ -35,11 +35,11 @@ class Rounds:
         self._next = 0.0
         self._latest: asyncio.TimerHandle | None = None
 
-    def engine_is_on(self, device: str) -> None:
+    def engine_runs_on(self, device: str) -> None:
         """From now on; `device` as in `EngineReady`."""
         self._most_events = MAX_EVENTS_PER_SECOND_ON_SHARED_CORES if device == "cpu" else MAX_EVENTS_PER_SECOND
 
-    def tell(self, streams: Iterable[TokenStream], now: float) -> None:
+    def notify(self, streams: Iterable[TokenStream], now: float) -> None:
         """These have got tokens at `now`, in seconds of the monotonic clock."""
         waiting = self._waiting
         for stream in streams:

@@ -11,7 +11,7 @@ SHARE = 8
 """An owner may have this many times the room that is left: alone eight ninths of all, and always less than all."""
 
 
-class Shares:
+class QueueQuota:
     """Counts open sequences by owner, so that no owner takes all the room there is.
 
     Thresholds follow the room that is left (dynamic thresholds, Choudhury and Hahne 1998): many owners are each held to
