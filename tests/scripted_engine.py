@@ -22,14 +22,14 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
-from app.api.access import Access
 from app.api.app import create_app
-from app.api.certificate import Certificate
-from app.api.files import MAX_OPEN_FILES
-from app.api.limits import Limits
-from app.api.server import Server, server_config
+from app.api.gate.authentication import Access
+from app.api.request_limits import Limits
 from app.api.service import Service
-from app.api.tracing import Telemetry
+from app.api.telemetry.tracing import Telemetry
+from app.api.wire.certificate import Certificate
+from app.api.wire.open_files import MAX_OPEN_FILES
+from app.api.wire.server import Server, server_config
 from app.engine.health import EngineHealth, EngineState, Overloaded
 from app.engine.stream import EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.limits import Limits
+from app.api.request_limits import Limits
 from app.engine.health import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import EOS, ScriptedEngine, data_of, ids, make_app, small, started

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.chat import ChatReply
-from app.api.choices import Piece, ScoredToken
-from app.api.completions import CompletionReply
-from app.api.events import EventWriter, encode
-from app.api.reply import Reply
+from app.api.generation.choices import Piece, ScoredToken
+from app.api.generation.reply import Reply
+from app.api.generation.sse import EventWriter, encode
+from app.api.openai.chat import ChatReply
+from app.api.openai.completions import CompletionReply
 from app.messages import FinishReason
 from app.text.chat_format import ChatFormat, ReplyReader
 from tests.scripted_engine import byte_tokenizer

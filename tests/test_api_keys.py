@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import keys as keys_module
-from app.api.access import Access
 from app.api.errors import ApiError
-from app.api.key_list import BadKeys
-from app.api.keys import KeyRing
+from app.api.gate import keys as keys_module
+from app.api.gate.authentication import Access
+from app.api.gate.key_list import BadKeys
+from app.api.gate.keys import KeyRing
 from app.api.run import make_access
 from app.config import load_config
 from tests.raw_client import connected

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Send
 
-from app.api import events
+from app.api.generation import sse as events
 from app.engine.stream import KillsEngine
 from app.messages import FinishReason, TokenLogprobs
 from tests.scripted_engine import ScriptedEngine, data_of, make_app, started

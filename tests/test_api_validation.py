@@ -11,10 +11,10 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsStreaming as CompletionParams
 
-from app.api.limits import MAX_STOP_CHARACTERS, Limits
-from app.api.schemas.chat import ChatCompletionRequest
-from app.api.schemas.completion import CompletionRequest
-from app.api.schemas.values import MAX_VALUES
+from app.api.openai.schemas.chat import ChatCompletionRequest
+from app.api.openai.schemas.completion import CompletionRequest
+from app.api.openai.schemas.values import MAX_VALUES
+from app.api.request_limits import MAX_STOP_CHARACTERS, Limits
 from tests.raw_client import connected, post
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
@@ -357,7 +357,7 @@ async def test_a_body_of_more_values_than_anyone_needs_is_refused_before_they_ar
 async def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("app.api.body.from_json")
+    monkeypatch.delattr("app.api.wire.body.from_json")
     async with started(make_app(ScriptedEngine())) as client:
         answer = await client.post(COMPLETIONS, content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_many_values")

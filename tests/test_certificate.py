@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.api.certificate import BadCertificate, Certificate
-from app.api.connection import MAX_HEAD_BYTES
+from app.api.wire.certificate import BadCertificate, Certificate
+from app.api.wire.connection import MAX_HEAD_BYTES
 from app.config import ConfigError, load_config
 from app.messages import FinishReason
 from tests.raw_client import connected, post

@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
-from app.api.connection import MAX_HEAD_BYTES, MAX_HEADERS
-from app.api.files import MAX_OPEN_FILES, allow_many_files, room_of
-from app.api.limits import Limits
+from app.api.request_limits import Limits
+from app.api.wire.connection import MAX_HEAD_BYTES, MAX_HEADERS
+from app.api.wire.open_files import MAX_OPEN_FILES, allow_many_files, room_of
 from app.messages import FinishReason
 from tests.raw_client import RawClient, connected, post, until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.hosts import LOCAL_HOST
+from app.api.gate.hosts import LOCAL_HOST
 from app.api.run import make_access, served_hosts
 from app.config import ConfigError, load_config
 from tests.raw_client import connected

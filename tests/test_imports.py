@@ -203,8 +203,8 @@ def test_the_configuration_is_known_where_things_are_put_together_only() -> None
 
 
 def test_opentelemetry_is_known_to_one_module_which_loads_it_when_it_is_asked_for() -> None:
-    assert who_imports("opentelemetry") == {"app.api.tracing"}
-    assert not any(within(name, "opentelemetry") for name in imports_at_the_top(sources()["app.api.tracing"]))
+    assert who_imports("opentelemetry") == {"app.api.telemetry.tracing"}
+    assert not any(within(name, "opentelemetry") for name in imports_at_the_top(sources()["app.api.telemetry.tracing"]))
 
 
 def test_prometheus_is_known_to_the_metrics_only() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api import keys as keys_module
-from app.api.key_list import BadKeys, parse_file, parse_given
-from app.api.keys import KeyRing
+from app.api.gate import keys as keys_module
+from app.api.gate.key_list import BadKeys, parse_file, parse_given
+from app.api.gate.keys import KeyRing
 from app.api.run import make_access
 from app.config import load_config
 

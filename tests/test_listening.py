@@ -9,8 +9,8 @@ import socket
 
 import pytest
 
-from app.api import listening
-from app.api.listening import PortUnavailable, listen, url_of
+from app.api.wire import sockets as listening
+from app.api.wire.sockets import PortUnavailable, listen, url_of
 
 
 def reason(host: str, port: int) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.api.choices import ScoredToken
-from app.api.logprobs import completion_logprobs
+from app.api.generation.choices import ScoredToken
+from app.api.openai.logprobs import completion_logprobs
 from tests.scripted_engine import VOCAB_SIZE, byte_tokenizer
 
 NAMELESS = range(VOCAB_SIZE - 3, VOCAB_SIZE)

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.json_parts import PART_CHARACTERS, JsonInParts, encode, encode_in_parts
-from app.api.limits import Limits
+from app.api.request_limits import Limits
+from app.api.wire.json_parts import PART_CHARACTERS, JsonInParts, encode, encode_in_parts
 from tests.scripted_engine import ScriptedEngine, data_of, ids, listening, make_app, small, started
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.access import Access
-from app.api.keys import KeyRing
-from app.api.owner import Owner
+from app.api.gate.authentication import Access
+from app.api.gate.keys import KeyRing
+from app.api.gate.owner import Owner
 from app.metrics import Metrics
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, small, started
 from tests.test_limits import Clock, bearer

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.access import Access
-from app.api.keys import KeyRing
-from app.api.limits import Limits
+from app.api.gate.authentication import Access
+from app.api.gate.keys import KeyRing
 from app.api.openapi import DESCRIPTIONS, OF_CONNECTIONS
+from app.api.request_limits import Limits
 from app.engine.health import EngineState, Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, ids, make_app, started

@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from app.api.access import Access
-from app.api.keys import KeyRing
-from app.api.origins import HEADERS
+from app.api.gate.authentication import Access
+from app.api.gate.cors import HEADERS
+from app.api.gate.keys import KeyRing
 from app.config import ConfigError, load_config
 from tests.raw_client import connected
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app, started

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api import keys as keys_module
-from app.api.access import Access
-from app.api.keys import KeyRing
+from app.api.gate import keys as keys_module
+from app.api.gate.authentication import Access
+from app.api.gate.keys import KeyRing
 from tests.raw_client import until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
 

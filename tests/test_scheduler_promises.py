@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.api.owner import Owner
+from app.api.gate.owner import Owner
 from app.engine.core import EngineCore
 from app.messages import Abort, FinishReason, Generate, SamplingParams, StepOutput
 from app.scheduler.sequence import SequenceStatus

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 from uvicorn.server import ServerState
 
-from app.api.connection import Connection
-from app.api.server import server_config
+from app.api.wire.connection import Connection
+from app.api.wire.server import server_config
 from app.messages import FinishReason
 from tests.raw_client import connected, post, until
 from tests.scripted_engine import ScriptedEngine, listening, make_app

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.limits import Limits
+from app.api.request_limits import Limits
 from app.messages import FinishReason
 from tests.scripted_engine import ScriptedEngine, make_app, started
 

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from app.api.tracing import CAPTURE_CONTENT, Telemetry, TelemetryError, make_telemetry
+from app.api.telemetry.tracing import CAPTURE_CONTENT, Telemetry, TelemetryError, make_telemetry
 from app.engine.health import Unavailable
 from app.messages import FinishReason
 from app.metrics import Metrics

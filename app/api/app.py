@@ -11,18 +11,19 @@ from contextlib import asynccontextmanager
 from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
-from app.api import chat, completions, operations, statistics, web
-from app.api.access import Access, Guard
+from app.api import operations, statistics, web
 from app.api.errors import answer_errors
-from app.api.hosts import HostCheck
-from app.api.lag import watch_loop
-from app.api.limiter import Limiter
+from app.api.gate.authentication import Access, Guard
+from app.api.gate.cors import allow_origins
+from app.api.gate.hosts import HostCheck
+from app.api.gate.rate_limits import Limiter
+from app.api.gate.throttle import Throttle
+from app.api.openai import chat, completions
 from app.api.openapi import document_answers
-from app.api.origins import allow_origins
-from app.api.recording import Recording
 from app.api.service import Service
-from app.api.throttle import Throttle
-from app.api.tracing import Telemetry
+from app.api.telemetry.request_middleware import Recording
+from app.api.telemetry.tracing import Telemetry
+from app.api.wire.event_loop_lag import watch_loop
 
 GENERATING_PATHS = frozenset(route.path for module in (completions, chat) for route in module.router.routes)
 

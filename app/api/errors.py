@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.api.openai.schemas.base import MAX_FAULTS, cut, shortened
 from app.api.record import current_record
-from app.api.schemas.base import MAX_FAULTS, cut, shortened
 from app.engine.health import Overloaded, Unavailable
 from app.engine.stream import EngineDied, KillsEngine
 from app.messages import FinishReason

@@ -7,8 +7,8 @@ import time
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from app.api.generation.reply import Json
 from app.api.openapi import KEYED, content, errors
-from app.api.reply import Json
 from app.api.service import RETRY_SECONDS, Service, ServiceDependency
 
 router = APIRouter()

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from starlette.types import Send
 
     from app.api.errors import ApiError
-    from app.api.generation import Generation
-    from app.api.limiter import Visit
-    from app.api.reply import Reply
-    from app.api.schemas.sampling import SamplingFields
+    from app.api.gate.rate_limits import Visit
+    from app.api.generation.generation import Generation
+    from app.api.generation.reply import Reply
+    from app.api.openai.schemas.sampling import SamplingFields
     from app.text.tokenizer import Tokenizer
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")

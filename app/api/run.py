@@ -17,20 +17,20 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from app.api.access import Access
 from app.api.app import create_app
-from app.api.certificate import BadCertificate, Certificate
-from app.api.files import allow_many_files, room_of
-from app.api.hosts import ANY_HOST, LOCAL_HOST, is_loopback
-from app.api.key_list import BadKeys
-from app.api.keys import KeyRing
-from app.api.limits import Limits
-from app.api.listening import PortUnavailable, listen
-from app.api.quota import Quota
-from app.api.schemas.sampling import SamplingFields
-from app.api.server import Server, server_config
+from app.api.gate.authentication import Access
+from app.api.gate.hosts import ANY_HOST, LOCAL_HOST, is_loopback
+from app.api.gate.key_list import BadKeys
+from app.api.gate.keys import KeyRing
+from app.api.gate.quota import Quota
+from app.api.openai.schemas.sampling import SamplingFields
+from app.api.request_limits import Limits
 from app.api.service import Service
-from app.api.tracing import TelemetryError, make_telemetry
+from app.api.telemetry.tracing import TelemetryError, make_telemetry
+from app.api.wire.certificate import BadCertificate, Certificate
+from app.api.wire.open_files import allow_many_files, room_of
+from app.api.wire.server import Server, server_config
+from app.api.wire.sockets import PortUnavailable, listen
 from app.checkpoint.files import BadCheckpoint, read_text
 from app.checkpoint.inspection import check_model_files, check_tokenizer_files
 from app.config import Config

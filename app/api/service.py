@@ -14,8 +14,8 @@ from fastapi import Depends, Request
 
 from app.api.background import run_in_daemon_thread
 from app.api.errors import ApiError
-from app.api.limits import Limits
-from app.api.schemas.base import shortened
+from app.api.openai.schemas.base import shortened
+from app.api.request_limits import Limits
 from app.checkpoint.files import BadCheckpoint
 from app.engine.health import EngineHealth, EngineState, Unavailable
 from app.engine.stream import TokenStream

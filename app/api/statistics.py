@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from fastapi import APIRouter, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.events import DONE, EventStream
+from app.api.generation.sse import DONE, EventStream
 from app.api.openapi import content, errors
 from app.api.service import ServiceDependency
 from app.statistics.broadcast import Subscription

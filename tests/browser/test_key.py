@@ -6,8 +6,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from app.api.access import Access
-from app.api.keys import KeyRing
+from app.api.gate.authentication import Access
+from app.api.gate.keys import KeyRing
 from tests.browser.conftest import OpenPage, Serve
 from tests.browser.test_chat import ended, send
 from tests.browser.watched import LOADING_FAILED, Complaints

@@ -18,7 +18,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from app.api.server import KEEP_ALIVE_SECONDS
+from app.api.wire.server import KEEP_ALIVE_SECONDS
 from app.messages import FinishReason
 from app.metrics import Metrics
 from tests.deploy.image import parse

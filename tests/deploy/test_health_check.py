@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.api.certificate import Certificate
+from app.api.wire.certificate import Certificate
 from app.engine.health import EngineState
 from tests.deploy.container import health_check
 from tests.scripted_engine import HEALTHY, ScriptedEngine, listening, make_app

@@ -1,0 +1,168 @@
+"""What keys have used of what they may use, and what is said to a request that wants more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from math import ceil
+
+from app.api.errors import ApiError
+from app.api.gate.quota import TOLERANCE, Bucket, Quota
+
+SECONDS_TO_A_PLACE = 1
+"""A guess: nobody knows when an open request will end."""
+
+
+class RateLimited(ApiError):
+    """A 429 in OpenAI's words: `type` says which limit it is. Without `seconds` to wait, waiting would not help."""
+
+    def __init__(self, limit: str, message: str, seconds: float | None) -> None:
+        headers = {"X-Should-Retry": "false"} if seconds is None else {"Retry-After": str(max(1, ceil(seconds)))}
+        super().__init__(429, message, type=limit, code="rate_limit_exceeded", headers=headers)
+
+    @property
+    def cause(self) -> str:
+        return f"rate_limit_{self.type}"
+
+
+class Account:
+    """What one owner has used: a bucket for each of its limits over time, and how many sequences are open."""
+
+    def __init__(self) -> None:
+        self.quota = Quota()
+        self.buckets: dict[str, Bucket] = {}
+        self.num_open = 0
+
+    def adopt(self, quota: Quota, now: float) -> None:
+        """Keep to this quota from now on, and remember what has been used."""
+        if quota == self.quota:
+            return
+        self.quota = quota
+        limits = {"requests": quota.requests_per_minute, "tokens": quota.tokens_per_minute}
+        before, self.buckets = self.buckets, {}
+        for name, per_minute in limits.items():
+            if per_minute is not None:
+                bucket = self.buckets[name] = before.get(name) or Bucket(per_minute, now)
+                bucket.resize(per_minute, now)
+
+
+class Visit:
+    """One request of an owner. What it took is settled as soon as it is known what it used."""
+
+    def __init__(self, owner: str, account: Account, limiter: Limiter) -> None:
+        self._owner = owner
+        self._account = account
+        self._limiter = limiter
+        self._taken = Counter[str]()
+        self._num_places = 0
+
+    @property
+    def tokens_per_minute(self) -> int | None:
+        """The most tokens that one request can have; None is without a limit."""
+        return self._account.quota.tokens_per_minute
+
+    def begin(self) -> None:
+        """Take a place and a request. Raises RateLimited, as also if tokens are owed: so much is known already."""
+        self._check_places(1)
+        self._check("requests", 1)
+        self._check("tokens", 1)
+        self._take("requests", 1)
+        self._take_places(1)
+
+    def reserve(self, num_sequences: int, num_tokens: int, hint: str = "") -> None:
+        """Take a place for each sequence, and all tokens that they may use. Raises RateLimited, with `hint` behind what
+        it says of tokens; then nothing more is taken."""
+        self._check_places(num_sequences)
+        self._check("tokens", num_tokens, hint)
+        self._take_places(num_sequences)
+        self._take("tokens", num_tokens)
+
+    def settle(self, num_tokens: int, *, counts: bool) -> None:
+        """Have taken just so many tokens, more or fewer than were reserved, and a request only if it counts."""
+        self._take("tokens", num_tokens - self._taken["tokens"])
+        self._take("requests", counts - self._taken["requests"])
+
+    def leave(self) -> None:
+        """Give the places back."""
+        self._take_places(0)
+
+    def headers(self) -> dict[str, str]:
+        """How much is left of each limit over time, and when all of it will be there again."""
+        now = self._limiter.clock()
+        headers = {}
+        for name, bucket in self._account.buckets.items():
+            headers[f"x-ratelimit-limit-{name}"] = str(bucket.per_minute)
+            headers[f"x-ratelimit-remaining-{name}"] = str(_whole(bucket.level(now)))
+            headers[f"x-ratelimit-reset-{name}"] = duration(bucket.seconds_until(bucket.per_minute, now))
+        return headers
+
+    def _take(self, name: str, amount: int) -> None:
+        self._taken[name] += amount
+        if name in self._account.buckets:
+            self._account.buckets[name].take(amount, self._limiter.clock())
+
+    def _take_places(self, num_places: int) -> None:
+        """Have just so many."""
+        self._account.num_open += num_places - self._num_places
+        self._num_places = num_places
+
+    def _check_places(self, num_places: int) -> None:
+        limit, num_others = self._account.quota.concurrent_requests, self._account.num_open - self._num_places
+        if limit is None or num_others + num_places <= limit:
+            return
+        kind, told = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
+        if num_places > limit:
+            told += "Waiting does not help; ask for fewer choices or prompts at once."
+            raise self._refused(kind, "concurrent sequences", told, None)
+        told += "Try again when others have ended."
+        raise self._refused(kind, "concurrent sequences", told, SECONDS_TO_A_PLACE)
+
+    def _check(self, name: str, amount: int, hint: str = "") -> None:
+        bucket = self._account.buckets.get(name)
+        if bucket is None:
+            return
+        now, kind, limit = self._limiter.clock(), f"{name} per minute", f"limit {bucket.per_minute}"
+        if amount > bucket.per_minute:
+            told = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller.{hint}"
+            raise self._refused(name, kind, told, None)
+        if seconds := bucket.seconds_until(amount, now):
+            left = f"remaining {_whole(bucket.level(now))}, requested {amount}"
+            raise self._refused(name, kind, f"{limit}, {left}. Try again in {duration(seconds)}.{hint}", seconds)
+
+    def _refused(self, limit: str, kind: str, told: str, seconds: float | None) -> RateLimited:
+        self._limiter.refused(limit, self._owner)
+        whose = f" for '{self._owner}'" if self._owner else ""
+        return RateLimited(limit, f"Rate limit reached{whose} on {kind}: {told}", seconds)
+
+
+class Limiter:
+    """Accounts by owner. `quota_of` may say something else each time; `refused` is told limit and owner.
+
+    `clock` gives seconds. The keys' names are the operator's, so that there are no more accounts than were ever named.
+    """
+
+    def __init__(
+        self, quota_of: Callable[[str], Quota], clock: Callable[[], float], refused: Callable[[str, str], None]
+    ) -> None:
+        self.clock = clock
+        self.refused = refused
+        self._quota_of = quota_of
+        self._accounts: dict[str, Account] = {}
+
+    def visit(self, owner: str) -> Visit:
+        account = self._accounts.setdefault(owner, Account())
+        account.adopt(self._quota_of(owner), self.clock())
+        return Visit(owner, account, self)
+
+
+def _whole(level: float) -> int:
+    return max(0, int(level + TOLERANCE))
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it: `6m0s`, `1.5s`, `20ms`; rounded up, since less would be too early."""
+    milliseconds = ceil(seconds * 1000 - TOLERANCE)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes}m{rest / 1000:g}s" if minutes else f"{rest / 1000:g}s"

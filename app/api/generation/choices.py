@@ -1,0 +1,143 @@
+"""One sequence of a request on its way to text: pieces of it, with the scored tokens that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+from app.api.errors import ended_with
+from app.api.generation.admission import Prompt
+from app.api.openai.schemas.sampling import SamplingFields
+from app.engine.stream import TokenDelta, TokenStream
+from app.messages import FinishReason, TokenLogprobs
+from app.text.chat_format import CallArguments, CallBegins, Reasoning
+from app.text.detokenizer import IncrementalDetokenizer
+from app.text.tokenizer import Tokenizer
+
+MAX_SCORED_TOKENS = 256
+"""Tokens with logprobs, until others have the event loop: with alternatives each takes tens of microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """A token with its logprob and its place in the text; the first token of a prompt has no logprob."""
+
+    token_id: int
+    offset: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(slots=True)
+class Piece:
+    """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end.
+
+    `part` is what the text was read as, if it is not content: then `text` is empty.
+    """
+
+    index: int
+    text: str
+    tokens: list[ScoredToken] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    part: Reasoning | CallBegins | CallArguments | None = None
+
+
+class Choice:
+    """One sequence on its way to text. Logprobs wait here until the text of their tokens is released."""
+
+    def __init__(
+        self, index: int, prompt: Prompt, stream: TokenStream, body: SamplingFields, tokenizer: Tokenizer
+    ) -> None:
+        self.index = index
+        self.prompt = prompt
+        self.stream = stream
+        self.num_tokens = 0
+        self.finished = False
+        self._is_scored = body.num_logprobs is not None
+        self._shows_stop_token = body.include_stop_str_in_output
+        self._held: list[TokenLogprobs] = []
+        self._num_released = 0
+        self._echo = self._echoed()
+        self._echoes = prompt.echo is not None
+        self._offset = len(prompt.echo.text) if prompt.echo is not None else 0
+        self._detokenizer = IncrementalDetokenizer(
+            tokenizer,
+            stop=tuple(body.stop),
+            skip_special_tokens=body.skip_special_tokens,
+            include_stop=body.include_stop_str_in_output,
+            prompt_token_ids=prompt.token_ids,
+        )
+
+    def advance(self, delta: TokenDelta) -> Piece:
+        """The next piece. Here it is decided how the sequence ended, and with how many tokens: a stop string ends it
+        whatever the engine has made since.
+        """
+        reason = delta.finish_reason
+        if reason is not None and (error := ended_with(reason)):
+            raise error
+        text, tokens = "", list[ScoredToken]()
+        if self.prompt.max_tokens > 0:
+            text += self._release(delta, tokens)
+            if self._detokenizer.stop_string is not None:
+                reason = FinishReason.STOP
+        elif reason is not None:
+            reason = FinishReason.LENGTH
+        if reason is not None:
+            self.finished = True
+            self.stream.close_at(reason, self.num_tokens)
+        return Piece(self.index, text, tokens, reason)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to be had at once than was taken."""
+        return self.stream.is_behind or (self._echoes and self.stream.num_output_tokens > 0)
+
+    def pieces(self) -> Iterator[Piece]:
+        """What has come since the last time, first of all the prompt if it is sent back; of very much the beginning."""
+        if self._echoes and self.stream.num_output_tokens:
+            if echoed := next(self._echo, None):
+                yield echoed
+                return
+            self._echoes = False
+        for delta in self.stream.take():
+            yield self.advance(delta)
+            if self.finished:
+                return
+
+    def _echoed(self) -> Iterator[Piece]:
+        echo, token_ids = self.prompt.echo, self.prompt.token_ids
+        assert echo is not None
+        if not self._is_scored:
+            yield Piece(self.index, echo.text)
+            return
+        rest = map(_scored, self.stream.prompt_logprobs, echo.offsets[1:])
+        tokens = chain([ScoredToken(token_ids[0], 0)], rest)
+        for start in range(0, len(token_ids), MAX_SCORED_TOKENS):
+            end = start + MAX_SCORED_TOKENS
+            until = echo.offsets[end] if end < len(token_ids) else None
+            yield Piece(self.index, echo.text[echo.offsets[start] : until], [*islice(tokens, MAX_SCORED_TOKENS)])
+
+    def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
+        """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""
+        detokenizer, reason = self._detokenizer, delta.finish_reason
+        hidden = reason is FinishReason.STOP and not self._shows_stop_token
+        text = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)
+        if reason is not None and detokenizer.stop_string is None:
+            text += detokenizer.flush()
+        if detokenizer.stop_string is not None:
+            self.num_tokens = detokenizer.num_output_tokens
+        else:
+            self.num_tokens += len(delta.token_ids)
+        if self._is_scored:
+            num_tokens = detokenizer.release()
+            self._held += delta.logprobs
+            offsets = detokenizer.token_offsets[self._num_released : self._num_released + num_tokens]
+            tokens += (_scored(held, self._offset + at) for held, at in zip(self._held, offsets, strict=False))
+            del self._held[:num_tokens]
+            self._num_released += num_tokens
+        return text
+
+
+def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:
+    return ScoredToken(token.token_id, offset, token.logprob, token.top)

@@ -1,0 +1,94 @@
+"""The body of `POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from app.api.openai.schemas.base import refusal
+from app.api.openai.schemas.messages import ChatMessage
+from app.api.openai.schemas.sampling import NumLogprobs, SamplingFields
+from app.api.openai.schemas.tools import Tool, supported_choice
+
+NOT_VARIABLES = {"self", "messages", "tools", "add_generation_prompt", "continue_final_message"}
+
+
+def _template_variables(value: dict[str, Any]) -> dict[str, Any]:
+    for name in NOT_VARIABLES & value.keys():
+        raise refusal("invalid_value", f"'{name}' is not a variable of a chat template.", name)
+    return value
+
+
+class ChatCompletionRequest(SamplingFields):
+    """A conversation to answer, in the fields of OpenAI's chat completions and some of our own."""
+
+    not_done: ClassVar = {
+        "parallel_tool_calls": (True,),
+        "functions": ([],),
+        "function_call": ("none",),
+        "response_format": ({"type": "text"},),
+        "modalities": (["text"],),
+        "audio": (),
+        "prediction": (),
+        "reasoning_effort": (),
+        "verbosity": (),
+        "web_search_options": (),
+        "moderation": (),
+        "prompt_cache_options": (),
+        "prompt_cache_retention": (),
+        "store": (False,),
+        "service_tier": ("auto", "default"),
+    }
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[Tool] = Field([])
+    tool_choice: Annotated[Literal["auto", "none"] | None, BeforeValidator(supported_choice)] = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool = False
+    top_logprobs: NumLogprobs | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
+    chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_variables)] = Field({})
+
+    def disagreements(self) -> Iterator[PydanticCustomError]:
+        yield from super().disagreements()
+        if self.tool_choice == "auto" and not self.tools:
+            yield refusal("invalid_value", "'tool_choice' needs 'tools'.", "tool_choice")
+        if self.top_logprobs is not None and not self.logprobs:
+            yield refusal("invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs")
+        if self.continue_final_message and self.add_generation_prompt:
+            message = "A message cannot be continued behind a generation prompt; leave 'add_generation_prompt' out."
+            yield refusal("invalid_value", message, "add_generation_prompt")
+        if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
+            message = "'max_tokens' and 'max_completion_tokens' mean the same and differ; send one of them."
+            yield refusal("invalid_value", message, "max_tokens")
+
+    @property
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model is told of."""
+        return [] if self.tool_choice == "none" else self.tools
+
+    @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """How the template is to be applied: the assistant's turn is begun, unless its last message goes on."""
+        begins = not self.continue_final_message if self.add_generation_prompt is None else self.add_generation_prompt
+        how = {"add_generation_prompt": begins, "continue_final_message": self.continue_final_message}
+        return self.chat_template_kwargs | how
+
+    @property
+    def wanted_tokens(self) -> tuple[str, int | None]:
+        if self.max_completion_tokens is not None:
+            return "max_completion_tokens", self.max_completion_tokens
+        return super().wanted_tokens
+
+    @property
+    def wanted_logprobs(self) -> dict[str, int | None]:
+        return super().wanted_logprobs | {"top_logprobs": self.top_logprobs}
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None

@@ -1,0 +1,78 @@
+"""The body of `POST /v1/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from app.api.openai.schemas.base import refusal
+from app.api.openai.schemas.sampling import NumLogprobs, SamplingFields
+
+PROMPT_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "array", "items": {"type": "integer"}, "minItems": 1},
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}, "minItems": 1}, "minItems": 1},
+    ]
+}
+
+
+def _prompts(value: Any) -> list[str | list[int]]:
+    """One prompt or several, each a text or token ids. Written out: one clear message instead of one per shape."""
+    if isinstance(value, str) or _is_token_ids(value):
+        prompts = [value]
+    elif isinstance(value, list) and (
+        all(isinstance(prompt, str) for prompt in value) or all(_is_token_ids(prompt) for prompt in value)
+    ):
+        prompts = value
+    else:
+        raise refusal(
+            "invalid_type",
+            "'prompt' must be a string, a list of strings, a list of token ids, or a list of lists of token ids.",
+        )
+    if not prompts or [] in prompts:
+        raise refusal("invalid_value", "'prompt' must not be empty.")
+    return prompts
+
+
+def _is_token_ids(value: Any) -> bool:
+    return isinstance(value, list) and set(map(type, value)) == {int}
+
+
+class CompletionRequest(SamplingFields):
+    """A prompt to continue, in the fields of OpenAI's completions and some of our own."""
+
+    not_done: ClassVar = {"suffix": ("",)}
+    default_max_tokens: ClassVar = 16
+
+    prompt: Annotated[list[str | list[int]], PlainValidator(_prompts), WithJsonSchema(PROMPT_SCHEMA)]
+    best_of: int | None = None
+    echo: bool = False
+    logprobs: NumLogprobs | None = None
+    add_special_tokens: bool = True
+
+    def disagreements(self) -> Iterator[PydanticCustomError]:
+        yield from super().disagreements()
+        if self.best_of not in (None, self.n):
+            yield refusal(
+                "unsupported_parameter", f"'best_of' is only supported equal to 'n', which is {self.n}.", "best_of"
+            )
+        if self.max_tokens == 0 and not self.echo:
+            yield refusal("invalid_value", "'max_tokens' of 0 needs 'echo': true; send 1 or more.", "max_tokens")
+
+    @property
+    def wanted_logprobs(self) -> dict[str, int | None]:
+        return super().wanted_logprobs | {"logprobs": self.logprobs}
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return self.logprobs
+
+    @property
+    def num_prompt_logprobs(self) -> int | None:
+        wanted = [self.prompt_logprobs, self.logprobs if self.echo else None]
+        return max((count for count in wanted if count is not None), default=None)

@@ -1,0 +1,151 @@
+"""uvicorn with an end in the right order: first the engine drains, and with it the streams; then the rest stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from threading import Timer
+from types import FrameType
+from typing import cast
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api.errors import ApiError
+from app.api.gate.cors import HEADERS
+from app.api.service import Service
+from app.api.wire.certificate import Certificate
+from app.api.wire.connection import Connection
+from app.api.wire.open_files import MAX_OPEN_FILES, room_of
+from app.api.wire.sockets import url_of
+
+log = logging.getLogger("millrace.server")
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
+
+SHUTDOWN_MARGIN = 5
+"""Seconds that streams have to carry their last events after the engine has drained."""
+
+
+def server_config(
+    app: FastAPI,
+    host: str,
+    port: int,
+    stall_seconds: float,
+    certificate: Certificate | None = None,
+    num_files: int = MAX_OPEN_FILES,
+) -> uvicorn.Config:
+    """How uvicorn is to serve `app`: over our own connections, and with no log but ours.
+
+    `num_files` is how many this process may have open.
+    """
+    service: Service = app.state.service
+    room = room_of(num_files)
+
+    def refused(error: ApiError) -> None:
+        service.metrics.request_rejected(error.cause)
+        service.recorder.failed(error.cause)
+
+    connection = partial(
+        Connection,
+        receive_seconds=service.limits.receive_seconds,
+        stall_seconds=stall_seconds,
+        most_connections=room.connections,
+        refused=refused,
+    )
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        ssl_context_factory=(lambda *_: certificate.context) if certificate is not None else None,
+        headers=list(HEADERS.items()),
+        server_header=False,
+        http=cast("type[Connection]", connection),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        backlog=room.backlog,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_MARGIN,
+    )
+
+
+FORCED_SECONDS = 3
+"""What a second signal leaves to streams for their last events, and to the engine."""
+
+FORCED_EXIT_CODE = 130
+"""As a shell has it for a program that Ctrl-C ended."""
+
+
+class Server(uvicorn.Server):
+    """On the first signal `drain` ends what runs, while the port still answers; then it closes. A second signal cancels
+    `drain`, which then ends at once what still runs.
+
+    Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
+    told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
+    SIGHUP calls `reload`; without one it ends the process, as it does when a terminal is closed.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        reload: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._reload = reload
+        self._draining: asyncio.Future[None] | None = None
+        self._deadline = Timer(FORCED_SECONDS, os._exit, [FORCED_EXIT_CODE])
+        self._deadline.daemon = True
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._reload is not None:
+            self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            await super().serve(sockets)
+        finally:
+            self._deadline.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            log.info("Millrace is running on %s (Ctrl-C ends it)", url_of(each, is_secure=self.config.is_ssl))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        draining = self._begin_to_drain()
+        await asyncio.wait([draining])
+        await super().shutdown(sockets)
+        if not draining.cancelled():
+            draining.result()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Any second signal forces, not only Ctrl+C. None is raised again at the end: to be told is no failure."""
+        # uvicorn looks at `should_exit` ten times a second; readiness ends now.
+        self._loop.call_soon_threadsafe(self._force if self.should_exit else self._begin_to_drain)
+        self.should_exit = True
+
+    def _force(self) -> None:
+        """Wait for nothing more. What cannot end in order within `FORCED_SECONDS` ends where it stands."""
+        if self._deadline.is_alive():
+            return
+        log.info("Stopping at once")
+        self._deadline.start()
+        self.config.timeout_graceful_shutdown = 1
+        self._begin_to_drain().cancel()
+
+    def _begin_to_drain(self) -> asyncio.Future[None]:
+        if self._draining is None:
+            # Whoever comes over a kept connection opens the next one elsewhere. The second list is that of all
+            # connections; uvicorn makes it anew from the first, once a second.
+            for headers in (self.config.encoded_headers, self.server_state.default_headers):
+                headers.append((b"connection", b"close"))
+            self._draining = asyncio.ensure_future(self._drain())
+        return self._draining
