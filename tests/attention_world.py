@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from app.model.device_batch import DeviceBatch
 from app.model.inputs import ForwardBatch
 from app.model.triton.attention import NewTokens, Options, attend, write
-from app.model.triton.batch import DeviceBatch
 
 NAN = float("nan")
 

@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from app.messages import SamplingParams
 from app.model import attention
 from app.model.kv_cache import KVCache
-from app.model.modules import ModuleDecoder
+from app.model.loading.tracing import trace_layers
+from app.model.modules.decoder import ModuleDecoder
 from app.model.native.decoder import NativeDecoder
 from app.model.native.library import load_library
 from app.model.runner import Decoder, ModelRunner
-from app.model.tracing import trace_layers
 
 VOCAB_SIZE = 128
 WINDOW = 8

@@ -10,7 +10,7 @@ import torch
 
 from app.messages import Generate
 from app.model.profile import CudaMeter
-from app.model.sampler import sample
+from app.model.sampling.sampler import sample
 from app.model.transfer import to_device
 from tests.bench.gpu.engine import Engine, give_memory_back
 from tests.bench.gpu.scale import Scale
@@ -69,7 +69,7 @@ def test_what_is_copied_to_the_device_is_what_was_there_when_the_copy_was_asked_
 
 def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
     pytest.importorskip("triton")
-    from app.model.triton.choosing import choose
+    from app.model.triton.sampling import sample_tokens
 
     rows = [
         sequence(seed=1),
@@ -80,10 +80,10 @@ def test_nothing_that_is_asked_of_sampling_makes_the_host_wait() -> None:
         sequence([1, 2], (3, 3), seed=6, frequency_penalty=1.0, repetition_penalty=1.2),
     ]
     logits = torch.randn(len(rows), 32_000, device="cuda")
-    expected = sample(logits.clone(), rows, None, choose)  # and what is compiled is compiled
+    expected = sample(logits.clone(), rows, None, sample_tokens)  # and what is compiled is compiled
     torch.cuda.set_sync_debug_mode("error")
     try:
-        given = sample(logits, rows, None, choose)
+        given = sample(logits, rows, None, sample_tokens)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert given.tolist() == expected.tolist()

@@ -15,10 +15,10 @@ from app.engine.decoders import choose_decoder
 from app.engine.failures import CannotServe
 from app.engine.startup import choose_backend
 from app.model.kv_cache import LayerShape
-from app.model.loader import ModelFacts
-from app.model.modules import ModuleDecoder
-from app.model.triton import obstacles
-from app.model.triton.obstacles import find_obstacle
+from app.model.loading.configuration import ModelFacts
+from app.model.modules.decoder import ModuleDecoder
+from app.model.triton import support
+from app.model.triton.support import find_obstacle
 
 CUDA = torch.device("cuda")
 ANYWHERE = "the sdpa backend runs, since triton, which is faster, cannot: "
@@ -34,8 +34,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """One like a GeForce of Ampere's, on a machine with all that Triton needs; what it is may be changed."""
     said = SimpleNamespace(capability=(8, 6), packages={"triton"}, commands={"gcc"}, shared_memory=99 * 1024)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: said.capability)
-    monkeypatch.setattr(obstacles, "find_spec", lambda name: name if name in said.packages else None)
-    monkeypatch.setattr(obstacles.shutil, "which", lambda name: name if name in said.commands else None)
+    monkeypatch.setattr(support, "find_spec", lambda name: name if name in said.packages else None)
+    monkeypatch.setattr(support.shutil, "which", lambda name: name if name in said.commands else None)
     return said
 
 

@@ -17,11 +17,11 @@ import torch
 from app.engine.core import EngineCore
 from app.messages import Generate, SamplingParams
 from app.model import graphs
-from app.model.choosing import choose
+from app.model.device_batch import DeviceBatch
 from app.model.graphs import DecodeInputs, GraphDecoder, Run, batch_sizes, record_decoding
 from app.model.inputs import ForwardBatch
 from app.model.runner import Decoder, ModelRunner
-from app.model.triton.batch import DeviceBatch
+from app.model.sampling.draw import sample_tokens
 from app.scheduler.batch import Sampled
 from tests.builders import make_scheduler, run_to_end
 from tests.models import greedy
@@ -50,8 +50,8 @@ class TellingModel:
         self.num_forwards += 1
         return self.run(DeviceBatch.of(batch))
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return sample_tokens(logits, sequences)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         has_slot = batch.slot_mapping >= 0

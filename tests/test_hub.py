@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files
-from app.model.hub import find_model
+from app.model.loading.hub import find_model
 
 COMMIT = "0123456789" * 4
 

@@ -9,9 +9,9 @@ import torch
 import transformers as tf
 
 from app.model.kv_cache import LayerShape
-from app.model.loader import choose_device, choose_dtype, inspect_model
-from app.model.support import UnsupportedModel
-from app.model.weights import load_model
+from app.model.loading.configuration import inspect_model, select_device, select_dtype
+from app.model.loading.support import UnsupportedModel
+from app.model.loading.weights import load_model
 from tests.models import ARCHITECTURES, reference_model
 
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 128}
@@ -87,15 +87,15 @@ def test_rotary_embeddings_that_depend_on_the_batch_are_served_up_to_where_they_
 def test_the_dtype_is_the_stored_one_on_a_gpu_and_float32_on_a_cpu() -> None:
     config = tf.LlamaConfig(dtype=torch.bfloat16)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert choose_dtype("auto", config, gpu, keeps_bfloat16=False) == torch.bfloat16
-    assert choose_dtype("auto", config, cpu, keeps_bfloat16=False) == torch.float32
-    assert choose_dtype("auto", config, cpu, keeps_bfloat16=True) == torch.bfloat16
-    assert choose_dtype("auto", tf.LlamaConfig(dtype=torch.float16), cpu, keeps_bfloat16=True) == torch.float32
-    assert choose_dtype("float16", config, cpu, keeps_bfloat16=True) == torch.float16
+    assert select_dtype("auto", config, gpu, keeps_bfloat16=False) == torch.bfloat16
+    assert select_dtype("auto", config, cpu, keeps_bfloat16=False) == torch.float32
+    assert select_dtype("auto", config, cpu, keeps_bfloat16=True) == torch.bfloat16
+    assert select_dtype("auto", tf.LlamaConfig(dtype=torch.float16), cpu, keeps_bfloat16=True) == torch.float32
+    assert select_dtype("float16", config, cpu, keeps_bfloat16=True) == torch.float16
 
 
 def test_a_named_device_is_taken_as_it_is() -> None:
-    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert select_device("cuda:1") == torch.device("cuda:1")
 
 
 def test_a_model_that_needs_code_of_its_own_is_refused_and_the_code_is_not_run(tmp_path: Path) -> None:

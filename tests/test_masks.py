@@ -15,9 +15,9 @@ from transformers.masking_utils import (
 )
 
 from app.model.kv_cache import LayerShape
-from app.model.masks import Mask, Sees, UnknownMask, window_of
-from app.model.support import UnsupportedModel
-from app.model.tracing import _Trace, trace_layers
+from app.model.loading.masks import Mask, Sees, UnknownMask, window_of
+from app.model.loading.support import UnsupportedModel
+from app.model.loading.tracing import _Trace, trace_layers
 from tests.models import ARCHITECTURES, WINDOW
 
 LENGTHS = (1, 2, 100, 4096, 131072)

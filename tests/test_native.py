@@ -15,11 +15,11 @@ from app.messages import Generate
 from app.model import attention
 from app.model.inputs import build_forward_batch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.modules import ModuleDecoder
+from app.model.loading.tracing import trace_layers
+from app.model.modules.decoder import ModuleDecoder
 from app.model.native import compiler, library
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.runner import ModelRunner
-from app.model.tracing import trace_layers
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence

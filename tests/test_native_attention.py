@@ -17,10 +17,10 @@ import transformers as tf
 from app.model import attention
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
-from app.model.modules import ModuleDecoder
+from app.model.loading.tracing import trace_layers
+from app.model.modules.decoder import ModuleDecoder
 from app.model.native import library
 from app.model.native.decoder import NativeDecoder
-from app.model.tracing import trace_layers
 
 CPU = torch.device("cpu")
 BLOCK_SIZE, NUM_BLOCKS = 16, 40

@@ -16,9 +16,9 @@ import transformers as tf
 from app.messages import SamplingParams
 from app.model.inputs import ForwardBatch, build_forward_batch
 from app.model.kv_cache import KVCache
+from app.model.loading.tracing import trace_layers
 from app.model.native import compiler, library
 from app.model.native.decoder import NativeDecoder
-from app.model.tracing import trace_layers
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence

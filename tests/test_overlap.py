@@ -257,8 +257,8 @@ class Unwatched:
         with _disable_current_modes(), patch.multiple(torch, tensor=TENSOR, as_tensor=AS_TENSOR):
             return self.decoder.forward(batch)
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return self.decoder.choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return self.decoder.sample(logits, sequences)
 
 
 def test_nothing_waits_for_the_device_between_two_steps() -> None:

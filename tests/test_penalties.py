@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
-from app.model.carried import Unknown
-from app.model.occurrences import Occurrences
-from app.model.penalties import Penalties
+from app.model.in_flight import Unknown
+from app.model.sampling.occurrences import Occurrences
+from app.model.sampling.penalties import Penalties
 from app.scheduler.batch import Sampled
 from app.scheduler.sequence import Sequence
 

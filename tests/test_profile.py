@@ -11,8 +11,8 @@ import torch
 from app.model.graphs import Run
 from app.model.inputs import build_forward_batch
 from app.model.memory import Limits
+from app.model.modules.sdpa import MAX_GATHERED_TOKENS, plan
 from app.model.profile import MeteredRecorder, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
-from app.model.sdpa import MAX_GATHERED_TOKENS, plan
 from tests.models import make_runner
 from tests.test_graphs import TellingModel
 

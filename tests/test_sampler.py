@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
-from app.model.choosing import NUM_CANDIDATES, uniforms
-from app.model.logprobs import gather_logprobs
-from app.model.sampler import sample
+from app.model.sampling.draw import NUM_CANDIDATES, uniforms
+from app.model.sampling.logprobs import gather_logprobs
+from app.model.sampling.sampler import sample
 from app.scheduler.batch import NO_TOKEN, Sampled
 from app.scheduler.sequence import Sequence
 

@@ -15,12 +15,12 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install millr
 
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate, SamplingParams  # noqa: E402
+from app.model.device_batch import DeviceBatch  # noqa: E402
 from app.model.first_steps import compile_kernels  # noqa: E402
 from app.model.graphs import DecodeInputs, OnDevice, record_decoding  # noqa: E402
 from app.model.memory import Limits  # noqa: E402
 from app.model.runner import ModelRunner  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, attend_whole, write  # noqa: E402
-from app.model.triton.batch import DeviceBatch  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
 from app.model.triton.tiling import Heads, tiling_of  # noqa: E402
 from app.scheduler.block_pool import BlockPool  # noqa: E402
@@ -77,7 +77,7 @@ LONG_ONES = ((1, 40), (33, 33), (7, 60), (6, 6), (4, 4))
 @pytest.mark.parametrize("num_splits", [1, 4])
 def test_long_whole_prompts_are_attended_to_as_others_are(num_splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside rows whose keys are divided, too."""
-    monkeypatch.setattr("app.model.triton.batch.LONG", 5)
+    monkeypatch.setattr("app.model.device_batch.LONG", 5)
     monkeypatch.setattr("app.model.triton.attention.prefill_splits", lambda *_: num_splits)
     for rows, window in ((MIXED, None), (LONG_ONES, None), (MIXED, 20)):
         given, expected = World(rows, window=window, dtype=torch.float16).attended(DEVICE)
@@ -111,7 +111,7 @@ def test_whole_prompts_of_many_lengths_are_of_few_to_the_library_and_a_neighbour
 def test_what_torch_would_make_all_scores_of_at_once_is_left_to_the_kernels(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.model.triton.batch.LONG", 5)
+    monkeypatch.setattr("app.model.device_batch.LONG", 5)
     monkeypatch.setattr("app.model.triton.attention.attend_whole", None)
     given, expected = world.attended(DEVICE)
     torch.testing.assert_close(given, expected, rtol=1e-2, atol=1e-2)
@@ -238,7 +238,7 @@ def test_batched_and_chunked_tokens_are_those_of_transformers(architecture: str,
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the model of this test is on the CPU")
 def test_what_is_drawn_of_large_nuclei_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.model.choosing.NUM_CANDIDATES", 4)
+    monkeypatch.setattr("app.model.sampling.draw.NUM_CANDIDATES", 4)
     runner = make_runner("Qwen3", num_blocks=40, block_size=16, backend="fused")
     prompts = {1: (5, 6, 7), 2: (9, 8, 7, 6, 5, 4), 3: tuple(range(1, 40))}
     params = SamplingParams(max_tokens=4, temperature=2.0, top_p=0.95, seed=3)
@@ -261,7 +261,7 @@ def outputs_of(
 def test_a_start_takes_steps_of_every_kind_in_a_cache_of_one_block(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.model.triton.batch.LONG", 16)
+    monkeypatch.setattr("app.model.device_batch.LONG", 16)
     runner = make_runner("Qwen3", num_blocks=1, block_size=16, backend=backend)
     taken: list[float] = []
     assert isinstance(runner.decoder, OnDevice)

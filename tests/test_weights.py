@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2Model, LlamaModel, PreTrainedModel
 
-from app.model.loader import inspect_model
-from app.model.support import UnsupportedModel
-from app.model.weights import load_model
+from app.model.loading.configuration import inspect_model
+from app.model.loading.support import UnsupportedModel
+from app.model.loading.weights import load_model
 from tests.models import reference_model
 
 DOWN_PROJ = "model.layers.1.mlp.down_proj.weight"

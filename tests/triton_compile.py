@@ -18,13 +18,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from app.model.choosing import NUM_CANDIDATES
-from app.model.triton.choosing import DRAWING_WARPS, READING_WARPS, TILE
-from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
+from app.model.sampling.draw import NUM_CANDIDATES
 from app.model.triton.fused import HEADS_AT_ONCE
 from app.model.triton.kernels import attend_kernel
-from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
+from app.model.triton.sampling import DRAWING_WARPS, READING_WARPS, TILE
+from app.model.triton.sampling_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
 from app.model.triton.small_kernels import norm_kernel, rotate_and_store_kernel, silu_multiply_kernel
+from app.model.triton.small_m_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.tiling import (
     FEW_ROWS,
     MAX_SMALL_M,
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
         for name, source in small_sources(has_norms).items():
             print(json.dumps({"kind": name, "norms": has_norms, **compiled(capability, source, 8, 3)}))
     for vocab_size in (8192, 151_936):
-        for kind, (source, num_warps) in choosing_sources(vocab_size).items():
+        for kind, (source, num_warps) in sampling_sources(vocab_size).items():
             print(json.dumps({"kind": kind, "vocabulary": vocab_size, **compiled(capability, source, num_warps, 3)}))
 
 
@@ -157,7 +157,7 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
     }
 
 
-def choosing_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
+def sampling_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
     """And their warps; the most likely of bfloat16 logits."""
     limits = ("top_k", "top_p", "min_p", "draws")
     drawn = dict.fromkeys(("probabilities", "candidates", *limits), "*fp32") | {"lacking": "*i1", "token_ids": "*i64"}

@@ -25,13 +25,13 @@ from triton.runtime import driver
 from app.engine.core import EngineCore
 from app.engine.startup import warm_up
 from app.messages import SamplingParams
-from app.model import choosing
+from app.model import device_batch
 from app.model.first_steps import GREEDY, compile_kernels, row_of
 from app.model.graphs import DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.memory import Limits
 from app.model.profile import measure_needs, without_long_contexts
 from app.model.runner import ModelRunner
-from app.model.triton import batch as device_batch
+from app.model.sampling import draw
 from app.model.triton import tiling
 from app.scheduler.batch import Admission, ScheduledBatch
 from app.scheduler.block_pool import BlockPool
@@ -119,7 +119,7 @@ def main(backend: str, architecture: str) -> None:
         SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda _: 0, get_current_target=lambda: target)
     )
     tiling._num_cores = lambda _: NUM_CORES
-    device_batch.LONG, choosing.NUM_CANDIDATES = LONG, NUM_CANDIDATES
+    device_batch.LONG, draw.NUM_CANDIDATES = LONG, NUM_CANDIDATES
     for block_size, limits, is_recorded in product((16, 64), LIMITS, (True, False)):
         runner = make_runner(architecture, 1, block_size, dtype=torch.bfloat16, backend=backend)
         told = told_of(runner, limits, is_recorded)

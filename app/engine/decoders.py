@@ -13,12 +13,12 @@ from app.engine.phases import Phases
 from app.model.first_steps import compile_kernels
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts
+from app.model.loading.configuration import ModelFacts
 from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
-from app.model.modules import ModuleDecoder
+from app.model.modules.decoder import ModuleDecoder
 from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.runner import Decoder
-from app.model.triton.obstacles import find_obstacle
+from app.model.triton.support import find_obstacle
 
 if TYPE_CHECKING:
     from app.config import Config

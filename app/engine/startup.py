@@ -23,17 +23,17 @@ from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
 from app.messages import EngineLoading, EngineReady, FinishReason, SamplingParams
 from app.model.cores import container_cores
-from app.model.hub import find_model
 from app.model.kv_cache import KVCache
-from app.model.loader import ModelFacts, choose_device, choose_dtype, inspect_model
+from app.model.loading.configuration import ModelFacts, inspect_model, select_device, select_dtype
+from app.model.loading.hub import find_model
+from app.model.loading.support import UnsupportedModel
+from app.model.loading.weights import load_model
 from app.model.memory import CacheTooSmall, available_bytes
 from app.model.native.decoder import NativeDecoder, applies
 from app.model.native.huge_pages import ask_for_huge_pages
 from app.model.native.library import NoKernels, load_library
 from app.model.runner import Decoder, ModelRunner
-from app.model.support import UnsupportedModel
-from app.model.triton.obstacles import find_obstacle
-from app.model.weights import load_model
+from app.model.triton.support import find_obstacle
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -58,7 +58,7 @@ def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tup
 
 
 def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
-    device = choose_device(config.device)
+    device = select_device(config.device)
     torch.set_num_threads(config.threads or int(min(torch.get_num_threads(), container_cores())))
     if not Path(config.model_path).exists():
         phases.begin("downloading the model")
@@ -146,7 +146,7 @@ def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> t
     applicable = config.backend in ("auto", "native") and applies(facts.config, facts.layers, config.block_size, device)
     reason = "the compiled kernels do not apply to this model, block size or device"
     if applicable:
-        dtype = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=True)
+        dtype = select_dtype(config.dtype, facts.config, device, keeps_bfloat16=True)
         try:
             return dtype, load_library(dtype, config.quantization)
         except NoKernels as error:
@@ -154,7 +154,7 @@ def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> t
     if config.backend == "native" or config.quantization != "none":
         asked = "--backend native" if config.backend == "native" else f"--quantization {config.quantization}"
         raise CannotServe(f"{asked}: {reason}; or use --backend auto --quantization none")
-    plain = choose_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
+    plain = select_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
     if applicable:
         widened = f" in {plain}, which takes twice the memory,".replace("torch.", "") if plain != dtype else ""
         logger.warning("the model runs on torch's own operators%s at about a fifth of the speed: %s", widened, reason)

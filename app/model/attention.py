@@ -17,7 +17,7 @@ from transformers import AttentionInterface
 
 NAME = "paged"
 TRACED = "paged-traced"
-"""The same with masks, which say what a layer sees (`app.model.masks`)."""
+"""The same with masks, which say what a layer sees (`app.model.loading.masks`)."""
 
 
 class Attention(Protocol):

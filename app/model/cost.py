@@ -11,9 +11,9 @@ import torch
 from transformers import PretrainedConfig
 
 from app.model.kv_cache import LayerShape
+from app.model.loading.tracing import run_without_weights, trace_layers
 from app.model.native.decoder import PANEL
 from app.model.native.structs import Matrix
-from app.model.tracing import run_without_weights, trace_layers
 
 
 class Stored(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from app.model.logprobs import LogprobRows
+from app.model.sampling.logprobs import LogprobRows
 from app.model.transfer import ToHost
 from app.scheduler.batch import ModelOutput
 

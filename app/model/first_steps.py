@@ -28,7 +28,7 @@ def compile_kernels(
     steps = every_kind_of_step(limits, block_size)
     for index, step in enumerate(steps):
         logits = decoder.forward(build_forward_batch(step, block_size, device))
-        decoder.choose(logits, [sampled for row in step.rows for sampled in row.sampled])
+        decoder.sample(logits, [sampled for row in step.rows for sampled in row.sampled])
         advance((index + 1) / len(steps))
 
 

@@ -17,9 +17,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from app.model.device_batch import DeviceBatch
 from app.model.inputs import ForwardBatch
 from app.model.transfer import copy_to
-from app.model.triton.batch import DeviceBatch
 from app.scheduler.batch import Sampled
 
 logger = logging.getLogger("millrace.engine")
@@ -78,7 +78,7 @@ class OnDevice(Protocol):
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
 
     def run(self, batch: DeviceBatch) -> torch.Tensor: ...
 
@@ -165,8 +165,8 @@ class GraphDecoder:
         self._inputs.fill(batch, size)
         return self._graphs[size]()[:num_rows]
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return self._decoder.choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return self._decoder.sample(logits, sequences)
 
 
 def batch_sizes(most: int) -> list[int]:

@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from app.model.carried import Carried, Unknown
+from app.model.in_flight import InFlightTokens, Unknown
 from app.model.transfer import to_device
 from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
@@ -75,9 +75,9 @@ def as_numpy(token_ids: array[int]) -> np.ndarray:
 
 
 def build_forward_batch(
-    batch: ScheduledBatch, block_size: int, device: torch.device, carried: Carried | None = None
+    batch: ScheduledBatch, block_size: int, device: torch.device, in_flight: InFlightTokens | None = None
 ) -> ForwardBatch:
-    """`carried`: what the step before sampled, where that step is still on its way."""
+    """`in_flight`: what the step before sampled, where that step is still on its way."""
     rows = batch.rows
     lengths_q = [row.end - row.start for row in rows]
     cu_seqlens_q = [0, *accumulate(lengths_q)]
@@ -100,7 +100,7 @@ def build_forward_batch(
         block_tables=block_tables,
         is_decode=is_decode,
         device=device,
-        unknown=None if carried is None else carried.find_unknown(rows, cu_seqlens_q),
+        unknown=None if in_flight is None else in_flight.find_unknown(rows, cu_seqlens_q),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
-from app.model.support import UnsupportedModel
+from app.model.loading.support import UnsupportedModel
 
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 

@@ -20,7 +20,7 @@ from app.scheduler.batch import Admission, ScheduledBatch
 
 USUAL_CONTEXT = 1024
 """Tokens of most rows of the largest step; what attention takes for them grows with all contexts together, up to a
-limit (`app.model.sdpa.MAX_GATHERED_TOKENS`), or not at all."""
+limit (`app.model.modules.sdpa.MAX_GATHERED_TOKENS`), or not at all."""
 
 EVERYTHING = SamplingParams(
     max_tokens=1,

@@ -8,19 +8,19 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from app.model.carried import Carried, Unknown
 from app.model.execution import DeviceExecution
+from app.model.in_flight import InFlightTokens, Unknown
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
-from app.model.logprobs import LogprobRows, gather_logprobs
-from app.model.penalties import Penalties
-from app.model.sampler import sample
+from app.model.sampling.logprobs import LogprobRows, gather_logprobs
+from app.model.sampling.penalties import Penalties
+from app.model.sampling.sampler import sample
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
 
 
 class Decoder(Protocol):
     """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`, and `choose` is
-    the `Chooser` of tokens from them, by what the model runs on.
+    the `Sampler` of tokens from them, by what the model runs on.
 
     `weight_bytes` is what its weights take in memory, as they are read.
     """
@@ -32,7 +32,7 @@ class Decoder(Protocol):
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor: ...
 
 
 class ModelRunner:
@@ -42,14 +42,14 @@ class ModelRunner:
         self.decoder = decoder
         self.block_size = block_size
         self.device = device
-        self._carried = Carried()
+        self._in_flight = InFlightTokens()
         self._penalties = Penalties()
 
     @torch.inference_mode()
     def execute(self, batch: ScheduledBatch) -> DeviceExecution:
         """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
         began = perf_counter()
-        forward_batch = build_forward_batch(batch, self.block_size, self.device, self._carried)
+        forward_batch = build_forward_batch(batch, self.block_size, self.device, self._in_flight)
         unknown = forward_batch.unknown
         sequences = [sampled for row in batch.rows for sampled in row.sampled]
         built = perf_counter()
@@ -66,11 +66,11 @@ class ModelRunner:
             token_ids = self._sample(to_sample, sequences, unknown)
             num_top = [sequences[index].params.logprobs or 0 for index in reported]
             logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)
-        self._carried.keep(sequences, token_ids)
+        self._in_flight.keep(sequences, token_ids)
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
 
     def _sample(self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> torch.Tensor:
-        return sample(logits, sequences, unknown, self.decoder.choose, self._penalties)
+        return sample(logits, sequences, unknown, self.decoder.sample, self._penalties)
 
 
 def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:

@@ -16,7 +16,7 @@ from torch.nn.attention.experimental._paged_attention import PagedAttention
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
-from app.model.sdpa import SdpaAttention, Workspace
+from app.model.modules.sdpa import SdpaAttention, Workspace
 from tests.bench.paged_case import BLOCK_SIZE, Attend, World
 
 QUERY_BLOCK = 128

@@ -28,10 +28,10 @@ import torch
 from app.engine.core import EngineCore
 from app.engine.pipe import write_event
 from app.messages import Generate, SamplingParams
-from app.model.choosing import choose
 from app.model.graphs import DecodeInputs
 from app.model.inputs import ForwardBatch
 from app.model.runner import ModelRunner
+from app.model.sampling.draw import sample_tokens
 from app.scheduler.batch import Sampled
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
@@ -64,8 +64,8 @@ class NoModel:
             self.inputs.fill(batch, len(self.logits))
         return self.logits[: len(batch.logits_indices)].clone()
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return sample_tokens(logits, sequences)
 
 
 def decoding(num_seqs: int, overlap: bool, drawn: bool, num_steps: int) -> EngineCore:

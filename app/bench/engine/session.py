@@ -24,8 +24,8 @@ from app.engine.failures import reason_of
 from app.engine.startup import start_engine
 from app.messages import EngineReady
 from app.model.cost import cost_of, stored_by_kernels, stored_plainly
-from app.model.hub import find_model
-from app.model.loader import dtype_named, inspect_model
+from app.model.loading.configuration import dtype_named, inspect_model
+from app.model.loading.hub import find_model
 from app.model.native.library import load_library
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ INLINE void score_units(const int count, const int width, const Span *span, int6
             const int end = (int)(queries->position[q] + 1 - (unit + u) * LANES);
             const int begin = span->window ? end - span->window : 0;
             if (begin > 0 || end < LANES)
-                sums[q][u] = choose((lane >= begin) & (lane < end), sums[q][u], (vec){} - INFINITY);
+                sums[q][u] = blend((lane >= begin) & (lane < end), sums[q][u], (vec){} - INFINITY);
             *(vec *)(scores + q * stride + (unit + u - span->first) * LANES) = sums[q][u];
             most[q] = larger(most[q], sums[q][u]);
         }

@@ -15,7 +15,7 @@
 #include "products.h"
 #include "attention.h"
 #include "attention_amx.h"
-#include "choosing.h"
+#include "sampling.h"
 
 typedef struct {
     Matrix qkv, output, gate_up, down;
@@ -70,14 +70,14 @@ typedef struct Work Work;
 /* What one thread does of a pass. */
 typedef void Routine(Thread *thread, const Work *work);
 
-/* What a pass is to compute: a step, or choices. Each thread reads a copy of its own, since one that is late in a pass
+/* What a pass is to compute: a step, or sampling. Each thread reads a copy of its own, since one that is late in a pass
  * still compares it with the loops, which have nothing left for it, while the next one is laid ready. */
 struct Work {
     Routine *routine;
     const Model *model;
     Step step;
     Part all, wanted;
-    Choices choices;
+    Sampling sampling;
 };
 
 typedef struct {
@@ -257,10 +257,10 @@ static void run_model(Thread *thread, const Work *work) {
     release_tiles(thread);
 }
 
-static void choose_all(Thread *thread, const Work *work) {
-    const Choices *choices = &work->choices;
-    float *weights = choices->weights + (int64_t)thread->index * 2 * choices->room;
-    SHARED_FOR(thread, row, choices->num_rows, 1) choices->token_ids[row] = chosen_token(choices, row, weights);
+static void sample_all(Thread *thread, const Work *work) {
+    const Sampling *sampling = &work->sampling;
+    float *weights = sampling->weights + (int64_t)thread->index * 2 * sampling->room;
+    SHARED_FOR(thread, row, sampling->num_rows, 1) sampling->token_ids[row] = sampled_token(sampling, row, weights);
 }
 
 static void take_part(Team *team, int thread_index, unsigned pass, const Work *work) {
@@ -344,8 +344,8 @@ void forward(Decoder *decoder, const Step *step) {
 }
 
 /* Tokens of logits. */
-void choose_tokens(Decoder *decoder, const Choices *choices) {
-    run_pass(decoder, &(const Work){.routine = choose_all, .choices = *choices});
+void sample_tokens(Decoder *decoder, const Sampling *sampling) {
+    run_pass(decoder, &(const Work){.routine = sample_all, .sampling = *sampling});
 }
 
 /* Bytes that a matrix takes, a head or one of a layer's. */

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from app.model.choosing import uniforms
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import check_weights, is_llama_like, rotary_tables
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
+from app.model.sampling.draw import uniforms
 from app.scheduler.batch import Sampled
 
 CHUNK = 512
@@ -115,12 +115,12 @@ class NativeDecoder:
         self._library.forward(self._decoder, ctypes.byref(step))
         return logits[:, : self._vocab_size]
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        """The `Chooser` for float32 logits whose rows may lie apart."""
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        """The `Sampler` for float32 logits whose rows may lie apart."""
         num_rows, vocab_size = logits.shape
         token_ids = torch.empty(num_rows, dtype=torch.int64)
         room = -(-vocab_size // CHUNK) * CHUNK + LANES
-        choices = structs.Choices(
+        sampling = structs.Sampling(
             num_rows=num_rows,
             vocab_size=vocab_size,
             stride=logits.stride(0),
@@ -135,9 +135,9 @@ class NativeDecoder:
             floats = np.array((temperatures, [p.top_p for p in params], [p.min_p for p in params]), dtype=np.float32)
             top_k = np.array([p.top_k or vocab_size for p in params], dtype=np.int32)
             numbers = uniforms(sequences)
-            choices.temperature, choices.top_p, choices.min_p = (row.ctypes.data for row in floats)
-            choices.top_k, choices.uniforms = top_k.ctypes.data, numbers.ctypes.data
-        self._library.choose_tokens(self._decoder, ctypes.byref(choices))
+            sampling.temperature, sampling.top_p, sampling.min_p = (row.ctypes.data for row in floats)
+            sampling.top_k, sampling.uniforms = top_k.ctypes.data, numbers.ctypes.data
+        self._library.sample_tokens(self._decoder, ctypes.byref(sampling))
         return token_ids
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> int:

@@ -31,10 +31,10 @@ static const FieldLayout layouts[] = {
     FIELD(Step, activated), FIELD(Step, wanted), FIELD(Step, operand), FIELD(Step, scores),
     FIELD(Step, scores_stride), FIELD(Step, tiles), FIELD(Step, logits),
 
-    WHOLE(Choices), FIELD(Choices, num_rows), FIELD(Choices, vocab_size), FIELD(Choices, stride),
-    FIELD(Choices, room), FIELD(Choices, logits), FIELD(Choices, temperature), FIELD(Choices, top_p),
-    FIELD(Choices, min_p), FIELD(Choices, top_k), FIELD(Choices, uniforms), FIELD(Choices, weights),
-    FIELD(Choices, token_ids),
+    WHOLE(Sampling), FIELD(Sampling, num_rows), FIELD(Sampling, vocab_size), FIELD(Sampling, stride),
+    FIELD(Sampling, room), FIELD(Sampling, logits), FIELD(Sampling, temperature), FIELD(Sampling, top_p),
+    FIELD(Sampling, min_p), FIELD(Sampling, top_k), FIELD(Sampling, uniforms), FIELD(Sampling, weights),
+    FIELD(Sampling, token_ids),
 };
 
 /* Number `index` of them, or NULL behind the last one. */

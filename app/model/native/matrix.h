@@ -67,8 +67,8 @@ INLINE void quantize_row(const Format format, char *to, const float *x, int coun
         }
         vec most = {}, nothing = {}; /* zero, or NaN if a value is not finite: integers would hide it */
         for (int i = 0; i < size; i += LANES) {
-            const vec value = *(const vec *)(x + i), size_of = choose(value < 0, -value, value);
-            most = choose(size_of > most, size_of, most);
+            const vec value = *(const vec *)(x + i), size_of = blend(value < 0, -value, value);
+            most = blend(size_of > most, size_of, most);
             nothing += value - value;
         }
         const float largest = reduce_max(most), factor = largest > 0 ? 127 / largest : 0;

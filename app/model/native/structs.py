@@ -59,7 +59,7 @@ class Step(ctypes.Structure):
     )
 
 
-class Choices(ctypes.Structure):
+class Sampling(ctypes.Structure):
     _fields_ = (
         *((name, c_int32) for name in ("num_rows", "vocab_size", "stride", "room")),
         *((name, c_void_p) for name in ("logits", "temperature", "top_p", "min_p", "top_k", "uniforms")),
@@ -67,7 +67,7 @@ class Choices(ctypes.Structure):
     )
 
 
-MIRRORED: tuple[type[ctypes.Structure], ...] = (Matrix, Layer, Model, Tile, Step, Choices)
+MIRRORED: tuple[type[ctypes.Structure], ...] = (Matrix, Layer, Model, Tile, Step, Sampling)
 
 
 class FieldLayout(ctypes.Structure):

@@ -105,15 +105,15 @@ INLINE int32_t reduce_add_int(ivec v) {
     return sum;
 }
 
-INLINE vec choose(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+INLINE vec blend(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 
 /* The larger and the smaller of each pair; where one is not a number, the second. */
 #ifdef __AVX512F__
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 #else
-INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
-INLINE vec smaller(vec a, vec b) { return choose(a < b, a, b); }
+INLINE vec larger(vec a, vec b) { return blend(a > b, a, b); }
+INLINE vec smaller(vec a, vec b) { return blend(a < b, a, b); }
 #endif
 
 /* Nearest integer of numbers below 2^22. */
@@ -142,6 +142,6 @@ INLINE vec exp2_vec(vec x) {
 #ifdef __AVX512F__
     return (vec)_mm512_scalef_ps((__m512)y, (__m512)whole);
 #else
-    return choose(x < -126.0f, (vec){}, y * (vec)((power + 127) << 23));
+    return blend(x < -126.0f, (vec){}, y * (vec)((power + 127) << 23));
 #endif
 }

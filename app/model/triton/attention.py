@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 import triton
 
+from app.model.device_batch import DeviceBatch
 from app.model.kv_cache import KVCache
-from app.model.triton.batch import DeviceBatch
 from app.model.triton.kernels import attend_kernel
 from app.model.triton.launch import launch_options
-from app.model.triton.shares import Shares
 from app.model.triton.small_kernels import write_kernel
+from app.model.triton.split_kv import Shares
 from app.model.triton.tiling import (
     Heads,
     Kind,

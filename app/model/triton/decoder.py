@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from app.model.device_batch import DeviceBatch
 from app.model.inputs import ForwardBatch
-from app.model.modules import ModuleDecoder
+from app.model.modules.decoder import ModuleDecoder
 from app.model.triton.attention import TritonAttention
-from app.model.triton.batch import DeviceBatch
-from app.model.triton.choosing import choose
+from app.model.triton.sampling import sample_tokens
 from app.scheduler.batch import Sampled
 
 
@@ -20,8 +20,8 @@ class TritonDecoder(ModuleDecoder):
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         return self.run(DeviceBatch.of(batch))
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return sample_tokens(logits, sequences)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""

@@ -16,14 +16,14 @@ import triton
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from app.model.device_batch import DeviceBatch
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import check_weights, is_llama_like, rotary_tables
 from app.model.triton.attention import NewTokens, Options, attend
-from app.model.triton.batch import DeviceBatch
-from app.model.triton.choosing import choose
 from app.model.triton.launch import launch_options
 from app.model.triton.products import add_product, gated_of_norm, of_norm
+from app.model.triton.sampling import sample_tokens
 from app.model.triton.small_kernels import rotate_and_store_kernel
 from app.scheduler.batch import Sampled
 
@@ -89,8 +89,8 @@ class FusedDecoder:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         return self.run(DeviceBatch.of(batch))
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return sample_tokens(logits, sequences)
 
     def run(self, batch: DeviceBatch) -> torch.Tensor:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 import triton
 
 from app.model.triton.launch import launch_options
-from app.model.triton.skinny_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.small_kernels import norm_kernel, silu_multiply_kernel
+from app.model.triton.small_m_kernels import few_rows_kernel, one_row_kernel
 from app.model.triton.tiling import FEW_ROWS, MAX_SMALL_M, ONE_ROW, product_tiling, shared_memory_of
 
 

@@ -23,8 +23,8 @@ from app.engine.phases import Phases
 from app.engine.startup import make_engine
 from app.messages import Abort, Generate, SamplingParams, StepOutput
 from app.model import attention
-from app.model.loader import ModelFacts
-from app.model.tracing import trace_layers
+from app.model.loading.configuration import ModelFacts
+from app.model.loading.tracing import trace_layers
 from tests.bench.gpu.scale import Scale
 from tests.bench.shapes import Shape
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.model.triton.batch import LONG, DeviceBatch
+from app.model.device_batch import LONG, DeviceBatch
 from tests.bench.gpu.scale import Scale
 
 BLOCK_SIZE = 16

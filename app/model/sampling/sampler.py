@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from app.messages import SamplingParams
-from app.model.carried import Unknown
-from app.model.choosing import Chooser, choose
-from app.model.penalties import Penalties
+from app.model.in_flight import Unknown
+from app.model.sampling.draw import Sampler, sample_tokens
+from app.model.sampling.penalties import Penalties
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled
 
@@ -20,7 +20,7 @@ def sample(
     logits: torch.Tensor,
     sequences: list[Sampled],
     unknown: Unknown | None = None,
-    choose: Chooser = choose,
+    sampler: Sampler = sample_tokens,
     penalties: Penalties | None = None,
 ) -> torch.Tensor:
     """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
@@ -34,7 +34,7 @@ def sample(
         logits = logits.float()
         (penalties or Penalties()).apply(logits, sequences, unknown)
         _apply_bias(logits, sequences)
-    return choose(logits, sequences)
+    return sampler(logits, sequences)
 
 
 def _is_changed(params: SamplingParams) -> bool:

@@ -21,7 +21,7 @@ NUM_CANDIDATES = 256
 """Most likely tokens that are looked at first: sorting a vocabulary of 150,000 for every row would take longer than a
 small model's step."""
 
-Chooser = Callable[[torch.Tensor, list[Sampled]], torch.Tensor]
+Sampler = Callable[[torch.Tensor, list[Sampled]], torch.Tensor]
 """From logits `[num_rows, vocab]` to int64 tokens `[num_rows]`: `NO_TOKEN` where the largest logit is not finite (NaN
 counts as large)."""
 
@@ -150,13 +150,13 @@ def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     return found[:, 0].clamp(max=probabilities.shape[-1] - 1)
 
 
-def choose(
+def sample_tokens(
     logits: torch.Tensor,
     sequences: list[Sampled],
     most_likely: Callable[[torch.Tensor], torch.Tensor] = find_most_likely,
     draw_beyond: DrawBeyond = sort_more,
 ) -> torch.Tensor:
-    """The `Chooser` by torch's operators, but for the parts that are given."""
+    """The `Sampler` by torch's operators, but for the parts that are given."""
     drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
     if not drawn:
         return most_likely(logits)

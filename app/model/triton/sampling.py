@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import triton
 
-from app.model import choosing
-from app.model.choosing import Drawn, Truncated
-from app.model.triton.choosing_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
+from app.model.sampling import draw
+from app.model.sampling.draw import Drawn, Truncated
+from app.model.triton.sampling_kernels import draw_beyond_kernel, gather_most_likely_kernel, most_likely_kernel
 from app.model.triton.tiling import MAX_SPLITS, decode_splits
 from app.scheduler.batch import Sampled
 
@@ -15,9 +15,9 @@ TILE = 4096
 DRAWING_WARPS, READING_WARPS = 32, 8
 
 
-def choose(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """The `Chooser` on a device that has Triton."""
-    return choosing.choose(logits, sequences, most_likely, draw_beyond)
+def sample_tokens(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+    """The `Sampler` on a device that has Triton."""
+    return draw.sample_tokens(logits, sequences, most_likely, draw_beyond)
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.model.carried import Unknown
-from app.model.occurrences import OccurrencesBySequence
+from app.model.in_flight import Unknown
+from app.model.sampling.occurrences import OccurrencesBySequence
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled
 

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from app.checkpoint.files import some_of
 from app.model import attention
-from app.model.loader import ModelFacts
-from app.model.support import UnsupportedModel, in_one_line
+from app.model.loading.configuration import ModelFacts
+from app.model.loading.support import UnsupportedModel, in_one_line
 
 logger = logging.getLogger("millrace.engine")
 

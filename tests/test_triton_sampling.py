@@ -12,8 +12,8 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
 pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
 
-from app.model.choosing import Drawn, Truncated, find_most_likely  # noqa: E402
-from app.model.triton import choosing  # noqa: E402
+from app.model.sampling.draw import Drawn, Truncated, find_most_likely  # noqa: E402
+from app.model.triton import sampling  # noqa: E402
 from tests.drawing import (  # noqa: E402
     ALL_KINDS,
     AT_AN_EDGE_OF_EQUALS,
@@ -31,7 +31,7 @@ UNTOUCHED = -7
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "TILE", 128)
+    monkeypatch.setattr(sampling, "TILE", 128)
 
 
 def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking: bool = True) -> list[int]:
@@ -53,7 +53,7 @@ def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking:
         candidates=probabilities.topk(4).values,
         lacking=column(lacking).bool(),
     )
-    choosing.draw_beyond(rows, drawn)
+    sampling.draw_beyond(rows, drawn)
     return drawn.token_ids.tolist()
 
 
@@ -94,8 +94,8 @@ def test_the_most_likely_token_is_the_first_of_the_largest_however_the_chip_is_f
     logits = torch.randint(-40, 40, (num_rows, vocab_size), generator=torch.Generator().manual_seed(0)).to(dtype)
     given = []
     for num_parts in (1, 4, 64):
-        monkeypatch.setattr(choosing, "decode_splits", lambda *_, num_parts=num_parts: num_parts)
-        given.append(choosing.most_likely(logits.to(DEVICE)).tolist())
+        monkeypatch.setattr(sampling, "decode_splits", lambda *_, num_parts=num_parts: num_parts)
+        given.append(sampling.most_likely(logits.to(DEVICE)).tolist())
     assert given == [find_most_likely(logits).tolist()] * 3
 
 
@@ -105,7 +105,7 @@ def test_a_row_whose_largest_logit_is_not_finite_has_no_most_likely_token(broken
     logits[0, 257] = logits[2, 3] = broken
     logits[1, 41:] = 1.0
     logits[3] = -torch.inf
-    assert choosing.most_likely(logits.to(DEVICE)).tolist() == [-1, 41, -1, -1]
+    assert sampling.most_likely(logits.to(DEVICE)).tolist() == [-1, 41, -1, -1]
 
 
 def test_a_row_whose_candidates_suffice_is_left_alone() -> None:
@@ -116,13 +116,13 @@ def test_a_row_that_is_not_a_number_ends_and_leaves_the_others_alone() -> None:
     logits = torch.randn(3, 150, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     logits[1, 5] = torch.nan
     rows = [sequence(seed=seed, top_p=0.9) for seed in range(3)]
-    alone = [choosing.choose(logits[i : i + 1], rows[i : i + 1]).item() for i in (0, 2)]
-    assert choosing.choose(logits, rows).tolist() == [alone[0], -1, alone[1]]
+    alone = [sampling.sample_tokens(logits[i : i + 1], rows[i : i + 1]).item() for i in (0, 2)]
+    assert sampling.sample_tokens(logits, rows).tolist() == [alone[0], -1, alone[1]]
 
 
 def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large nuclei beside small ones, and beside what is drawn in other ways."""
-    monkeypatch.setattr("app.model.choosing.NUM_CANDIDATES", 16)
+    monkeypatch.setattr("app.model.sampling.draw.NUM_CANDIDATES", 16)
     logits = (torch.randn(7, 300, generator=torch.Generator().manual_seed(0)) * 3).to(DEVICE)
     rows = [
         sequence(seed=1),
@@ -135,7 +135,7 @@ def test_what_a_row_draws_does_not_depend_on_its_neighbours(monkeypatch: pytest.
     ]
 
     def drawn(order: list[int]) -> list[int]:
-        return choosing.choose(logits[order], [rows[index] for index in order]).tolist()
+        return sampling.sample_tokens(logits[order], [rows[index] for index in order]).tolist()
 
     alone = [drawn([index])[0] for index in range(7)]
     assert drawn([0, 1, 2, 3, 4, 5, 6]) == alone

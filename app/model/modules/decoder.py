@@ -8,10 +8,10 @@ import torch
 from transformers import PreTrainedModel
 
 from app.model.attention import Attention, using
-from app.model.choosing import choose
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
-from app.model.sdpa import SdpaAttention, Workspace
+from app.model.modules.sdpa import SdpaAttention, Workspace
+from app.model.sampling.draw import sample_tokens
 from app.scheduler.batch import Sampled
 
 
@@ -46,8 +46,8 @@ class ModuleDecoder:
         """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
         return self._run(batch, SdpaAttention(batch, self._cache, self._workspace))
 
-    def choose(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        return choose(logits, sequences)
+    def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
+        return sample_tokens(logits, sequences)
 
     def _run(self, tokens: Tokens, attention: Attention) -> torch.Tensor:
         with using(attention):

@@ -11,8 +11,8 @@ from transformers import AutoConfig, PretrainedConfig
 from app.checkpoint.files import read_json_if_present
 from app.checkpoint.inspection import CONFIG
 from app.model.kv_cache import LayerShape
-from app.model.support import UnsupportedModel, check_config, in_one_line, refusal
-from app.model.tracing import LENGTH_DEPENDENT_ROPE, rope_variants, trace_layers
+from app.model.loading.support import UnsupportedModel, check_config, in_one_line, refusal
+from app.model.loading.tracing import LENGTH_DEPENDENT_ROPE, rope_variants, trace_layers
 
 MAX_POSITIONS = 1 << 24
 """More than any published model has. What a layer sees is looked at for each position."""
@@ -45,7 +45,7 @@ def inspect_model(directory: Path) -> ModelFacts:
     return ModelFacts(config, trace_layers(config), max_model_len)
 
 
-def choose_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """`auto` is the first of cuda, mps and cpu that is there."""
     if name != "auto":
         return torch.device(name)
@@ -54,7 +54,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def choose_dtype(name: str, config: PretrainedConfig, device: torch.device, keeps_bfloat16: bool) -> torch.dtype:
+def select_dtype(name: str, config: PretrainedConfig, device: torch.device, keeps_bfloat16: bool) -> torch.dtype:
     """`auto` is the dtype the weights are stored in, and float32 on a CPU, whose torch operators are fastest in it.
 
     bfloat16 stays what it is on a CPU too where `keeps_bfloat16`: the compiled kernels only read in it.

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import torch
 
-from app.model.loader import ModelFacts
+from app.model.loading.configuration import ModelFacts
 
 AMPERE = (8, 0)
 MAX_HEAD_SIZE = 256

@@ -16,7 +16,7 @@ typedef struct {
     const double *uniforms;                   /* [num_rows], below 1 */
     float *weights;                           /* [num_threads][2][room]: room for whole chunks, and a vector more */
     int64_t *token_ids;                       /* [num_rows]; NO_TOKEN where the largest logit is not finite */
-} Choices;
+} Sampling;
 
 /* Weights, filled up with zeros to whole vectors. */
 typedef struct {
@@ -184,17 +184,17 @@ static int draw(const float *weights, int size, int32_t edge, double uniform) {
     return last; /* summed up in another order, they may miss by a rounding what the last token has */
 }
 
-static int chosen_token(const Choices *choices, int row, float *weights) {
-    const int size = choices->vocab_size;
-    const float *logits = choices->logits + (int64_t)row * choices->stride;
-    const float largest = largest_of(logits, size), temperature = choices->temperature ? choices->temperature[row] : 0;
+static int sampled_token(const Sampling *sampling, int row, float *weights) {
+    const int size = sampling->vocab_size;
+    const float *logits = sampling->logits + (int64_t)row * sampling->stride;
+    const float largest = largest_of(logits, size), temperature = sampling->temperature ? sampling->temperature[row] : 0;
     if (!isfinite(largest)) return NO_TOKEN;
     if (temperature == 0) return first_of(logits, size, largest);
     weigh_all(weights, logits, size, largest, temperature);
     int32_t edge = NO_EDGE;
-    const int top_k = choices->top_k[row];
-    if (top_k < size || choices->top_p[row] < 1)
-        edge = truncate_to(weights, weights + choices->room, size, top_k, choices->top_p[row]);
-    const int32_t least = bits_of(choices->min_p[row]);
-    return draw(weights, size, edge > least ? edge : least, choices->uniforms[row]);
+    const int top_k = sampling->top_k[row];
+    if (top_k < size || sampling->top_p[row] < 1)
+        edge = truncate_to(weights, weights + sampling->room, size, top_k, sampling->top_p[row]);
+    const int32_t least = bits_of(sampling->min_p[row]);
+    return draw(weights, size, edge > least ? edge : least, sampling->uniforms[row]);
 }

@@ -42,7 +42,7 @@ class Unknown:
         input_ids.index_copy_(0, places, token_ids.clamp(min=0))
 
 
-class Carried:
+class InFlightTokens:
     """What the last step sampled."""
 
     def __init__(self) -> None:

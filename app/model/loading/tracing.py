@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, DynamicCache, PretrainedConfig, P
 
 from app.model import attention
 from app.model.kv_cache import LayerShape
-from app.model.masks import Mask, UnknownMask, describe_masks, window_of
-from app.model.support import UnsupportedModel, in_one_line, refusal
+from app.model.loading.masks import Mask, UnknownMask, describe_masks, window_of
+from app.model.loading.support import UnsupportedModel, in_one_line, refusal
 
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 
