@@ -289,7 +289,7 @@ async def test_a_sequence_that_no_longer_fits_after_a_restart_ends_with_the_reas
     await anext(read(long))
     monkeypatch.setattr(client._supervisor, "_make_process", partial(child.EngineProcess, smaller))
     await witness.until_replaced(client.engine_pid)
-    with pytest.raises(EngineDied, match="less memory: this may have 204 tokens in all, 96 fit now"):
+    with pytest.raises(EngineDied, match="less memory: 96 tokens fit, this request may need 204"):
         await asyncio.wait_for(collect(long), 60)
     assert await collect(short) == generate_alone("Llama", (9, 9, 9), 60)
     assert client.health.num_restarts == 1
@@ -313,7 +313,7 @@ async def test_an_engine_that_is_stopped_is_killed_and_started_again_and_nobody_
     prompts = [tuple(1 + (i + j) % 100 for j in range(150)) for i in range(500)]
     streams += [client.generate(prompt, greedy(1)) for prompt in prompts]
     await witness.until(lambda: witness.num_restarts == 1)
-    assert client.health.reason == "the engine process was killed after 0.5 s without a word while taking a step"
+    assert client.health.reason == "the engine process was killed after 0.5 s without an answer while taking a step"
     await asyncio.wait_for(asyncio.gather(*map(collect, streams)), 120)
     assert streams[0].output_token_ids == generate_alone("Llama", PROMPT, 100)
     assert streams[7].output_token_ids == generate_alone("Llama", prompts[6], 1)

@@ -140,7 +140,7 @@ async def test_who_owes_a_step_for_too_long_is_killed_and_recovered_from() -> No
     await asyncio.wait_for(process.was_killed.wait(), 30)
     process.die()
     second = await owner.started()
-    assert owner.deaths == [("the engine process was killed after 0.01 s without a word while taking a step", True)]
+    assert owner.deaths == [("the engine process was killed after 0.01 s without an answer while taking a step", True)]
     second.receive(READY)
     await owner.supervisor.stop()
 
@@ -157,6 +157,6 @@ async def test_a_restart_that_hangs_is_killed_though_a_first_start_may_take_as_l
     await asyncio.wait_for(second.was_killed.wait(), 30)
     second.die()
     await owner.started()
-    assert "without a word while warming up" in owner.deaths[-1][0]
+    assert "without an answer while warming up" in owner.deaths[-1][0]
     assert not first.was_killed.is_set()
     await owner.supervisor.stop()

@@ -1,4 +1,4 @@
-"""The engine process and its pipes, as the API process holds them."""
+"""The API process's side of the engine process: the process itself and the pipes to and from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from app.engine.signals import group_signals_blocked
 from app.messages import Command, Event
 
 START_METHOD: Final = "spawn"
-"""Nothing of the API process reaches the engine but its arguments: no threads, no locks, no CUDA."""
+"""The engine inherits nothing of the API process but its arguments: no threads, no locks, no CUDA context."""
 
 
 class EngineProcess:
-    """A running engine process. Its events arrive on the event loop that made it, and so does the news of its end."""
+    """A running engine process.
 
-    def __init__(self, config: Config, receive: Callable[[Event], None], lost: Callable[[], None]) -> None:
+    `on_event` is called for each of its events and `on_end` once its pipe has ended, both on the event loop that
+    created this object.
+    """
+
+    def __init__(self, config: Config, on_event: Callable[[Event], None], on_end: Callable[[], None]) -> None:
         context = multiprocessing.get_context(START_METHOD)
         command_reader, self._commands = context.Pipe(duplex=False)
         events, event_writer = context.Pipe(duplex=False)
@@ -36,8 +40,8 @@ class EngineProcess:
         self._events = events
         self._reader = PipeReader[Event](events.fileno())
         self._writer = CommandWriter(self._commands.fileno())
-        self._receive = receive
-        self._lost = lost
+        self._on_event = on_event
+        self._on_end = on_end
         asyncio.get_running_loop().add_reader(events.fileno(), self._read)
 
     @property
@@ -45,20 +49,20 @@ class EngineProcess:
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Never waits. A broken pipe is the end of the process, of which `lost` tells."""
+        """Send a command without waiting. A broken pipe is not reported here: it means that `on_end` will be called."""
         self._writer.write(command)
 
     def kill(self) -> None:
-        """End it where it stands, even if it has been stopped. `lost` tells when it has gone."""
+        """Kill the process on the spot, even if it is suspended; `on_end` is called when it is gone."""
         self._process.kill()
 
     async def exit_code(self) -> int | None:
-        """Of a process whose pipe has ended: negative is the signal that killed it. It may take a while to go."""
+        """Wait for a process whose pipe has ended to exit. Its exit code; minus a signal's number if that killed it."""
         await asyncio.to_thread(self._process.join)
         return self._process.exitcode
 
     async def end(self) -> None:
-        """Close the pipe, which the process takes as its end; kill it if it does not."""
+        """Close the pipe, which makes the process exit; kill it if it has not after `END_SECONDS`."""
         self._close_commands()
         await asyncio.to_thread(self._join_or_kill)
 
@@ -79,7 +83,7 @@ class EngineProcess:
             asyncio.get_running_loop().remove_reader(self._events.fileno())
             self._events.close()
             self._close_commands()
-            self._lost()
+            self._on_end()
         else:
             for event in events:
-                self._receive(event)
+                self._on_event(event)

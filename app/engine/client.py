@@ -1,4 +1,4 @@
-"""The API's handle on the engine: requests in, token streams out, and what is owed to them when the engine dies."""
+"""The API's handle on the engine: sequences in, streams of tokens out, which survive the death of an engine process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 
 from app.config import Config
 from app.engine.child import EngineProcess
-from app.engine.dispatch import dispatch_tokens, report_progress
+from app.engine.dispatch import dispatch
 from app.engine.health import EngineHealth, EngineObserver, EngineState, Unavailable
 from app.engine.queue_quota import QueueQuota
 from app.engine.recovery import Recovery
@@ -29,20 +29,21 @@ from app.messages import (
     SamplingParams,
     SequencesBegan,
     StepOutput,
+    StepStats,
 )
 
 logger = logging.getLogger("millrace.supervisor")
 
-LOADING_RETRY_AFTER = 2
+LOADING_RETRY_AFTER = 2  # seconds
 
 
 class EngineClient:
-    """Owns the supervisor of the engine process, and every open stream. All methods belong to one event loop.
+    """Owns the supervisor of the engine process and all open streams. All methods belong to one event loop.
 
-    When the process dies it is started again, and open streams go on where they were: the same tokens follow, which
-    depend on nothing but the tokens before them and the parameters. A stream ends with `KillsEngine` if its sequence is
-    what kills the engine, and with `EngineDied` if no other engine takes it up. When there will be no other engine at
-    all, `on_failed` is told why.
+    When the process dies it is restarted, and open streams continue where they were, with the tokens that would have
+    come anyway: those depend only on the tokens before them and on the parameters. A stream ends with `KillsEngine` if
+    its sequence is what crashes the engine, and with `EngineDied` if no other engine takes it up. If there will be no
+    other engine at all, `on_failed` is called with the reason.
     """
 
     def __init__(self, config: Config, observer: EngineObserver, on_failed: Callable[[str], None]) -> None:
@@ -56,16 +57,15 @@ class EngineClient:
         self._coalescer = WakeUpCoalescer()
         self._quota = QueueQuota(config.max_num_seqs + config.max_queue)
         self._num_created = 0
-        self._last_step: StepOutput | None = None
+        self._stats: StepStats | None = None
         self._last_activity = time.monotonic()
         self._is_draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._has_no_streams = asyncio.Event()
+        self._has_no_streams.set()
 
     @property
     def health(self) -> EngineHealth:
-        stats = self._last_step.stats if self._last_step else None
-        age = time.monotonic() - self._last_activity
+        stats, age = self._stats, time.monotonic() - self._last_activity
         is_serving = self._supervisor.state is EngineState.READY
         return EngineHealth(
             state=self._state,
@@ -89,12 +89,12 @@ class EngineClient:
 
     @property
     def last_sign(self) -> float | None:
-        """When the engine last reported a step, or had to begin with one; None if nothing is asked of it."""
+        """When the engine last reported a step, or was given its first work; None if there are no open streams."""
         return self._last_activity if self._streams else None
 
     @property
     def _state(self) -> EngineState:
-        """Whether an engine that is up takes new sequences depends on us."""
+        """The supervisor's state, except that only this client knows that the server is draining."""
         state = self._supervisor.state
         return EngineState.DRAINING if self._is_draining and state is EngineState.READY else state
 
@@ -107,7 +107,7 @@ class EngineClient:
         self._supervisor.start()
 
     def check_room(self, num_sequences: int, owner: str = "") -> None:
-        """Raise Unavailable or Overloaded unless so many sequences of this owner can be submitted now."""
+        """Raise Unavailable or Overloaded unless this many sequences of this owner can be submitted now."""
         if self._state is not EngineState.READY:
             reason = self._reason or self._supervisor.start_up.current.phase
             raise Unavailable(f"the engine is {self._state}: {reason}", LOADING_RETRY_AFTER)
@@ -122,10 +122,10 @@ class EngineClient:
         owner: str = "",
         precedence: int | None = None,
     ) -> TokenStream:
-        """Submit a sequence that the caller has checked against `ready`. Raises Unavailable or Overloaded."""
+        """Submit a sequence, as in `Generate`, that fits `ready`. Raises Unavailable or Overloaded."""
         self.check_room(1, owner)
         precedence = priority if precedence is None else precedence
-        if not self._config.fair_sharing:  # one queue for all, where a priority counts as far as it does between keys
+        if not self._config.fair_sharing:  # one queue for all, in which a priority counts as much as between owners
             owner, priority = "", max(priority, precedence)
             precedence = priority
         if not self._streams:
@@ -139,21 +139,20 @@ class EngineClient:
             on_read=self._observer.sequence_finished,
         )
         self._streams[stream.seq_id] = stream
-        self._idle.clear()
+        self._has_no_streams.clear()
         self._quota.opened(stream.seq_id, owner)
         deadline = stream.times.arrived + self._config.queue_timeout
-        command = Generate(
-            stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence
+        self._recovery.opened(
+            Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence)
         )
-        self._recovery.opened(command)
         self._submit_due()
         return stream
 
     async def drain(self, seconds: float) -> None:
-        """Accept nothing more and let open streams finish; after `seconds` the rest ends with ABORT."""
+        """Accept no more sequences and let open streams finish; after `seconds` the remaining ones end with ABORT."""
         self._is_draining = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            await asyncio.wait_for(self._has_no_streams.wait(), seconds)
         for stream in list(self._streams.values()):
             stream.cut(FinishReason.ABORT)
 
@@ -163,10 +162,10 @@ class EngineClient:
         await self._supervisor.stop()
 
     def receive(self, event: Event) -> None:
-        """What the engine reports."""
+        """Handle an event of the engine process."""
         match event:
             case StepOutput():
-                self._take(event)
+                self._on_step(event)
             case SequencesBegan():
                 self._recovery.began(event.seq_ids)
             case EngineReady():
@@ -177,34 +176,30 @@ class EngineClient:
                 self._submit_due()
 
     def engine_died(self, reason: str, has_served: bool) -> bool:
-        """Everything the process was given is lost. Returns whether another is to be started."""
-        self._last_step = None
+        """All work that the process had been given is lost. Returns whether to start another process."""
+        self._stats = None
         if has_served and (killer := self._recovery.engine_died()) is not None:
-            self._give_up(killer, KillsEngine(f"This request kills the engine each time: {reason}. Do not repeat it."))
+            self._give_up(killer, KillsEngine(f"This request crashes the engine: {reason}. Do not send it again."))
         if self._streams:
-            logger.warning("%d open streams will go on", len(self._streams))
+            logger.warning("%d open streams will continue after the restart", len(self._streams))
         return bool(self._streams) or not self._is_draining
 
     def engine_restarted(self) -> None:
         self._observer.engine_restarted()
 
     def engine_failed(self, reason: str) -> None:
-        """There will be no other process."""
+        """No other process will be started."""
         for seq_id in list(self._streams):
-            self._give_up(seq_id, EngineDied(f"The engine does not come back: {reason}"))
+            self._give_up(seq_id, EngineDied(f"The engine cannot be restarted: {reason}"))
         self._on_failed(reason)
 
-    def _take(self, output: StepOutput) -> None:
-        """Hand out one step's tokens to the streams that still want them."""
+    def _on_step(self, output: StepOutput) -> None:
         now = time.monotonic()
-        self._last_step, self._last_activity = output, now
-        report_progress(output, self._streams, self._observer, now)
-        grown = dispatch_tokens(output, self._streams, self._observer, now)
-        ended = [self._streams[seq_id] for seq_id in output.finished if seq_id in self._streams]
+        self._stats, self._last_activity = output.stats, now
+        grown, ended = dispatch(output, self._streams, self._observer, now)
         for stream in ended:
-            stream.end(output.finished[stream.seq_id])
             self._forget(stream)
-        # Nobody is woken before every end is known: one reader may read several sequences.
+        # No reader is woken before all ends are known, because one reader may read several sequences.
         self._coalescer.notify(grown, now)
         for stream in ended:
             stream.wake()
@@ -213,7 +208,7 @@ class EngineClient:
         self._observer.step_taken(output)
 
     def _close(self, stream: TokenStream) -> None:
-        """A stream is ended before the engine ended it."""
+        """A stream ended before the engine ended its sequence."""
         if stream.seq_id in self._streams:
             self._forget(stream)
             self._supervisor.send(Abort((stream.seq_id,)))
@@ -226,15 +221,15 @@ class EngineClient:
         self._quota.ended(stream.seq_id)
         stream.times.finished = time.monotonic()
         if not self._streams:
-            self._idle.set()
+            self._has_no_streams.set()
 
     def _give_up(self, seq_id: int, error: EngineDied) -> None:
-        if stream := self._streams.get(seq_id):  # whose reader may close others
+        if stream := self._streams.get(seq_id):  # it may be gone: the reader of another stream can close it
             stream.fail(error)
             self._forget(stream)
 
     def _submit_due(self) -> None:
-        """Give the engine what it is to have now: what is new, and what another engine lost when it died."""
+        """Submit the sequences that are due: new ones, and those that were lost when an engine died."""
         while commands := self._recovery.due():
             for command in commands:
                 if stream := self._streams.get(command.seq_id):
@@ -242,12 +237,12 @@ class EngineClient:
 
     def _submit(self, command: Generate, stream: TokenStream) -> None:
         assert self.ready is not None, "nothing is submitted before the engine is ready"
-        num_tokens, limit = len(command.prompt_token_ids) + command.params.max_tokens, self.ready.max_total_tokens
-        if num_tokens > limit:
-            lack = f"The engine came back with less memory: this may have {num_tokens} tokens in all, {limit} fit now."
-            self._give_up(command.seq_id, EngineDied(lack))
+        num_tokens = len(command.prompt_token_ids) + command.params.max_tokens
+        if num_tokens > (limit := self.ready.max_total_tokens):
+            message = f"The restarted engine has less memory: {limit} tokens fit, this request may need {num_tokens}."
+            self._give_up(command.seq_id, EngineDied(message))
             return
         if self._recovery.is_returning(command.seq_id):
-            command = stream.taken_up(command)
+            command = stream.resume_command(command)
             self._observer.sequence_recovered()
         self._supervisor.send(command)

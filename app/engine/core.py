@@ -1,4 +1,4 @@
-"""The engine without its process: commands in, one step at a time out."""
+"""The engine without its process: it takes commands, and every call of `step` returns the output of one step."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Execution(Protocol):
 
 
 class Runner(Protocol):
-    """Begins to execute a batch. Batches are computed one after the other, in the order in which they were begun."""
+    """Starts executing a batch. Batches are computed one after another, in the order in which they were started."""
 
     def execute(self, batch: ScheduledBatch) -> Execution: ...
 
 
 @dataclass(frozen=True, slots=True)
 class InFlightStep:
-    """A step that is on its way, and when it was begun, scheduled and launched."""
+    """A step whose results are not known yet, and when (seconds of `perf_counter`) its phases ended."""
 
     batch: ScheduledBatch
     execution: Execution
@@ -39,9 +39,9 @@ class InFlightStep:
 class EngineCore:
     """A scheduler and something that executes what it schedules.
 
-    With `overlap`, a step is scheduled and launched before the last one's tokens are known, so that the device never
-    waits for the host. Sequences get the same tokens either way. Who guesses tokens must know those before: then steps
-    do not overlap.
+    With `overlap`, a step is scheduled and launched before the tokens of the previous one are known, so that the device
+    never waits for the host. Sequences get the same tokens either way. Drafts are proposed from known tokens, so steps
+    do not overlap under speculation.
     """
 
     def __init__(self, scheduler: Scheduler, runner: Runner, overlap: bool = False) -> None:
@@ -75,9 +75,9 @@ class EngineCore:
             )
 
     def step(self) -> StepOutput:
-        """Schedule, execute, update; the first two are ahead of the third by a step if steps overlap.
+        """Schedule, execute and update; if steps overlap, scheduling and execution are one step ahead of the update.
 
-        A step with nothing to do reports the state of things.
+        A step with nothing to compute still reports the state of the scheduler.
         """
         while len(self._in_flight) <= self._num_ahead:
             launched = self._launch()

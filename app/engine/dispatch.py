@@ -1,4 +1,4 @@
-"""What a step gave, handed out to the streams that still want it, and told to whoever measures."""
+"""Dispatches the output of a step to the streams that still want it, and reports it to the observer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,26 @@ from app.engine.stream import TokenStream
 from app.messages import StepOutput
 
 Streams = Mapping[int, TokenStream]
-"""The open ones, by their ids; a step may tell of others that have been closed meanwhile."""
+"""The open streams by sequence id; a step's output may name others, which have been closed meanwhile."""
 
 
-def report_progress(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
-    """Who was scheduled for the first time, who gave its blocks back, and what the prompts were like to the model."""
+def dispatch(
+    output: StepOutput, streams: Streams, observer: EngineObserver, now: float
+) -> tuple[list[TokenStream], list[TokenStream]]:
+    """Give the streams the tokens and ends of a step that arrived at `now` (seconds, monotonic clock); wakes no reader.
+
+    Returns the streams that got tokens, once for each token, and those that ended.
+    """
+    _report_progress(output, streams, observer, now)
+    grown = _dispatch_tokens(output, streams, observer, now)
+    ended = [streams[seq_id] for seq_id in output.finished if seq_id in streams]
+    for stream in ended:
+        stream.end(output.finished[stream.seq_id])
+    return grown, ended
+
+
+def _report_progress(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> None:
+    """Record which sequences were scheduled for the first time or preempted, and the logprobs of prompts."""
     for seq_id, num_cached in output.admitted.items():
         stream = streams.get(seq_id)
         if stream is not None and stream.times.scheduled is None:
@@ -29,8 +44,8 @@ def report_progress(output: StepOutput, streams: Streams, observer: EngineObserv
             stream.prompt_logprobs.extend(prompt_logprobs)
 
 
-def dispatch_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> list[TokenStream]:
-    """Returns who got them, once for each token."""
+def _dispatch_tokens(output: StepOutput, streams: Streams, observer: EngineObserver, now: float) -> list[TokenStream]:
+    """Append each token to its stream. Returns the streams that got one, once for each token."""
     grown: list[TokenStream] = []
     earlier: list[float] = []
     examples: dict[float, TokenStream] = {}
@@ -44,7 +59,7 @@ def dispatch_tokens(output: StepOutput, streams: Streams, observer: EngineObserv
             else:
                 earlier.append(previous)
                 examples[previous] = stream
-    # Streams that were in the last step had their tokens at the same moment: nearly all of them.
+    # Nearly all streams got their previous token in the last step, at the same moment, so they are reported together.
     for previous, count in Counter(earlier).items():
         observer.token_gap(now - previous, count, examples[previous])
     return grown

@@ -1,4 +1,4 @@
-"""What the engine's client tells others: its state, its refusals, and what happens to whoever measures."""
+"""What the engine client exposes: the state of the engine, refusals, and the interface of observers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.engine.stream import TokenStream
 from app.messages import EngineReady, StepOutput
 
 END_SECONDS = 5.0
-"""How long the engine process may take to end when it is told to, before it is killed."""
+"""How long the engine process may take to exit when asked to, before it is killed."""
 
 
 class EngineState(StrEnum):
@@ -39,7 +39,7 @@ class Unavailable(RuntimeError):
 
 
 class EngineObserver(Protocol):
-    """Whoever measures. Called on the event loop, in the order things happen."""
+    """Receives engine events, for metrics and statistics. Called on the event loop, in the order of events."""
 
     def step_taken(self, output: StepOutput) -> None: ...
 
@@ -48,11 +48,11 @@ class EngineObserver(Protocol):
     def first_token(self, stream: TokenStream) -> None: ...
 
     def token_gap(self, seconds: float, count: int, example: TokenStream) -> None:
-        """Time between two consecutive output tokens; `count` sequences had the same in this step, `example` is one."""
+        """`count` sequences, one of which is `example`, got a token `seconds` after their previous one."""
 
     def sequence_finished(self, stream: TokenStream) -> None:
-        """Called once per stream, whatever its end, when its reader is done: `stream.finish_reason` and the number of
-        its output tokens are what the client was told, `stream.times` when.
+        """Called once per stream, however it ended, when its reader is done: only then are `stream.finish_reason`, the
+        number of output tokens and `stream.times` what the client saw.
         """
 
     def engine_ready(self, ready: EngineReady) -> None: ...
@@ -60,12 +60,17 @@ class EngineObserver(Protocol):
     def engine_restarted(self) -> None: ...
 
     def sequence_recovered(self) -> None:
-        """An open sequence was given to an engine that was started again."""
+        """An open sequence was resubmitted to an engine that had been restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:
-    """`last_step_age` is in seconds, None before the first step."""
+    """A snapshot of the engine's state, for health endpoints.
+
+    `progress` is the fraction of the start that is done (0 to 1), `last_step_age` the seconds since the engine last
+    reported a step or was given work; None before its first step. `step_overdue` is true if a step takes longer than
+    allowed.
+    """
 
     state: EngineState
     reason: str

@@ -1,4 +1,4 @@
-"""A start of the engine as the API process sees it: what is being done, and how long each phase took."""
+"""A start of the engine as the API process sees it: the current phase, and how long the earlier ones took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST_PHASE = EngineLoading("starting the process", 0.0)
 
 
 class StartUp:
-    """`seconds` holds the phases that are behind us, in their order, from the process's start on."""
+    """Follows one start. `seconds` maps the phases that have ended to their durations, in order."""
 
     def __init__(self) -> None:
         self.current = FIRST_PHASE
@@ -18,7 +18,7 @@ class StartUp:
         self._began = time.monotonic()
 
     def enter(self, loading: EngineLoading) -> None:
-        """A phase begins, or goes on."""
+        """Take a report of progress: in a new phase, or further in the current one."""
         if loading.phase != self.current.phase:
             self.end_phase()
         self.current = loading
@@ -29,6 +29,6 @@ class StartUp:
         self._began = now
 
     def report(self) -> str:
-        """All phases in one line."""
+        """One line with the whole duration and that of each phase, for the log."""
         phases = ", ".join(f"{seconds:.1f} s {phase}" for phase, seconds in self.seconds.items())
         return f"ready after {sum(self.seconds.values()):.1f} s: {phases}"

@@ -1,4 +1,4 @@
-"""Several who measure the same engine."""
+"""Several observers of the same engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.messages import EngineReady, StepOutput
 
 
 class Observers:
-    """An `EngineObserver` that tells others, in the order given."""
+    """An `EngineObserver` that passes every call on to others, in the order given."""
 
     def __init__(self, *observers: EngineObserver) -> None:
         self._observers = observers

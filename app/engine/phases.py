@@ -1,4 +1,4 @@
-"""The phases of a start, in the engine process."""
+"""The phases of a start, as the engine process goes through and reports them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ PROGRESS = {
     "recording CUDA graphs": (0.7, 0.95),
     "warming up": (0.95, 1.0),
 }
-"""How much of a start lies behind when a phase begins and when it ends; importing torch comes before the first."""
+"""Fraction of the whole start that is done when a phase begins and when it ends; importing torch precedes them all."""
 
 MIN_PROGRESS = 0.01
-"""Of the whole start: smaller steps are not reported."""
+"""Smallest fraction of the whole start that is worth a report."""
 
 
 class Phases:
-    """Names what the start is doing, reports it as it goes on, and times it."""
+    """Reports what the start is doing and how far it is; `seconds` holds the duration of each phase that has ended."""
 
     def __init__(self, report: Callable[[EngineLoading], None]) -> None:
         self._report = report
         self._began = perf_counter()
         self._current = ""
-        self._told = 0.0
+        self._reported = 0.0
         self.seconds: dict[str, float] = {}
 
     def begin(self, phase: str) -> None:
         self.end()
         self._current, self._began = phase, perf_counter()
-        self._tell(PROGRESS[phase][0])
+        self._report_fraction(PROGRESS[phase][0])
 
     def advance(self, share: float) -> None:
-        """So much of the current phase is done (0 to 1)."""
+        """Report that this share (0 to 1) of the current phase is done."""
         begin, end = PROGRESS[self._current]
         fraction = begin + share * (end - begin)
-        if fraction - self._told >= MIN_PROGRESS:
-            self._tell(fraction)
+        if fraction - self._reported >= MIN_PROGRESS:
+            self._report_fraction(fraction)
 
-    def _tell(self, fraction: float) -> None:
-        self._told = fraction
+    def _report_fraction(self, fraction: float) -> None:
+        self._reported = fraction
         self._report(EngineLoading(self._current, fraction))
 
     def end(self) -> None:

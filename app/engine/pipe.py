@@ -1,4 +1,4 @@
-"""Messages on a pipe. Each has its length before it, so that a reader never has to wait for the rest of one."""
+"""Messages on a pipe. Each is preceded by its length, so that a reader never blocks on the rest of a message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from app.messages import Command, Event
 
 MAX_READ_BYTES = 1 << 16
-"""What a pipe of Linux holds."""
+"""The default capacity of a pipe on Linux."""
 
 _LENGTH = struct.Struct("!I")
 
@@ -20,21 +20,22 @@ Message = TypeVar("Message", Command, Event)
 
 
 def encode(message: Command | Event) -> bytes:
-    """As it is written."""
+    """The bytes of a message on the pipe: a four-byte big-endian length, then the pickle."""
     content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
 
 
 def write_event(fd: int, event: Event) -> None:
-    """Wait until the pipe has taken it all. Raises BrokenPipeError if nobody can read it any more."""
+    """Write a whole event, waiting while the pipe is full. Raises BrokenPipeError if the reading end is closed."""
     rest = memoryview(encode(event))
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
 class CommandWriter:
-    """The end that the event loop writes to. It never waits: what a full pipe does not take is kept until it does, as
-    when the process that reads has been stopped.
+    """Writes commands from the event loop without ever blocking it.
+
+    What a full pipe does not accept is buffered until it does, for example while the reading process is suspended.
     """
 
     def __init__(self, fd: int) -> None:
@@ -44,13 +45,13 @@ class CommandWriter:
         self._is_waiting = False
 
     def write(self, command: Command) -> None:
-        """Nothing happens where nobody can read it any more, or after `close`."""
+        """Send a command. Does nothing if the reading end is closed, or after `close`."""
         self._unwritten += encode(command)
         if not self._is_waiting:
             self._flush()
 
     def close(self) -> None:
-        """Forget what is unwritten, and leave the pipe to whoever closes it."""
+        """Discard what is still buffered. The file descriptor itself is closed by its owner."""
         self._wait(False)
         self._fd = -1
         self._unwritten.clear()
@@ -79,14 +80,14 @@ class CommandWriter:
 
 
 class PipeReader(Generic[Message]):
-    """The end that is read, whenever there is something to read."""
+    """Reads messages from the other end of a pipe; `read` is to be called when the pipe is readable."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._buffer = bytearray()
 
     def read(self) -> Iterator[Message]:
-        """The messages that have come whole, from one read of the pipe. Raises EOFError at its end."""
+        """Read from the pipe once and return the messages that are complete. Raises EOFError at its end."""
         data = os.read(self._fd, MAX_READ_BYTES)
         if not data:
             raise EOFError

@@ -1,6 +1,6 @@
 """The engine process: a plain loop of steps between two pipes.
 
-The API process imports this module to name its target, so what needs torch is imported when the process runs.
+The API process imports this module to name the target of the process, so torch is only imported once that runs.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ logger = logging.getLogger("millrace.engine")
 
 
 def run_engine(config: Config, commands: Connection, events: Connection) -> None:
-    """Load the model, say so, and step until the API process is gone."""
-    ignore_group_signals()  # the API process closes the pipe if they mean the end
+    """Main function of the engine process: load the model, report that, and step until the API process is gone."""
+    ignore_group_signals()  # the API process decides what they mean, and closes the pipe to end this process
     configure_logging(config.log_level, config.log_format)
     let_idle_threads_sleep()
     inbox = Inbox(commands)
     send = partial(write_event, events.fileno())
-    # The longest part of a small model's start, so it is told before it begins.
+    # For a small model this is the longest part of the start, so it is reported before it begins.
     send(EngineLoading("importing torch", 0.02))
     if core := load_engine(config, send):
         try:
             serve(core, inbox, send)
-        except Exception:  # in the format of all other lines, which multiprocessing's own report has not
-            logger.critical("the engine ends with an error", exc_info=True)
+        except Exception:  # logged here in the format of all other lines; multiprocessing would print a bare traceback
+            logger.critical("the engine process ends because of an error", exc_info=True)
             sys.exit(1)
 
 
 def load_engine(config: Config, send: Callable[[Event], None]) -> EngineCore | None:
-    """Start the engine and report that it is ready, or else why it cannot be."""
+    """Start the engine and report that it is ready. Returns None if that failed, after reporting why."""
     try:
         from app.engine.startup import start_engine
 
         core, ready = start_engine(config, send)
-    except Exception as error:  # whatever it was, it is the reason why there is no engine
+    except Exception as error:  # any error at all means that there is no engine, and has to be reported
         send(EngineFailed(reason_of(error)))
         return None
     send(ready)
@@ -60,16 +60,19 @@ def load_engine(config: Config, send: Callable[[Event], None]) -> EngineCore | N
 
 
 def let_idle_threads_sleep() -> None:
-    """Before torch is imported: OpenMP reads this when it is loaded.
+    """Make idle OpenMP threads sleep after a few microseconds. Call it before torch is imported, which loads OpenMP.
 
-    By default its threads spin for milliseconds after each operator, on cores that the API and our own kernels want;
-    this is a few microseconds.
+    By default these threads spin for milliseconds after each operator, on cores that the API process and our own
+    kernels need.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 class AnnouncingRunner:
-    """Names the sequences that a step begins with before it is executed: if that kills the process, they are known."""
+    """Reports the sequences that a step computes for the first time before it is executed.
+
+    If executing the step kills the process, the API process then knows which sequences were new in it.
+    """
 
     def __init__(self, runner: Runner, send: Callable[[Event], None]) -> None:
         self._runner = runner
@@ -82,7 +85,7 @@ class AnnouncingRunner:
 
 
 def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:
-    """Step while there is work, sleep while there is none. Every batch of commands is answered by a step's report."""
+    """Step while there is work and sleep otherwise. Every batch of commands is answered by the output of a step."""
     core.runner = AnnouncingRunner(core.runner, send)
     while True:
         for command in inbox.drain(wait=not core.has_work):
@@ -91,10 +94,10 @@ def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None
 
 
 class Inbox:
-    """Commands from the API process, taken off the pipe at once so that they do not pile up there during a step.
+    """Commands from the API process, which a thread takes off the pipe so that the pipe cannot fill up during a step.
 
-    When the pipe ends the API process has gone, nobody is left to answer, and the process exits where it stands. So it
-    does at any error: an engine that hears nobody must not go on.
+    End-of-file on the pipe means that the API process is gone: nobody is left to answer, so the process exits on the
+    spot. It does the same on any error, because an engine that cannot read its commands must not go on.
     """
 
     def __init__(self, commands: Connection) -> None:
@@ -103,7 +106,7 @@ class Inbox:
         threading.Thread(target=self._receive, name="inbox", daemon=True).start()
 
     def drain(self, wait: bool) -> Iterator[Command]:
-        """Everything that has arrived; with `wait`, at least one command."""
+        """All commands that have arrived; with `wait`, blocks until there is at least one."""
         if wait:
             yield self._queue.get()
         while not self._queue.empty():
@@ -117,6 +120,6 @@ class Inbox:
                     self._queue.put(command)
         except EOFError:
             os._exit(0)
-        except BaseException:  # whatever it was, nobody is heard any more
+        except BaseException:  # without this thread no command can be read any more, whatever the error was
             logger.critical("the engine cannot read its commands", exc_info=True)
             os._exit(1)

@@ -1,4 +1,4 @@
-"""What is owed to the streams of an engine process that died, and the search for a sequence that kills it."""
+"""What is resubmitted after an engine process died, and the search for a sequence that crashes it each time."""
 
 from __future__ import annotations
 
@@ -8,62 +8,66 @@ from collections.abc import Collection, Iterable, Iterator
 from app.messages import Generate
 
 PROVING_STEPS = 2
-"""A sequence that has grown in this many steps of an engine is past what killed the last one. One step would do if an
-engine that launches steps ahead never died with the tokens of the step before unreported."""
+"""A sequence that has grown in this many steps of an engine is past the point at which the previous engine died. One
+step would be enough if overlapped steps could not leave the tokens of the previous step unreported at a crash."""
 
 MAX_DEATHS_ALONE = 2
-"""So many deaths with nothing else in the engine condemn a sequence."""
+"""This many deaths of an engine with nothing else in it condemn a sequence."""
 
 MAX_DEATHS_IN_COMPANY = 3
-"""So many as the only suspect beside others do: it may do no harm alone, and kill the engine beside certain others."""
+"""This many deaths as the only suspect among others condemn it too: it may be harmless alone, and only crash the engine
+together with certain others."""
 
 
 class Recovery:
-    """Keeps every open sequence as it was asked for, and hands all of them out again after a death.
+    """Keeps the command of every open sequence, and decides in which order they are resubmitted after a death.
 
-    After one death everybody goes on at once: most deaths do not repeat. If the engine dies again before all have
-    proven themselves, by growing in `PROVING_STEPS` steps, those that had begun and were not proven are suspects: a
-    killer dies again where it died before. A sequence that had only waited is none, unless nothing had begun at all.
+    After a first death all sequences continue at once, because most deaths do not repeat. If the engine dies again
+    before all have proven themselves, by growing in `PROVING_STEPS` steps, the suspects are those that had begun and
+    were not proven: a killer crashes the engine where it crashed it before. A sequence that had only been waiting is
+    not suspected, unless nothing had begun at all.
 
-    Suspects are tried in halves (group testing by binary splitting). After a restart those that were proven go first,
-    then half of the suspects, half of the rest, and so on, each group once the one before it is proven; everybody else
-    comes last, new sequences too. The group on trial at the next death has the killer, so each death halves the
-    suspects. A single suspect goes first and alone, so that it is not condemned for what others do.
+    Suspects are tried in halves (group testing by binary splitting: Sobel and Groll 1959). After a restart the proven
+    ones go first, then half of the suspects, half of the rest, and so on, each group once the previous one is proven;
+    all other sequences come last, including new ones. The killer is in the group that is on trial at the next death, so
+    each death halves the suspects. A single suspect goes first and alone, so that it is not condemned for what others
+    do.
 
-    One killer among n suspects costs about log2 n deaths. The search ends: at each death somebody has grown, or there
-    are fewer suspects, or one of them is closer to being condemned. It has no clock: all depends on what it is told.
+    One killer among n suspects costs about log2(n) deaths. The search terminates: at each death some sequence has
+    grown, or there are fewer suspects, or one of them is closer to being condemned. There is no clock: everything
+    depends on the reported events alone.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, Generate] = {}
-        # Groups that are not submitted yet, in turn; new sequences join the last.
+        # Groups that have not been submitted yet, in order; new sequences join the last one.
         self._held: deque[list[int]] = deque()
-        # Those that the next group waits for.
+        # Sequences that must be proven before the next group is submitted.
         self._on_trial: set[int] = set()
-        # Submitted to this engine and not begun; begun and not proven, with the number of steps in which each grew.
+        # Submitted to this engine but not begun; begun but not proven, with the number of steps in which each grew.
         self._waiting: set[int] = set()
         self._begun: dict[int, int] = {}
         self._has_anything_begun = False
         # Lost in a death and not proven since.
         self._returning: set[int] = set()
-        # As the only suspect, by sequence and by whether it was alone in the engine.
+        # Deaths with a single suspect, by that sequence and by whether it was alone in the engine.
         self._num_deaths: Counter[tuple[int, bool]] = Counter()
 
     def opened(self, command: Generate) -> None:
-        """A new sequence, which is `due` at once unless others are on trial."""
+        """Add a new sequence; it is `due` at once, unless others are on trial."""
         self._open[command.seq_id] = command
         if not self._held:
             self._held.append([])
         self._held[-1].append(command.seq_id)
 
     def ended(self, seq_id: int) -> None:
-        """Whatever its end, it is not to be submitted or suspected any more."""
+        """Forget a sequence that has ended for whatever reason: it is neither submitted nor suspected any more."""
         del self._open[seq_id]
         self._waiting.discard(seq_id)
         self._acquit(seq_id)
 
     def began(self, seq_ids: Iterable[int]) -> None:
-        """The engine is about to compute something of these for the first time."""
+        """The engine is about to compute these sequences for the first time."""
         self._has_anything_begun = True
         for seq_id in seq_ids:
             if seq_id in self._waiting:
@@ -71,7 +75,7 @@ class Recovery:
                 self._begun[seq_id] = 0
 
     def grew(self, seq_ids: Collection[int]) -> None:
-        """A step gave these their next tokens."""
+        """These sequences got tokens in a step."""
         if not self._begun:
             return
         for seq_id in self._begun.keys() & seq_ids:
@@ -80,11 +84,11 @@ class Recovery:
                 self._acquit(seq_id)
 
     def is_returning(self, seq_id: int) -> bool:
-        """Whether an engine died with this sequence, and it has not proven itself since."""
+        """Whether an engine died with this sequence in it, and the sequence has not proven itself since."""
         return seq_id in self._returning
 
     def due(self) -> list[Generate]:
-        """What to submit now. Empty if nothing is, or somebody is on trial."""
+        """The commands to submit now; empty if there are none, or while others are on trial."""
         while self._held and not self._on_trial:
             commands = [self._open[seq_id] for seq_id in self._held.popleft() if seq_id in self._open]
             group = {command.seq_id for command in commands}
@@ -96,8 +100,8 @@ class Recovery:
         return []
 
     def engine_died(self) -> int | None:
-        """Everything that was submitted is lost, and will be due again. Returns the sequence that killed the engine, if
-        that is certain: it is for the caller to end.
+        """Everything that was submitted is lost and will be due again. Returns the id of the sequence that killed the
+        engine if that is certain; the caller has to end it.
         """
         suspects = self._suspects() if self._returning else []
         is_alone = self._waiting | self._begun.keys() == self._open.keys() - self._held_ids() == set(suspects)
@@ -121,7 +125,7 @@ class Recovery:
         return seq_id if self._num_deaths[seq_id, is_alone] >= limit else None
 
     def _groups(self, suspects: list[int], condemned: int | None) -> Iterator[list[int]]:
-        """In which order all are submitted to the next engine."""
+        """The groups in which all sequences are submitted to the next engine, in order."""
         if condemned is not None or not suspects:
             yield sorted(self._open.keys() - {condemned})
             return
@@ -141,7 +145,7 @@ class Recovery:
 
 
 def halves(seq_ids: list[int]) -> Iterator[list[int]]:
-    """Half of them, half of the rest, and so on; the last two groups have one each."""
+    """Half of the ids, half of the rest, and so on; the last two groups have one each."""
     rest = seq_ids
     while len(rest) > 1:
         middle = (len(rest) + 1) // 2

@@ -1,4 +1,4 @@
-"""When an engine process that has ended is started again, and when that would not help."""
+"""The restart policy: when to restart an engine process that has ended, and when to give up."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import signal
 from dataclasses import dataclass
 
 MAX_KILLED_STARTS = 5
-"""In a row. Something may have killed one start or two; what kills five will kill the next."""
+"""How many starts in a row may be killed by a signal. One or two may be bad luck; five have a cause that persists."""
 
 MAX_FAILED_RESTARTS = 3
-"""In a row, of a model that has been served: the memory of the process before may not be free yet."""
+"""How many restarts in a row may fail with an error, of a model that has served before: the memory of the previous
+process may not be free yet."""
 
 FIRST_DELAY = 0.25
 MAX_DELAY_SECONDS = 30.0
-"""Seconds. The first restart does not wait, the second waits for the former, and so on twice as long."""
+"""Seconds. The first restart is immediate, the second waits `FIRST_DELAY`, and each later one twice as long."""
 
 STABLE_SECONDS = 60.0
-"""An engine that has served for so long is well; what kills it then is counted anew."""
+"""An engine that has served for this long is considered healthy: its death is counted as the first one again."""
 
 
 class GivenUp(RuntimeError):
-    """Starting again would not help; the message is a sentence for the operator."""
+    """Another start would not help; the message tells the operator why."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an engine process ended. `phase` is what it did last; `served` are the seconds for which it was ready, None
-    if it never was; `error` is what it reported of a start that failed. A negative `exit_code` is a signal's number.
+    """How an engine process ended.
+
+    `phase` is the last phase of its start, `served` the seconds for which it was ready (None if it never was), and
+    `error` what it reported if its start failed. A negative `exit_code` is minus the number of the signal that killed
+    it.
     """
 
     exit_code: int | None
@@ -36,12 +40,12 @@ class End:
 
     @property
     def was_killed(self) -> bool:
-        """By a signal, or it vanished without a word."""
+        """Whether a signal killed it, or it vanished without reporting an error."""
         return not self.error and (self.exit_code is None or self.exit_code <= 0)
 
     @property
     def sentence(self) -> str:
-        """For whoever asks what is the matter."""
+        """How the process ended, in words for the operator."""
         return f"the engine process ended with code {self.exit_code}{self._signal_name}"
 
     @property
@@ -55,8 +59,10 @@ class End:
 
 
 class Restarts:
-    """Counts how engine processes ended. A start that fails with an error is not repeated, unless the same model has
-    been served before: only a process that was killed is started again.
+    """Counts how engine processes ended, and decides about the next start.
+
+    A process that was killed is started again. A start that failed with an error is only repeated if the same model has
+    served before.
     """
 
     def __init__(self) -> None:
@@ -66,7 +72,7 @@ class Restarts:
         self._num_failed_starts = 0
 
     def delay_after(self, end: End) -> float:
-        """Seconds to wait before the next start. Raises GivenUp."""
+        """Seconds to wait before the next start. Raises GivenUp if there is to be none."""
         if end.served is not None:
             self._has_served = True
             self._num_killed_starts = self._num_failed_starts = 0

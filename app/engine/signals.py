@@ -1,4 +1,4 @@
-"""Signals that a terminal sends to the whole process group. What they mean is the API process's to decide."""
+"""Signals that a terminal sends to the whole process group; only the API process reacts to them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def group_signals_blocked() -> Iterator[None]:
-    """Block these signals in this thread, and in a process that is started meanwhile until it ignores them.
+    """Block these signals in this thread; a process that is started meanwhile inherits the mask until it ignores them.
 
-    Without it a Ctrl-C that comes while the new process still imports its modules ends it with a traceback.
+    Otherwise a Ctrl-C while the new process still imports its modules would end it with a traceback.
     """
-    resource_tracker.ensure_running()  # when it starts it unblocks signals
+    resource_tracker.ensure_running()  # it unblocks signals when it starts, so it must be running before
     before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
         yield
@@ -25,7 +25,7 @@ def group_signals_blocked() -> Iterator[None]:
 
 
 def ignore_group_signals() -> None:
-    """Ignore them in this process, those too that came while they were blocked."""
+    """Ignore these signals in this process, including those that arrived while they were blocked."""
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)

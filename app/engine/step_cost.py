@@ -1,4 +1,4 @@
-"""What a step costs beside its tokens, by which speculation decides how much may be guessed."""
+"""Measures the fixed cost of a step, from which speculation derives how many draft tokens are worth computing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ NUM_TOKENS = 8
 MIN_TRIES, TRY_SECONDS = 3, 0.1
 
 LEAST, MOST = 0.5, 64.0
-"""Tokens. Where the cost of more of them is lost in the noise, any number would do that is large."""
+"""Bounds of the result, in tokens. Where the cost of further tokens is lost in noise, any large number would do."""
 
 
 def measure_step_cost(core: EngineCore, max_num_tokens: int) -> float:
-    """In tokens of a draft: from the quickest steps of a few, of one token and of eight (or so many as a step may have)
-    of one sequence. Nothing may run; the cache is as it was, but for what free blocks hold."""
+    """What a step costs besides its tokens, in draft tokens computed for the same price.
+
+    Compares the fastest steps of one token and of `NUM_TOKENS` (at most `max_num_tokens`) tokens of one sequence. The
+    engine must be idle; afterwards the cache is unchanged but for the contents of free blocks.
+    """
     num_tokens = min(NUM_TOKENS, max_num_tokens)
     pool, block_size = core.scheduler.pool, core.scheduler.block_size
     sequence = Sequence(0, [0], SamplingParams(max_tokens=num_tokens, temperature=0, seed=0))
@@ -30,21 +33,24 @@ def measure_step_cost(core: EngineCore, max_num_tokens: int) -> float:
 
 
 def step_cost_of(one: float, several: float, num_tokens: int) -> float:
-    """Of a step of one token and one of several, which take so many seconds. If they take the same, there is no telling
-    how little a token costs."""
+    """The step cost, given the seconds that steps of one token and of `num_tokens` take; `MOST` if they are equal."""
     per_token = (several - one) / max(1, num_tokens - 1)
     return MOST if per_token <= one / (MOST + 1) else max(LEAST, one / per_token - 1)
 
 
 def _decode(sequence: Sequence, num_tokens: int) -> ScheduledBatch:
-    """A step that computes the sequence's first token and guesses behind it."""
+    """A step that computes the sequence's first token and draft tokens after it."""
     draft = (0,) * (num_tokens - 1)
     row = ScheduledRow(sequence, 0, num_tokens, num_tokens, ends_unknown=False, decodes=True, draft=draft)
     return ScheduledBatch.of([row], {}, Admission())
 
 
 def _least_seconds(core: EngineCore, batches: list[ScheduledBatch]) -> list[float]:
-    """What each takes at its quickest, in turns: large models are slow, small ones are easily disturbed."""
+    """The shortest time of each batch, in seconds.
+
+    They are executed alternately for at least `TRY_SECONDS`, because small models are easily disturbed, and at least
+    `MIN_TRIES` times, because large models are slow.
+    """
     taken: list[list[float]] = []
     while len(taken) < MIN_TRIES or sum(map(sum, taken)) < TRY_SECONDS:
         times = [perf_counter()]

@@ -1,4 +1,4 @@
-"""The tokens of one sequence on their way to one reader."""
+"""The stream of one sequence's tokens from the engine client to one reader."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from math import inf
 from app.messages import FinishReason, Generate, TokenLogprobs
 
 MAX_TOKENS_BEHIND = 8
-"""A reader that is no further behind than this still gets one token at a time."""
+"""A reader that has at most this many tokens left to take still gets them one by one."""
 
 MAX_TAKEN_TOKENS = 256
-"""At once: the rest waits until others have had the event loop."""
+"""Most tokens that one `take` returns; the rest waits until other tasks have had a turn on the event loop."""
 
 WHOLE = (FinishReason.STOP, FinishReason.LENGTH)
-"""What may come with tokens. Any other end comes by itself, so that nothing is lost by whom it is an error to."""
+"""Finish reasons that are delivered along with the last tokens. Others are delivered on their own, after them: a reader
+that raises on them has already received everything."""
 
 
 @dataclass(slots=True)
 class TokenDelta:
-    """What a reader gets at once. `logprobs` runs beside `token_ids` where it was asked for."""
+    """What a reader receives at once. `logprobs` has one item per token if they were requested, else none."""
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs]
@@ -28,22 +29,22 @@ class TokenDelta:
 
 
 class EngineDied(RuntimeError):
-    """The engine process ended and this sequence is not taken up again; the request may be sent again."""
+    """The engine process ended and no other takes this sequence up; the client may repeat the request."""
 
     finish_reason = FinishReason.ENGINE_DIED
 
 
 class KillsEngine(EngineDied):
-    """This sequence is what ended the engine process, each time: the request must not be sent again."""
+    """This sequence crashed the engine process every time: the client must not repeat the request."""
 
     finish_reason = FinishReason.KILLS_ENGINE
 
 
 @dataclass(slots=True)
 class SequenceTimes:
-    """Moments in seconds of the monotonic clock, which both processes share; None until they come.
+    """When things happened, in seconds of the monotonic clock, which both processes share; None until they do.
 
-    `preempted` has one for each time that the sequence gave its blocks back.
+    `preempted` has an item for each preemption.
     """
 
     arrived: float
@@ -54,21 +55,21 @@ class SequenceTimes:
     preempted: list[float] = field(default_factory=list)
 
 
-def _nobody() -> None:
-    """Reads yet."""
+def _no_reader() -> None:
+    """Default wake callback: no reader is attached yet."""
 
 
-def _unmeasured(stream: TokenStream) -> None:
-    """Default of a stream whose end nobody counts."""
+def _no_observer(stream: TokenStream) -> None:
+    """Default `on_read` callback: nobody observes the stream."""
 
 
 class TokenStream:
-    """Written by the engine client, and taken from by one reader, whose `wake` is called when there is more to take.
+    """Filled by the engine client and read by one reader, whose `wake` callback is called when there is more to take.
 
-    `on_close` is called if it is ended on this side, for the engine to drop the sequence. `on_read` is called once in
-    any case, when the reader is done: only then are its finish reason and its output tokens what the client saw.
-    `trace_id` is of the trace that the request belongs to, if it is recorded. Where `merges` is set, a reader gets all
-    that there is at once.
+    `on_close` is called if the stream is ended on this side, so that the engine drops the sequence. `on_read` is called
+    exactly once, when the reader is done: only then are the finish reason and the output tokens what the client saw.
+    `trace_id` names the trace that the request belongs to, if it is sampled. If `merges` is set, the reader gets all
+    available tokens in one delta.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class TokenStream:
         num_prompt_tokens: int,
         arrived: float,
         on_close: Callable[[TokenStream], None],
-        on_read: Callable[[TokenStream], None] = _unmeasured,
+        on_read: Callable[[TokenStream], None] = _no_observer,
     ) -> None:
         self.seq_id = seq_id
         self.trace_id = ""
@@ -87,7 +88,7 @@ class TokenStream:
         self.prompt_logprobs: list[TokenLogprobs] = []
         self.times = SequenceTimes(arrived)
         self.finish_reason: FinishReason | None = None
-        self.wake: Callable[[], None] = _nobody
+        self.wake: Callable[[], None] = _no_reader
         self.num_taken = 0
         self.merges = False
         self._is_read = False
@@ -103,13 +104,14 @@ class TokenStream:
 
     @property
     def is_behind(self) -> bool:
-        """Whether its reader has not taken all that there is."""
+        """Whether there are tokens that its reader has not taken yet."""
         return self.num_taken < len(self.output_token_ids)
 
     def take(self) -> Iterator[TokenDelta]:
-        """What has come since the last time: tokens one by one, or in one delta if they are to be merged or more than
-        `MAX_TOKENS_BEHIND`, and the end; of very many, the first `MAX_TAKEN_TOKENS`. Raises `EngineDied` behind the
-        tokens if the sequence was given up.
+        """Yield what has arrived since the last call, and the finish reason if the sequence has ended.
+
+        Tokens come one by one, or in a single delta if `merges` is set or there are more than `MAX_TOKENS_BEHIND`; at
+        most `MAX_TAKEN_TOKENS` come at once. Raises `EngineDied` after the tokens if the sequence was given up.
         """
         token_ids = self.output_token_ids[self.num_taken : self.num_taken + MAX_TAKEN_TOKENS]
         self.num_taken += len(token_ids)
@@ -134,9 +136,7 @@ class TokenStream:
             raise self._error
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None, now: float) -> None:
-        """Append a token that arrived at `now`, in seconds of the monotonic clock. When to `wake` the reader for it is
-        for the caller to say.
-        """
+        """Append a token that arrived at `now` (seconds, monotonic clock). The caller wakes the reader later."""
         self.output_token_ids.append(token_id)
         times = self.times
         if times.first_token is None:
@@ -145,9 +145,11 @@ class TokenStream:
         if logprobs is not None:
             self._logprobs.append(logprobs)
 
-    def taken_up(self, command: Generate) -> Generate:
-        """What it was asked for with, as another engine is to go on with it: with the tokens that it has, and without a
-        deadline if it was scheduled before. Prompt logprobs are told again where there are no tokens yet.
+    def resume_command(self, command: Generate) -> Generate:
+        """The sequence's original command, changed so that another engine continues where the last one stopped.
+
+        It carries the tokens so far, and no deadline if the sequence had been scheduled. Prompt logprobs are reported
+        again only if there are no tokens yet.
         """
         if self.times.scheduled is not None:
             command = replace(command, deadline=inf)
@@ -158,8 +160,8 @@ class TokenStream:
         return replace(command, params=params, output_token_ids=tuple(self.output_token_ids))
 
     def end(self, reason: FinishReason) -> None:
-        """The sequence has ended. As with tokens, when to `wake` the reader is for the caller to say: whoever takes the
-        last token must find that it is the last.
+        """Set the finish reason. As with tokens, the caller decides when to wake the reader: whoever takes the last
+        token must be able to see that it is the last.
         """
         self.finish_reason = self._end = reason
 
@@ -173,23 +175,24 @@ class TokenStream:
         self.wake()
 
     def cut(self, reason: FinishReason) -> None:
-        """End the sequence now if it has not ended, and let its reader know why."""
+        """End the sequence now, unless it has ended already, and wake its reader with the reason."""
         if self.finish_reason is None:
             self.finish(reason)
             self._on_close(self)
 
     def close_at(self, reason: FinishReason, num_output_tokens: int) -> None:
-        """The reader has all it wants: the sequence ended so, with so many tokens, whatever the engine made of it. A
-        stop string may end a text that goes on in the engine, or that ended there for its length.
+        """The reader is done, and decides how the sequence ended and with how many tokens, whatever the engine says.
+
+        A stop string ends a text that the engine would continue, or that the engine ended because of its length.
         """
         del self.output_token_ids[num_output_tokens:]
         has_ended, self.finish_reason = self.finish_reason is not None, reason
         self._read_to_its_end(has_ended)
 
     def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
-        """Nothing more is read; ends the sequence now if it has not ended.
+        """The reader stops reading: end the sequence now, unless it has ended already.
 
-        May be called any number of times, from a `finally` and from a background callback alike.
+        May be called any number of times, for instance from a `finally` and from a background callback.
         """
         has_ended, self.finish_reason = self.finish_reason is not None, self.finish_reason or reason
         self._read_to_its_end(has_ended)

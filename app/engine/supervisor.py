@@ -1,4 +1,4 @@
-"""Keeps an engine process running: starts it, watches it, and starts it again when it has died."""
+"""Keeps an engine process running: starts it, watches it, and restarts it when it has died."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from app.messages import Command, EngineFailed, EngineLoading, EngineReady, Even
 logger = logging.getLogger("millrace.supervisor")
 
 RESTART_PATIENCE = 10
-"""A restart may be silent for so many times as long as the longest start took, and for `step_timeout` at least."""
+"""A restart may be silent for this many times the longest start so far, and for at least `step_timeout`."""
 
 MakeProcess = Callable[[Callable[[Event], None], Callable[[], None]], EngineProcess]
-"""Starts a process, and names whom to tell of its events and of its end."""
+"""Starts a process, given the callbacks for its events and for its end."""
 
 
 class EngineOwner(Protocol):
-    """Whoever uses the engine. Called on the event loop."""
+    """The user of the engine, notified by the supervisor on the event loop."""
 
     @property
     def last_sign(self) -> float | None:
-        """Of an engine that is ready: the moment when it last answered, or was first asked; None if it owes nothing."""
+        """When a ready engine last answered, or was given its first work (monotonic clock); None if it owes nothing."""
 
     def receive(self, event: Event) -> None: ...
 
     def engine_died(self, reason: str, has_served: bool) -> bool:
-        """Everything it was given is lost. Returns whether another is wanted."""
+        """All work that the process had been given is lost. Returns whether to start another process."""
 
     def engine_restarted(self) -> None:
-        """The other has been started; it is not ready yet."""
+        """Another process has been started; it is not ready yet."""
 
     def engine_failed(self, reason: str) -> None:
-        """There will be no other."""
+        """No other process will be started."""
 
 
 class Supervisor:
-    """`state` and `reason` tell how the engine is. The first start may take as long as it takes: nobody knows how long
-    that should be. An engine that owes a step for more than `step_timeout`, or hangs in a restart, is killed.
+    """`state` and `reason` say how the engine is doing.
+
+    An engine that owes a step for more than `step_timeout` seconds, or hangs during a restart, is killed and restarted.
+    The first start has no time limit, because nothing is known about how long it should take.
     """
 
     def __init__(self, make_process: MakeProcess, step_timeout: float, owner: EngineOwner) -> None:
@@ -64,7 +66,7 @@ class Supervisor:
         self._longest_start: float | None = None
         self._last_report = 0.0
         self._error = ""
-        self._why_killed = ""
+        self._kill_reason = ""
         self._watching: asyncio.Task[None] | None = None
         self._restarting: asyncio.Task[None] | None = None
 
@@ -92,11 +94,11 @@ class Supervisor:
 
     def _spawn(self) -> None:
         self.start_up = StartUp()
-        self._ready_since, self._error, self._why_killed = None, "", ""
+        self._ready_since, self._error, self._kill_reason = None, "", ""
         self._last_report = time.monotonic()
-        self._process = self._make_process(self._receive, self._lost)
+        self._process = self._make_process(self._on_event, self._on_end)
 
-    def _receive(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         match event:
             case EngineLoading():
                 self._last_report = time.monotonic()
@@ -113,26 +115,26 @@ class Supervisor:
                 self.state, self.reason = EngineState.READY, ""
         self._owner.receive(event)
 
-    def _lost(self) -> None:
-        """The pipe has ended, and the process with it."""
+    def _on_end(self) -> None:
+        """The pipe has ended, so the process is ending too."""
         if self.state is not EngineState.STOPPED:
             self.state, self.reason = EngineState.RESTARTING, "the engine process is ending"
             self._restarting = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
-        """Start another process, or give up: whatever is raised here, nobody waits for an engine that never comes."""
+        """Start another process or give up, on any exception too: nobody may wait for an engine that never comes."""
         try:
             await self._start_again()
         except GivenUp as error:
             self._give_up(str(error))
-        except Exception as error:  # no process could be made, or its owner has failed
+        except Exception as error:  # the process could not be created, or the owner raised
             self._give_up(reason_of(error))
 
     async def _start_again(self) -> None:
         served = None if self._ready_since is None else time.monotonic() - self._ready_since
         assert self._process is not None, "it has just been lost"
         end = End(await self._process.exit_code(), self.start_up.current.phase, served, self._error)
-        self.reason = self._why_killed or self._error or end.sentence
+        self.reason = self._kill_reason or self._error or end.sentence
         logger.error("%s", self.reason)
         delay = self._restarts.delay_after(end)
         if self._owner.engine_died(self.reason, has_served=served is not None):
@@ -147,21 +149,21 @@ class Supervisor:
         self._owner.engine_failed(reason)
 
     async def _watch(self) -> None:
-        """Kill a process that no longer answers: its death is recovered from like any other."""
+        """Kill a process that no longer answers; recovery from that is the same as from any other death."""
         interval = interval_of(self._step_timeout)
         before = time.monotonic()
         while True:
             await asyncio.sleep(interval)
             now = time.monotonic()
-            limit, sign = self._what_is_owed()
+            limit, sign = self._silence_limit()
             if self._watchdog.is_overdue(now - before, limit, sign) and self._process is not None:
                 doing = "taking a step" if self.state is EngineState.READY else self.start_up.current.phase
-                self._why_killed = f"the engine process was killed after {limit:g} s without a word while {doing}"
+                self._kill_reason = f"the engine process was killed after {limit:g} s without an answer while {doing}"
                 self._process.kill()
             before = now
 
-    def _what_is_owed(self) -> tuple[float, float | None]:
-        """For how long the engine may be silent now, in seconds, and since when it is; None if it owes nothing."""
+    def _silence_limit(self) -> tuple[float, float | None]:
+        """How many seconds the engine may be silent now, and its last sign of life; None if it owes no answer."""
         if self.state is EngineState.READY:
             return self._step_timeout, self._owner.last_sign
         if self._longest_start is None or self.state is not EngineState.RESTARTING or self._ready_since is not None:

@@ -1,16 +1,17 @@
-"""Notices that an engine process no longer answers, though it should."""
+"""Notices when the engine process owes an answer and stays silent."""
 
 from __future__ import annotations
 
 MAX_INTERVAL = 1.0
-"""Seconds between two looks at the engine."""
+"""Longest time between two checks, in seconds."""
 
-LOOKS_PER_LIMIT = 10
+CHECKS_PER_LIMIT = 10
 
 
 class Watchdog:
-    """Adds up how long an answer is overdue, in time that this process saw pass: where the whole container was stopped,
-    the engine was too, and is not to blame.
+    """Adds up how long the engine has been silent while it owed an answer.
+
+    Only time that this process itself was running counts: if the whole container was suspended, so was the engine.
     """
 
     def __init__(self) -> None:
@@ -18,8 +19,10 @@ class Watchdog:
         self._last_sign: float | None = None
 
     def is_overdue(self, seconds: float, limit: float, sign: float | None) -> bool:
-        """To be asked once an interval, `seconds` after the last time: whether it is longer than `limit` that the
-        engine owes an answer. `sign` is the moment of its last sign of life; None while it owes nothing.
+        """Whether the engine has owed an answer for more than `limit` seconds.
+
+        To be called once per interval, `seconds` after the previous call. `sign` is the moment of the engine's last
+        sign of life, None while it owes nothing.
         """
         is_silent = sign is not None and sign == self._last_sign
         self._overdue = self._overdue + min(seconds, 2 * interval_of(limit)) if is_silent else 0.0
@@ -28,5 +31,5 @@ class Watchdog:
 
 
 def interval_of(limit: float) -> float:
-    """Seconds between two looks, where this is the time that is allowed."""
-    return min(limit / LOOKS_PER_LIMIT, MAX_INTERVAL)
+    """Seconds between two checks of a limit in seconds."""
+    return min(limit / CHECKS_PER_LIMIT, MAX_INTERVAL)

@@ -1,4 +1,4 @@
-"""What the scheduler asks of the model in one step, and what the model answers."""
+"""What the scheduler asks the model to compute in one step, and what the model returns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NO_POSITIONS = range(0)
 
 
 class Sampled:
-    """A sequence as it stands where a step samples its next token: behind `num_tokens` tokens.
+    """A sequence at one place where a step samples a token of it: after `num_tokens` tokens.
 
-    These are the sequence's own, and then the guesses `drafted`, taken for right. Where `ends_unknown`, the last one is
-    missing: the step before samples it.
+    These are the sequence's own tokens, followed by the draft tokens `drafted`, which are assumed to be right. If
+    `ends_unknown`, the host does not know the last of them yet, because the previous step samples it.
     """
 
     __slots__ = ("drafted", "ends_unknown", "num_tokens", "params", "sequence")
@@ -40,14 +40,15 @@ class Sampled:
 
 @dataclass(slots=True)
 class ScheduledRow:
-    """Compute tokens `start` to `end` of a sequence; sample the next one if that reaches its last token.
+    """Compute tokens `start` to `end` of a sequence, and sample the next one if that reaches its last token.
 
-    The last of these tokens may be a `draft`, guesses behind the end of the sequence: then sample after its last token
-    and after each guess, `num_samples` in all. Or the last one is unknown to the host as yet (`ends_unknown`), since
-    the step before samples it. A row `decodes` where it computes one token of the output, and guesses behind it.
-    `prompt_logprob_positions` are those whose logits are wanted because they predict a prompt token not yet reported.
-    All of it holds for the moment of scheduling; the sequence moves on. Rows do not change once their step is put
-    together; they are made hundreds at a time, and a frozen class would take six times as long.
+    The last of these tokens may be a `draft`, proposed beyond the end of the sequence: then tokens are sampled after
+    its last token and after each draft token, `num_samples` in all. Or the host may not know the last token yet
+    (`ends_unknown`), because the previous step samples it. A row `decodes` if it computes one output token, with or
+    without a draft. `prompt_logprob_positions` are the positions whose logits are needed because they predict a prompt
+    token that has not been reported. All fields describe the moment of scheduling; the sequence moves on. Rows do not
+    change once their batch is complete; the class is not frozen because hundreds are created per step, and creating
+    frozen ones takes six times as long.
     """
 
     sequence: Sequence
@@ -61,7 +62,7 @@ class ScheduledRow:
 
     @classmethod
     def next_of(cls, sequence: Sequence, num_tokens: int) -> ScheduledRow:
-        """The next tokens that a sequence is owed, `num_tokens` of them if there are as many."""
+        """A row of the next tokens that a sequence is owed, at most `num_tokens` of them."""
         start = sequence.num_computed_tokens
         end = min(sequence.num_tokens, start + num_tokens)
         num_samples = 1 if end == sequence.num_tokens else 0
@@ -73,7 +74,7 @@ class ScheduledRow:
         return row
 
     def append_draft(self, draft: tuple[int, ...]) -> None:
-        """Put guesses behind the last token, if this row reaches it."""
+        """Add draft tokens after the sequence's last token, which this row must reach."""
         self.draft = draft
         self.end += len(draft)
         self.num_samples += len(draft)
@@ -84,14 +85,14 @@ class ScheduledRow:
 
     @property
     def sampled(self) -> list[Sampled]:
-        """In order of positions."""
+        """The places where this row samples a token, in order of position."""
         if not self.draft:
             return [Sampled(self.sequence, self.end, self.ends_unknown)] if self.num_samples else []
         num_known = self.end - len(self.draft)
         return [Sampled(self.sequence, num_known + i, False, self.draft[:i]) for i in range(self.num_samples)]
 
     def advance(self) -> None:
-        """Let the sequence stand where this row leaves it, if all guesses are right."""
+        """Move the sequence's counters to where this row leaves it if its whole draft is accepted."""
         sequence = self.sequence
         sequence.num_computed_tokens = self.end
         sequence.num_tokens += self.num_samples
@@ -100,11 +101,11 @@ class ScheduledRow:
 
 @dataclass(slots=True)
 class Admission:
-    """What admitting waiting sequences in one step came to.
+    """The outcome of admitting waiting sequences in one step.
 
-    `expired` sequences were not scheduled by their deadline. `admitted` maps the id of each sequence scheduled for the
-    first time to its number of cached tokens, `num_queried` of which were looked up. `num_recomputed` and
-    `waiting_for` are as in `StepStats`.
+    `expired` sequences were not scheduled by their deadline. `admitted` maps the id of each sequence that is scheduled
+    for the first time to the number of its tokens that were found in the prefix cache; `num_queried` counts the tokens
+    that were looked up there. `num_recomputed` and `waiting_for` are as in `StepStats`.
     """
 
     expired: list[int] = field(default_factory=list)
@@ -114,7 +115,7 @@ class Admission:
     waiting_for: dict[WaitReason, int] = field(default_factory=dict)
 
     def count(self, row: ScheduledRow) -> None:
-        """The first row of a sequence since it waited."""
+        """Count the first row of a sequence that has just left the waiting queue."""
         sequence = row.sequence
         if sequence.num_cached_tokens is None:
             sequence.num_cached_tokens = self.admitted[sequence.seq_id] = row.start
@@ -125,9 +126,9 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledBatch:
-    """Rows of one token come first, shortest context first, so that rows of a kind are neighbours.
+    """The rows of one step: those of one token first, each kind by ascending context, so that like rows are adjacent.
 
-    `preempted` maps the id of each sequence that gave its blocks back to how many of its tokens had been computed.
+    `preempted` maps the id of each sequence that was preempted to the number of its tokens that had been computed.
     """
 
     rows: list[ScheduledRow]
@@ -138,7 +139,7 @@ class ScheduledBatch:
 
     @classmethod
     def of(cls, rows: Iterable[ScheduledRow], preempted: dict[int, int], admission: Admission) -> ScheduledBatch:
-        """Put rows in order and count their tokens."""
+        """Make a batch of rows in any order."""
         by_context = sorted(rows, key=attrgetter("end"))
         ordered = sorted(by_context, key=lambda row: row.end - row.start > 1)
         num_decode_tokens = sum([row.end - row.start for row in ordered if row.decodes])
@@ -147,17 +148,19 @@ class ScheduledBatch:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to compute, and nothing to tell."""
+        """Whether there is nothing to compute and nothing to report."""
         return not (self.rows or self.preempted or self.admission.expired)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """`token_ids[i]` and `logprobs[i]` belong to the i-th token that rows sample; prompt logprobs to sequences by id.
-    `forward_seconds` is the host's time in the model itself, `input_seconds` that of preparing its inputs.
+    """What a step computed.
 
-    `NO_TOKEN` stands where the model's numbers were not finite and nothing could be sampled. It is also an execution
-    that has ended: what was computed at once needs no waiting for.
+    `token_ids[i]` and `logprobs[i]` belong to the i-th token sampled, over all rows in order; `prompt_logprobs` is
+    keyed by sequence id. `forward_seconds` is the time that the host spent in the model itself, `input_seconds` in
+    preparing its inputs. A token id is `NO_TOKEN` if the logits were not finite and nothing could be sampled.
+
+    It is also an `Execution` that has already finished, for runners that compute a batch at once.
     """
 
     token_ids: list[int]

@@ -1,4 +1,4 @@
-"""Fixed-size blocks of the key/value cache: who holds them, and which still hold something worth finding again."""
+"""Fixed-size blocks of the KV cache: how often each is referenced, and which prefix it holds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 
 class BlockPool:
-    """Reference-counted blocks with a prefix cache over those that are free.
+    """Reference-counted blocks, with a prefix cache that includes the free ones.
 
-    A block is free when nobody references it. A free block keeps its hash and can be found by it until it is handed
-    out again, least recently used first (vLLM's automatic prefix caching, Kwon et al. 2023, with eviction in O(1)).
-    Invariant: a block is in `_free` exactly when its reference count is 0, and `_by_hash[h] == b` exactly when
-    `_hashes[b] == h`. `num_shared` blocks have more than one reference, and `num_cached` are free but can be found:
-    both are counted as they change, since a pool may be too large to be walked at every step.
+    A block is free when nothing references it. A free block keeps its hash and can be found by it until it is allocated
+    again, least recently used first (vLLM's automatic prefix caching, Kwon et al. 2023, with eviction in O(1)).
+    Invariants: a block is in `_free` exactly when its reference count is 0, and `_by_hash[h] == b` exactly when
+    `_hashes[b] == h`. `num_shared` blocks have more than one reference, `num_cached` blocks are free but can be found.
+    Both are updated on every change, because a pool may be too large to be scanned at every step.
     """
 
     def __init__(self, num_blocks: int) -> None:
@@ -30,7 +30,7 @@ class BlockPool:
         return len(self._free)
 
     def find(self, block_hashes: Iterable[bytes]) -> list[int]:
-        """The blocks that hold the longest known prefix of a chain of hashes. They are not referenced yet."""
+        """The ids of the blocks that hold the longest cached prefix of a chain of hashes, without referencing them."""
         found = []
         for block_hash in block_hashes:
             block_id = self._by_hash.get(block_hash)
@@ -40,7 +40,7 @@ class BlockPool:
         return found
 
     def num_allocatable(self, found: Iterable[int]) -> int:
-        """How many blocks `allocate` could still give once the found ones are referenced."""
+        """How many blocks could still be allocated once those that were found are referenced."""
         return self.num_free - sum(self.ref_counts[block_id] == 0 for block_id in found)
 
     def reference(self, block_ids: Iterable[int]) -> None:
@@ -54,7 +54,7 @@ class BlockPool:
                 self.num_shared += 1
 
     def allocate(self, count: int) -> list[int]:
-        """Hand out free blocks, forgetting what they held. Raises KeyError if fewer than `count` are free."""
+        """Take free blocks, dropping what they held, and return their ids. Raises KeyError if fewer are free."""
         block_ids = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block_id in block_ids:
             self._forget(block_id)
@@ -62,7 +62,7 @@ class BlockPool:
         return block_ids
 
     def release(self, block_table: Sequence[int]) -> None:
-        """Drop one reference to each block of a table. Tails become reusable before heads, which more can share."""
+        """Drop one reference to each block of a table. Its last blocks are reused first: heads are shared by more."""
         for block_id in reversed(block_table):
             self.ref_counts[block_id] = count = self.ref_counts[block_id] - 1
             if count == 1:
@@ -75,13 +75,13 @@ class BlockPool:
                     self.num_cached += 1
 
     def publish(self, block_id: int, block_hash: bytes) -> None:
-        """Make a full block findable, while it is referenced. The first block published under a hash keeps it."""
+        """Enter a full block, which must be referenced, in the prefix cache. The first block with a hash keeps it."""
         if block_hash not in self._by_hash and self._hashes[block_id] is None:
             self._hashes[block_id] = block_hash
             self._by_hash[block_hash] = block_id
 
     def withdraw(self, block_hashes: Iterable[bytes]) -> None:
-        """Make the free blocks with these hashes unfindable, and the first to be handed out."""
+        """Remove the free blocks with these hashes from the prefix cache; they are the next to be allocated."""
         for block_hash in block_hashes:
             block_id = self._by_hash.get(block_hash)
             if block_id is not None and self.ref_counts[block_id] == 0:
@@ -89,7 +89,7 @@ class BlockPool:
                 self._free.move_to_end(block_id, last=False)
 
     def _forget(self, block_id: int) -> None:
-        """What a free block holds is of no use any more."""
+        """Remove a free block from the prefix cache."""
         block_hash = self._hashes[block_id]
         if block_hash is not None:
             self._hashes[block_id] = None

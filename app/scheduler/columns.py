@@ -1,35 +1,31 @@
-"""What a step's samples came to, in the columns of `StepOutput`."""
+"""The columns of a `StepOutput`, filled from what a step sampled."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
-from app.messages import FinishReason, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, ModelOutput
+from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
+from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
 from app.scheduler.sequence import Sequence
 
 
 class Columns:
-    """Filled sequence by sequence. `expired` sequences have ended already."""
+    """Appends sampled tokens to their sequences, one sequence after another, and collects them in columns."""
 
-    def __init__(self, output: ModelOutput, expired: Iterable[int]) -> None:
+    def __init__(self, batch: ScheduledBatch, output: ModelOutput) -> None:
+        self._batch = batch
         self._output = output
         self._grown: list[Sequence] = []
-        self.token_ids: list[int] = []
-        self.logprobs: dict[int, TokenLogprobs] = {}
-        self.finished = dict.fromkeys(expired, FinishReason.QUEUE_TIMEOUT)
-
-    @property
-    def seq_ids(self) -> list[int]:
-        return [sequence.seq_id for sequence in self._grown]
+        self._token_ids: list[int] = []
+        self._logprobs: dict[int, TokenLogprobs] = {}
+        self._finished = dict.fromkeys(batch.admission.expired, FinishReason.QUEUE_TIMEOUT)
 
     @property
     def num_tokens_of_owners(self) -> Counter[str]:
         return Counter([sequence.owner for sequence in self._grown])
 
     def take(self, sequence: Sequence, begin: int, end: int) -> None:
-        """Let a sequence grow by the samples `begin` to `end`. One that got no token ends with an error."""
+        """Append samples `begin` to `end` to a sequence. One whose token could not be sampled ends with an error."""
         reported = self._output.logprobs
         for index in range(begin, end):
             token_id = self._output.token_ids[index]
@@ -38,9 +34,21 @@ class Columns:
                 sequence.finish_reason = FinishReason.ERROR
             else:
                 if index in reported:
-                    self.logprobs[len(self.token_ids)] = reported[index]
+                    self._logprobs[len(self._token_ids)] = reported[index]
                 sequence.append(token_id)
                 self._grown.append(sequence)
-                self.token_ids.append(token_id)
+                self._token_ids.append(token_id)
         if sequence.finish_reason is not None:
-            self.finished[sequence.seq_id] = sequence.finish_reason
+            self._finished[sequence.seq_id] = sequence.finish_reason
+
+    def as_output(self, stats: StepStats) -> StepOutput:
+        return StepOutput(
+            seq_ids=[sequence.seq_id for sequence in self._grown],
+            token_ids=self._token_ids,
+            finished=self._finished,
+            stats=stats,
+            logprobs=self._logprobs,
+            prompt_logprobs=self._output.prompt_logprobs,
+            admitted=self._batch.admission.admitted,
+            preempted=tuple(self._batch.preempted),
+        )

@@ -1,4 +1,4 @@
-"""Who gives way when cache blocks or places run out."""
+"""Which running sequences are preempted when cache blocks or places in the batch run out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from app.scheduler.sequence import Sequence
 
 
 def last_in_turn(running: Seq[Sequence], scheduled: Container[int]) -> Sequence:
-    """Who gives its blocks to those scheduled before it: of the owner that runs most, the last in its own order.
+    """The running sequence to preempt for those already `scheduled` (ids) in this step.
 
-    The first in order only gives way if there is nobody else, so that somebody always comes to an end.
+    It is the last in the order of the owner with the most running sequences, among the least urgent. The first sequence
+    of all is only chosen if there is no other, so that some sequence always finishes.
     """
     num_running = _num_running(running)
     first = min(running, key=lambda s: s.order)
@@ -23,19 +24,20 @@ def last_in_turn(running: Seq[Sequence], scheduled: Container[int]) -> Sequence:
     return max(theirs, key=attrgetter("own_order"), default=last)
 
 
-def who_makes_room(running: Seq[Sequence], newcomer: Sequence) -> list[Sequence]:
-    """Who may give way to the first sequence of an owner that runs nothing, the last of them first to go.
+def preemptible_for(running: Seq[Sequence], newcomer: Sequence) -> list[Sequence]:
+    """The running sequences that may be preempted for a newcomer; the last in the list goes first.
 
-    All but one of the owner that runs most, in its own order, as far as they are no more urgent; nobody if the
-    newcomer's owner runs something, and will have a place as soon as that ends.
+    These are all sequences but one of the owner with the most running sequences, in that owner's order, unless they are
+    more urgent than the newcomer. None if the newcomer's owner runs something already: then there will be a place for
+    it as soon as that ends.
     """
     num_running = _num_running(running)
     if not running or newcomer.owner in num_running:
         return []
     [(owner, _)] = num_running.most_common(1)
     theirs = (s for s in running if s.owner == owner and s.precedence >= newcomer.precedence)
-    givers = sorted(theirs, key=attrgetter("order"))[1:]
-    return sorted(givers, key=attrgetter("own_order"))
+    all_but_first = sorted(theirs, key=attrgetter("order"))[1:]
+    return sorted(all_but_first, key=attrgetter("own_order"))
 
 
 def _num_running(running: Iterable[Sequence]) -> Counter[str]:

@@ -1,19 +1,20 @@
-"""How much of the prompts a step takes while others decode, learnt from how long steps took."""
+"""The prefill throttle: how many prompt tokens a step computes while other sequences decode."""
 
 from __future__ import annotations
 
 MIN_PREFILL_TOKENS = 64
-"""Of prompts in a step, where they are owed: with fewer, reading the weights would cost more than what is computed."""
+"""A step is always allowed this many prompt tokens: with fewer, reading the weights would cost more than computing."""
 
-MEMORY = 0.75
-"""Share of what was known that remains with each step seen: the machine may slow down, contexts grow."""
+DECAY = 0.75
+"""Weight that earlier observations keep with each new step: the machine may slow down, and contexts grow."""
 
 
 class PrefillThrottle:
-    """Keeps steps that decoding sequences wait for within `max_seconds`, as far as `MIN_PREFILL_TOKENS` allow.
+    """Keeps the steps that decoding sequences wait for within `max_seconds`, as far as `MIN_PREFILL_TOKENS` permits.
 
-    A long prompt holds up everybody's next token by the step that computes a piece of it. What piece fits a time
-    depends on model and machine, so it is measured: seconds per token over the last steps with prompts in them.
+    A step that computes a chunk of a long prompt delays the next token of every decoding sequence. How large a chunk
+    fits into a given time depends on the model and the machine, so it is measured: as the time per token, averaged over
+    recent steps with prompt tokens in them.
     """
 
     def __init__(self, max_seconds: float) -> None:
@@ -22,12 +23,12 @@ class PrefillThrottle:
         self._seconds = 0.0
 
     def observe(self, num_tokens: int, seconds: float) -> None:
-        """A step with prompts computed so many tokens in so many seconds."""
-        self._num_tokens = MEMORY * self._num_tokens + num_tokens
-        self._seconds = MEMORY * self._seconds + seconds
+        """Learn from a step with prompt tokens in it, which computed `num_tokens` in all."""
+        self._num_tokens = DECAY * self._num_tokens + num_tokens
+        self._seconds = DECAY * self._seconds + seconds
 
     def limit(self, budget: int, num_decoding: int) -> int:
-        """Tokens of the next step, out of a budget, if so many sequences wait for it with one token each."""
+        """How much of the token budget the next step may use if `num_decoding` sequences compute one token each in it."""
         if not num_decoding or not self._seconds:
             return budget
         fitting = self._max_seconds * self._num_tokens / self._seconds

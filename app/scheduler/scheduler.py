@@ -1,4 +1,4 @@
-"""Continuous batching: which tokens of which sequences the next step computes, and what became of the last one."""
+"""Continuous batching: chooses which tokens of which sequences a step computes, and applies what it sampled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.scheduler.batch import Admission, ModelOutput, ScheduledBatch, Schedule
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.block_tables import BlockTables
 from app.scheduler.columns import Columns
-from app.scheduler.preemption import last_in_turn, who_makes_room
+from app.scheduler.preemption import last_in_turn, preemptible_for
 from app.scheduler.prefill_throttle import PrefillThrottle
 from app.scheduler.sequence import Sequence, SequenceStatus
 from app.scheduler.speculation import Speculation
@@ -21,19 +21,19 @@ from app.scheduler.waiting import WaitingQueue
 
 
 class Scheduler:
-    """Hands out a token budget per step over sequences that share a pool of cache blocks.
+    """Distributes a token budget per step among sequences that share a pool of cache blocks.
 
     There are no phases: a sequence is owed `num_tokens - num_computed_tokens` tokens, so that chunked prefill, decode,
     prefix caching and recomputation after preemption are one rule (iteration-level scheduling: Orca, Yu et al. 2022;
-    chunking: Sarathi-Serve, Agrawal et al. 2024). Every schedule terminates, because `add` refuses a sequence that
+    chunking: Sarathi-Serve, Agrawal et al. 2024). The schedule always terminates, because `add` refuses a sequence that
     could not run alone.
 
-    `schedule` already counts what its batch will do, so that the next one may be asked for before `update` tells what
-    was sampled. Then the id of a sequence's last token is unknown, and a sequence may turn out to have ended that a
-    later batch still has a row for: what that row gives is dropped.
+    `schedule` already accounts for what its batch will do, so that the next batch may be scheduled before `update` is
+    called with the samples of this one. Until then the id of a sequence's last token is unknown, and if the sequence
+    turns out to have ended, the row that a later batch has for it is ignored.
 
-    Owners share what there is (`WaitingQueue`): whose prompt is computed next, who is admitted next, and who gives way
-    follows from what each has been served. With one owner it is priority and arrival.
+    Owners share the engine (see `WaitingQueue`): whose prompt is computed next, who is admitted next and who is
+    preempted depends on the service that each has received. With a single owner it depends on priority and arrival.
     """
 
     def __init__(
@@ -69,29 +69,25 @@ class Scheduler:
         return bool(self._sequences)
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a sequence. Raises ValueError if it would not fit the cache even alone."""
-        num_blocks = self._tables.num_blocks_for(sequence.max_num_tokens)
-        if num_blocks > self.pool.num_blocks:
-            raise ValueError(
-                f"{sequence.max_num_tokens} tokens need {num_blocks} blocks, the cache has {self.pool.num_blocks}"
-            )
+        """Queue a sequence. Raises ValueError if it would not even fit the cache alone."""
+        self._tables.check_capacity(sequence)
         self._num_arrived += 1
         sequence.arrival = self._num_arrived
         self._sequences[sequence.seq_id] = sequence
         self.waiting.arrive(sequence)
 
     def abort(self, seq_id: int, reason: FinishReason = FinishReason.ABORT) -> None:
-        """Drop a sequence and free its blocks at once; one that has already ended is left alone."""
+        """Drop a sequence and free its blocks at once. Does nothing if it has already ended."""
         sequence = self._sequences.get(seq_id)
         if sequence is not None:
             sequence.finish_reason = reason
             self._remove(sequence)
 
     def schedule(self) -> ScheduledBatch:
-        """Choose the next step's tokens and give them blocks: first the running sequences, then waiting ones.
+        """Choose the tokens of the next step and allocate their blocks: first for running sequences, then waiting ones.
 
-        Sequences owed a single token come first, so that no long prompt starves a decode. A prompt of an owner that has
-        been served less than all whose prompts are being computed begins before those go on.
+        Sequences that are owed a single token go first, so that no long prompt starves decoding. Before prompts are
+        continued, a waiting one is admitted if its owner has been served less than the owners of all of those.
         """
         rows: dict[int, ScheduledRow] = {}
         self._preempted = {}
@@ -114,64 +110,55 @@ class Scheduler:
         return ScheduledBatch.of(rows.values(), self._preempted, admission)
 
     def observe(self, batch: ScheduledBatch, seconds: float) -> None:
-        """Learn from how long the batch's execution took."""
+        """Learn from how many seconds the execution of a batch took."""
         if batch.num_prefill_tokens:
             self._throttle.observe(batch.num_prefill_tokens + batch.num_decode_tokens, seconds)
 
     def update(self, batch: ScheduledBatch, output: ModelOutput) -> StepOutput:
-        """Give every sequence of the batch what was sampled for it, and release those that ended."""
+        """Append what was sampled to the sequences of the batch, and release those that have ended."""
         size, end = self.block_size, 0
         accepted: list[int] = []
-        columns = Columns(output, batch.admission.expired)
+        columns = Columns(batch, output)
         for row in batch.rows:
             sequence, begin, end = row.sequence, end, end + row.num_samples
             if sequence.finish_reason is not None:
                 continue
-            num_known_tokens, num_wrong = len(sequence.token_ids), 0
+            num_known_tokens, num_rejected = len(sequence.token_ids), 0
             if row.draft:
                 accepted.append(self.speculation.verify(row, output.token_ids[begin:end]))
-                num_wrong = len(row.draft) - accepted[-1]
-            columns.take(sequence, begin, end - num_wrong)
+                num_rejected = len(row.draft) - accepted[-1]
+            columns.take(sequence, begin, end - num_rejected)
             if sequence.num_computed_tokens // size > num_known_tokens // size:
                 self._tables.publish(sequence, num_known_tokens, sequence.num_computed_tokens)
             if sequence.finish_reason is not None:
                 self._remove(sequence)
         for owner, num_tokens in columns.num_tokens_of_owners.items():
             self.waiting.charge(owner, num_output_tokens=num_tokens)
-        return StepOutput(
-            seq_ids=columns.seq_ids,
-            token_ids=columns.token_ids,
-            finished=columns.finished,
-            stats=step_stats(batch, accepted, self.pool, len(self.running), len(self.waiting)),
-            logprobs=columns.logprobs,
-            prompt_logprobs=output.prompt_logprobs,
-            admitted=batch.admission.admitted,
-            preempted=tuple(batch.preempted),
-        )
+        return columns.as_output(step_stats(batch, accepted, self.pool, len(self.running), len(self.waiting)))
 
     def _retire(self) -> None:
-        """Whoever only waits for the id of its last token needs neither its blocks nor its place any more."""
+        """Release sequences that only wait for the id of their last token: they need neither blocks nor a place."""
         for sequence in [s for s in self.running if s.num_tokens == s.max_num_tokens]:
             self._leave(sequence, SequenceStatus.FINISHED)
 
     def _make_room(self) -> None:
-        """Let an owner of whom nothing runs begin at once: for blocks, others give up no more than they keep."""
+        """Preempt others so that an owner with nothing running can begin at once; they lose at most half their blocks."""
         newcomer = self.waiting.first_behind([])
-        givers = [] if newcomer is None else who_makes_room(self.running, newcomer)
-        if newcomer is None or not givers:
+        candidates = [] if newcomer is None else preemptible_for(self.running, newcomer)
+        if newcomer is None or not candidates:
             return
-        num_given = sum(len(giver.block_table) for giver in givers) // 2
-        if not self._tables.fits(newcomer, self._tables.find_cached(newcomer), len(self.running) - num_given):
+        num_gained = sum(len(sequence.block_table) for sequence in candidates) // 2
+        if not self._tables.fits(newcomer, self._tables.find_cached(newcomer), len(self.running) - num_gained):
             return
-        while givers and not self._can_begin(newcomer):
-            self._preempt(givers.pop())
+        while candidates and not self._can_begin(newcomer):
+            self._preempt(candidates.pop())
 
     def _can_begin(self, sequence: Sequence) -> bool:
         found = self._tables.find_cached(sequence)
         return len(self.running) < self.max_num_seqs and self._tables.fits(sequence, found, len(self.running))
 
     def _advance(self, sequences: list[Sequence], rows: dict[int, ScheduledRow], budget: int) -> int:
-        """Fill `rows` from running sequences in turn. Returns what is left of the budget."""
+        """Add rows for running sequences, in the order given. Returns what is left of the budget."""
         size, left = self.block_size, budget
         for sequence in sequences:
             if not left:
@@ -186,10 +173,10 @@ class Scheduler:
         return left
 
     def _grow(self, sequence: Sequence, end: int, rows: dict[int, ScheduledRow]) -> bool:
-        """Give a sequence the blocks that it lacks. False if it has given its own back, now or for one before it.
+        """Allocate the blocks that a sequence lacks. Returns False if it has been preempted, for itself or for another.
 
-        Only those owed a single token can lack a block, since admission takes all that a prompt needs; then one gives
-        way that has not been given a row yet.
+        Only sequences owed a single token can lack a block, because admission allocates everything that a prompt needs.
+        If none is free, a sequence that has no row yet is preempted.
         """
         num_new_blocks = self._tables.num_lacking(sequence, end)
         while self.pool.num_free < num_new_blocks and sequence.status is SequenceStatus.RUNNING:
@@ -202,12 +189,12 @@ class Scheduler:
     def _admit(
         self, rows: dict[int, ScheduledRow], budget: int, admission: Admission, served_less_than: float = inf
     ) -> int:
-        """Start waiting sequences while budget and blocks last, and only of owners that were served less than this.
+        """Start waiting sequences while budget and blocks last, but only of owners served less than `served_less_than`.
         Returns what is left of the budget.
 
-        Blocks for all known tokens are taken at once, and one is left to each running sequence to grow into: a
-        sequence admitted on less would soon be preempted again. Blocks are published as they are admitted, so that
-        equal prompts share them within this very step: the model writes a layer's keys before it reads any.
+        The blocks for all known tokens are allocated at once, and one free block is left for each running sequence to
+        grow into; a sequence admitted on less would soon be preempted again. Blocks are published on admission, so that
+        equal prompts share them within the same step: the model writes a layer's keys before it reads any.
         """
         passed: list[Sequence] = []
         left = budget
@@ -240,7 +227,7 @@ class Scheduler:
         return row
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Take a running sequence's blocks; it waits at its place in the order and recomputes what is not cached."""
+        """Take a running sequence's blocks. It waits at its place in the order, and recomputes what is not cached."""
         self._leave(sequence, SequenceStatus.WAITING)
         self._preempted[sequence.seq_id] = sequence.num_computed_tokens
         sequence.num_lost_tokens, sequence.num_computed_tokens = sequence.num_computed_tokens, 0
@@ -252,7 +239,7 @@ class Scheduler:
         sequence.status = status
 
     def _remove(self, sequence: Sequence) -> None:
-        """Let go of a sequence that has ended."""
+        """Forget a sequence that has ended, and free what it holds."""
         del self._sequences[sequence.seq_id]
         if sequence.status is SequenceStatus.RUNNING:
             self._leave(sequence, SequenceStatus.FINISHED)

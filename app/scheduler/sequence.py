@@ -1,4 +1,4 @@
-"""One generation: its tokens, how many of them are computed, and the blocks that hold their keys and values."""
+"""One generation: its tokens, how many of them have been computed, and the blocks that hold their keys and values."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ class SequenceStatus(Enum):
 
 
 class Sequence:
-    """`num_computed_tokens` chases `num_tokens`; whatever lies between is owed to this sequence by coming steps.
+    """The state of one generation in the scheduler.
 
-    Both count what scheduled steps will have done. `token_ids` are those that the host knows, the prompt and then the
-    output; the ids of `num_unknown_tokens` more are being sampled.
-    `owner` stands for whoever it is computed for; owners share the engine fairly. `deadline` is the moment by which it
-    is to be scheduled for the first time.
-    `order` says who goes first among the sequences of all owners: the smaller `precedence`, then the earlier arrival.
-    `own_order` says it among those of one owner, by `priority` instead; the one with the smaller priority never has the
-    larger precedence. The last in an order is preempted first.
-    `num_lost_tokens` were computed when the sequence was last preempted.
-    `token_ids` and `block_table` are int32 arrays, so that the model side reads them through the buffer protocol
-    without a copy. Weak references let the model side remember what it knows of a sequence for as long as that lives.
+    `num_computed_tokens` chases `num_tokens`; the difference is what later steps owe this sequence. Both already count
+    what scheduled steps will have done. `token_ids` holds the tokens that the host knows, the prompt and then the
+    output; the ids of `num_unknown_tokens` more are still being sampled. `num_lost_tokens` is how many had been
+    computed when the sequence was last preempted.
+
+    `owner` identifies on whose behalf it runs; owners share the engine fairly. `deadline` (seconds, monotonic clock) is
+    when it must have been scheduled for the first time. `order` ranks the sequences of all owners: the smaller
+    `precedence` goes first, then the earlier arrival. `own_order` ranks those of one owner, by `priority` instead; a
+    sequence with a smaller priority never has a larger precedence. The last one in an order is preempted first.
+
+    `token_ids` and `block_table` are int32 arrays, which the model side reads through the buffer protocol without a
+    copy. Weak references allow the model side to keep state per sequence for as long as the sequence lives.
     """
 
     __slots__ = (
@@ -116,11 +118,11 @@ class Sequence:
 
     @property
     def own_order(self) -> tuple[int, int]:
-        """Its place among the sequences of its own owner; smaller goes first."""
+        """Rank among the sequences of the same owner; smaller goes first."""
         return self.priority, self.arrival
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
-        """The hash of every full block of known tokens. It covers all tokens before the block too, and the salt."""
+        """The hash of every full block of known tokens. It also covers all tokens before the block, and the salt."""
         hashes = self.block_hashes
         while (end := (len(hashes) + 1) * block_size) <= len(self.token_ids):
             parent = hashes[-1] if hashes else self.cache_salt.encode()
@@ -130,7 +132,7 @@ class Sequence:
         return hashes
 
     def append(self, token_id: int) -> None:
-        """Learn a token that was unknown, and end if it is a stop token or the last one allowed."""
+        """Add a sampled token, and set the finish reason if it is a stop token or the last one allowed."""
         self.token_ids.append(token_id)
         if token_id in self.params.stop_token_ids:
             self.finish_reason = FinishReason.STOP

@@ -1,8 +1,9 @@
-"""Speculative decoding: rows that decode are lengthened by guessed tokens, which the same step proves right or wrong.
+"""Speculative decoding: draft tokens are appended to decoding rows, and verified by what the same step samples.
 
-The token at a position follows from the tokens before it and the sequence's parameters alone, drawn or greedy. So
-each guessed position is sampled as it would have been anyway, and guesses are right while they equal what was sampled:
-nothing is lost (Leviathan et al. 2023 need rejection sampling, since they draw the draft from another model).
+The token at a position is a function of the tokens before it and of the sequence's parameters, whether it is drawn or
+greedy. So every position of a draft is sampled as it would have been anyway, and a draft is accepted as far as it
+equals the samples. The output is exactly the same as without speculation. (Leviathan et al. 2023 need rejection
+sampling, because they draw the draft from the distribution of another model.)
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from app.scheduler.batch import ScheduledRow
 from app.scheduler.block_pool import BlockPool
 
 MAX_ROWS = 8
-"""Drafts fill a step up to this many times `step_cost`; beyond, eight of nine guesses would have to be right to pay."""
+"""Drafts fill a step up to this many times `step_cost` tokens. To pay beyond that, eight of nine draft tokens would
+have to be right."""
 
 
 class Speculation:
-    """Takes only tokens and blocks that nobody wants in this step, and keeps none that were not needed.
+    """Proposes and verifies drafts. They only use budget and blocks that are left over in a step, and keep no block
+    that turns out not to be needed.
 
-    `step_cost` is what a step costs beside its tokens (launching it, reading the weights), in tokens computed; whoever
-    has measured it may change it. With n rows, a token that was guessed right saves a row's share of a step,
-    `step_cost / n` tokens, and its own. 0 turns speculation off.
+    `step_cost` is the fixed cost of a step (launching it, reading the weights), in tokens computed for the same price;
+    it may be changed once it has been measured. With n rows, an accepted draft token saves its row's share of a step,
+    `step_cost / n` tokens, and its own computation. 0 turns speculation off.
     """
 
     def __init__(self, pool: BlockPool, block_size: int, step_cost: float) -> None:
@@ -35,10 +38,10 @@ class Speculation:
         return self.step_cost > 0
 
     def propose(self, rows: Collection[ScheduledRow], budget: int) -> None:
-        """Put drafts behind the rows that reach their last token, in the order given and in equal shares.
+        """Append drafts to the rows that reach their sequence's last token, in the order given and in equal shares.
 
-        A draft ends before a stop token and before the last token allowed, so that only the token sampled after all
-        that was accepted can end a sequence. `budget`: tokens that the step may have in all.
+        A draft ends before any stop token and before the last token allowed, so that only the token sampled after the
+        accepted ones can end a sequence. `budget` is the number of tokens that the step may have in all.
         """
         at_the_end = [row for row in rows if row.num_samples]
         if not self.is_on or not at_the_end:
@@ -62,18 +65,18 @@ class Speculation:
                 left -= len(draft)
 
     def verify(self, row: ScheduledRow, token_ids: list[int]) -> int:
-        """Take back what was computed for wrong guesses, and its blocks, by the tokens sampled in their places.
+        """Compare a row's draft with `token_ids`, sampled at its positions, and roll back the tokens that are rejected.
 
-        Returns how many guesses were right; the samples behind the first wrong one are worth nothing.
+        Returns how many draft tokens are accepted. The samples after the first rejected one are to be discarded.
         """
         sequence = row.sequence
-        right = takewhile(lambda pair: pair[0] == pair[1], zip(row.draft, token_ids, strict=False))
-        num_right = sum(1 for _ in right)
-        num_wrong = len(row.draft) - num_right
-        sequence.num_computed_tokens -= num_wrong
-        sequence.num_tokens -= num_wrong
-        sequence.drafter.learn(len(row.draft), num_right)
+        accepted = takewhile(lambda pair: pair[0] == pair[1], zip(row.draft, token_ids, strict=False))
+        num_accepted = sum(1 for _ in accepted)
+        num_rejected = len(row.draft) - num_accepted
+        sequence.num_computed_tokens -= num_rejected
+        sequence.num_tokens -= num_rejected
+        sequence.drafter.learn(len(row.draft), num_accepted)
         num_kept = -(-sequence.num_computed_tokens // self._block_size)
         self._pool.release(sequence.block_table[num_kept:])
         del sequence.block_table[num_kept:]
-        return num_right
+        return num_accepted

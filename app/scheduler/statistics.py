@@ -1,4 +1,4 @@
-"""What is told of a step: counts that lie at hand, so that telling costs a step next to nothing."""
+"""The statistics of a step: counts that are available anyway, so that reporting them costs next to nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from app.scheduler.block_pool import BlockPool
 
 
 def why_waiting(num_waiting: int, num_passed: int, has_place: bool, has_budget: bool) -> dict[WaitReason, int]:
-    """Why they wait once admission has ended: those passed lack blocks, those behind them what it ended for."""
+    """Count the waiting sequences by what they lack once admission has ended.
+
+    Those that were passed over lack blocks; those behind them lack what ended admission: places, budget or blocks.
+    """
     if not num_waiting:
         return {}
     rest = _ended_for(has_place, has_budget)
@@ -28,7 +31,10 @@ def _ended_for(has_place: bool, has_budget: bool) -> WaitReason:
 def step_stats(
     batch: ScheduledBatch, accepted: Seq[int], pool: BlockPool, num_running: int, num_waiting: int
 ) -> StepStats:
-    """`accepted` has the number of right guesses of each draft. Times are the engine's to add."""
+    """The statistics of a batch that has been computed, without its times, which the engine adds.
+
+    `accepted` holds the number of accepted tokens of each draft.
+    """
     admission = batch.admission
     longest = max(accepted, default=0)
     return StepStats(

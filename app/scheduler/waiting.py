@@ -1,4 +1,4 @@
-"""Sequences that wait, in the order in which they may go: by precedence, then the least served owner, then arrival."""
+"""The queue of waiting sequences: by precedence, then the least served owner, then arrival."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from math import inf
 from app.scheduler.sequence import Sequence
 
 MAX_TIMES_PASSED = 64
-"""A waiting sequence that does not fit may be passed by this many smaller ones; then admission waits for it."""
+"""A waiting sequence that does not fit may be passed over for this many smaller ones; then admission waits for it."""
 
 MAX_LOOKAHEAD = 16
-"""How many waiting sequences that do not fit one step looks past."""
+"""How many waiting sequences that do not fit one step may pass over."""
 
 OUTPUT_WEIGHT = 2
-"""What an output token counts among prompt tokens, of which many are computed at once."""
+"""Cost of an output token, in prompt tokens, which are cheaper because many are computed at once."""
 
 
 class WaitingQueue:
-    """A queue for each owner, and the count of what each owner has been served, in prompt tokens.
+    """One queue per owner, and a counter of the service that each owner has received, in prompt tokens.
 
-    Among owners the least served goes first, and one who comes back after a pause is lifted to where those stand who
-    stayed, so that nobody can save up (virtual token counters: Sheng et al. 2024). With one owner there is only
-    priority and arrival.
+    The least served owner goes first. The counter of an owner who returns after a pause is raised to those of the
+    owners who stayed, so that nobody can save up service (virtual token counter: Sheng et al. 2024). With a single
+    owner only priority and arrival matter.
     """
 
     def __init__(self) -> None:
@@ -40,18 +40,20 @@ class WaitingQueue:
         return sum(map(len, self._queues.values()))
 
     def __iter__(self) -> Iterator[Sequence]:
-        """The queues merged, each owner's sequences in the order of its queue."""
+        """All waiting sequences: the queues merged, each owner's sequences in the order of its queue."""
         return merge(*self._queues.values(), key=lambda s: s.order)
 
     def served(self, owner: str) -> float:
         return self._served.get(owner, 0.0)
 
     def charge(self, owner: str, num_prompt_tokens: int = 0, num_output_tokens: int = 0) -> None:
-        """Count what is computed for an owner."""
+        """Add to an owner's counter what is computed for it."""
         self._served[owner] = self.served(owner) + num_prompt_tokens + OUTPUT_WEIGHT * num_output_tokens
 
     def arrive(self, sequence: Sequence) -> None:
-        """Take a new sequence. An owner of whom nothing waited goes just before those that it is lifted to."""
+        """Queue a new sequence. The counter of an owner that had none waiting is raised to just below the lowest one
+        of those that had.
+        """
         owner = sequence.owner
         if owner not in self._queues:
             others = map(self.served, self._queues)
@@ -61,14 +63,15 @@ class WaitingQueue:
             self._impatient[sequence.seq_id] = sequence
 
     def overdue(self, now: float) -> list[int]:
-        """The ids of those that have never left the queue and whose deadline has come; deadlines come in order.
+        """The ids of the sequences that have never left the queue and whose deadline has passed; relies on ascending
+        deadlines.
 
-        A preempted sequence has left it before, and waits as long as it must.
+        A preempted sequence has left the queue before, and waits for as long as it has to.
         """
         return [s.seq_id for s in takewhile(lambda s: s.deadline <= now, self._impatient.values())]
 
     def put(self, sequence: Sequence) -> None:
-        """Take a sequence to its place in the order, new or preempted."""
+        """Insert a new or preempted sequence at its place in its owner's order."""
         insort(self._queues.setdefault(sequence.owner, []), sequence, key=lambda s: s.own_order)
 
     def remove(self, sequence: Sequence) -> None:
@@ -80,9 +83,10 @@ class WaitingQueue:
         self._impatient.pop(sequence.seq_id, None)
 
     def first_behind(self, passed: Seq[Sequence]) -> Sequence | None:
-        """Who goes next after those that do not fit; None if there is nobody, or one of them can be passed no more.
+        """The next sequence after those that do not fit. None if there is none, or if one of those may not be passed
+        over again.
 
-        `passed` are those that this gave before, in that order.
+        `passed` are the results of the previous calls, in order.
         """
         if len(passed) > MAX_LOOKAHEAD or any(sequence.times_passed >= MAX_TIMES_PASSED for sequence in passed):
             return None
@@ -91,9 +95,11 @@ class WaitingQueue:
         return min(heads, key=self.rank, default=None)
 
     def rank(self, sequence: Sequence) -> tuple[int, float, int]:
-        """Of the first of each owner: smaller goes first."""
+        """Rank among the first sequences of all owners; smaller goes first."""
         return sequence.precedence, self.served(sequence.owner), sequence.arrival
 
     def turn(self, sequence: Sequence) -> tuple[int, float, str, tuple[int, int]]:
-        """Of several of each owner: smaller goes first. Where two owners are level, no priority of theirs decides."""
+        """Rank among several sequences of each owner; smaller goes first. Between two equally served owners, the
+        priorities that they chose themselves have no influence.
+        """
         return sequence.precedence, self.served(sequence.owner), sequence.owner, sequence.own_order

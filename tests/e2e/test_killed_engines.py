@@ -267,7 +267,7 @@ async def test_a_stopped_engine_is_told_by_health_and_its_streams_go_on(
         server.send(signal.SIGSTOP)
         await asyncio.to_thread(until, lambda: process.health().status_code == 503, "health tells")
         await asyncio.to_thread(
-            until, lambda: "without a word" in process.health().json()["reason"], "why it was killed"
+            until, lambda: "without an answer" in process.health().json()["reason"], "why it was killed"
         )
         await server.check(streams)
         assert server.num_restarts == 1
