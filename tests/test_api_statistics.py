@@ -23,16 +23,16 @@ PATH = "/v1/stats/stream"
 
 
 def make_broadcast() -> tuple[StatisticsCollector, Broadcast]:
-    recorder = StatisticsCollector("tiny")
-    return recorder, Broadcast(recorder, lambda: {"state": "ready"})
+    collector = StatisticsCollector("tiny")
+    return collector, Broadcast(collector, lambda: {"state": "ready"})
 
 
-def finish(recorder: StatisticsCollector, count: int) -> None:
+def finish(collector: StatisticsCollector, count: int) -> None:
     for _ in range(count):
         stream = TokenStream(1, 5, 10.0, lambda _: None)
         stream.times.finished = 11.0
         stream.finish(FinishReason.STOP)
-        recorder.sequence_finished(stream)
+        collector.sequence_finished(stream)
 
 
 async def told(broadcast: Broadcast, subscription: Subscription | None = None) -> list[dict[str, Any]]:
@@ -43,15 +43,15 @@ async def told(broadcast: Broadcast, subscription: Subscription | None = None) -
 
 
 async def test_a_subscriber_gets_what_is_remembered_and_then_what_is_new() -> None:
-    recorder, broadcast = make_broadcast()
-    finish(recorder, 3)
-    recorder.step_taken(step())
+    collector, broadcast = make_broadcast()
+    finish(collector, 3)
+    collector.step_taken(step())
     broadcast.tick()
     events = broadcast.subscribe().events()
     [snapshot] = data_of((await anext(events)).decode())
-    finish(recorder, 1)
-    recorder.step_taken(step())
-    recorder.step_taken(step())
+    finish(collector, 1)
+    collector.step_taken(step())
+    collector.step_taken(step())
     broadcast.tick()
     [delta] = data_of((await anext(events)).decode())
     assert (snapshot["type"], len(snapshot["frames"]), len(snapshot["steps"]), len(snapshot["requests"])) == (
@@ -69,10 +69,10 @@ async def test_a_subscriber_gets_what_is_remembered_and_then_what_is_new() -> No
 
 
 async def test_what_a_delta_will_tell_is_not_in_the_snapshot_before_it() -> None:
-    recorder, broadcast = make_broadcast()
+    collector, broadcast = make_broadcast()
     broadcast.tick()
-    finish(recorder, 2)
-    recorder.step_taken(step())
+    finish(collector, 2)
+    collector.step_taken(step())
     [snapshot] = data_of(broadcast.snapshot().decode())
     broadcast.tick()
     [delta] = data_of(broadcast.since(snapshot["number"]).decode())
@@ -95,15 +95,15 @@ async def test_a_subscriber_that_lags_a_little_loses_nothing_and_one_that_lags_m
 
 
 async def test_slow_subscribers_cost_the_same_memory_however_far_they_fall_behind() -> None:
-    recorder, broadcast = make_broadcast()
+    collector, broadcast = make_broadcast()
     readers = [broadcast.subscribe().events() for _ in range(MAX_SUBSCRIBERS)]
     for events in readers:
         await anext(events)
     sizes = []
     for _ in range(5):
         for _ in range(2 * MAX_DELTAS_BEHIND):
-            finish(recorder, MAX_FINISHED)
-            recorder.step_taken(step())
+            finish(collector, MAX_FINISHED)
+            collector.step_taken(step())
             broadcast.tick()
         sizes.append(sum(map(len, broadcast._deltas)))
     assert max(sizes) < 1.1 * min(sizes), "what is kept is the latest deltas, once"
@@ -137,8 +137,8 @@ async def test_the_stream_says_how_the_loading_goes() -> None:
 
 
 async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
-    engine, recorder = ScriptedEngine(refusals={1: Overloaded("full", 1)}), StatisticsCollector("tiny")
-    async with started(make_app(engine, recorder=recorder)) as client:
+    engine, collector = ScriptedEngine(refusals={1: Overloaded("full", 1)}), StatisticsCollector("tiny")
+    async with started(make_app(engine, collector=collector)) as client:
         broken = asyncio.create_task(client.post("/v1/completions", json={"prompt": "a", "stream": True}))
         await engine.until(lambda: bool(engine.submissions))
         engine.submissions[0].stream.fail(EngineDied("it ended"))
@@ -146,7 +146,7 @@ async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
         await client.post("/v1/completions", json={"prompt": "a"})
         await client.post("/v1/completions", json={})
         await client.post("/v1/completions", json={"prompt": "a", "model": "other"})
-    assert recorder.error_causes == {
+    assert collector.error_causes == {
         "engine_died": 1,
         "overloaded": 1,
         "missing_required_parameter": 1,

@@ -107,7 +107,7 @@ async def test_who_sends_no_end_is_told_why_it_is_closed_and_another_stream_goes
         assert (answered, body["error"]["code"], headers["connection"]) == (status, code, "close")
     service = app.state.service
     assert f'millrace_admission_rejections_total{{reason="{code}"}} 1.0' in service.metrics.render("")[0].decode()
-    assert service.recorder.error_causes[code] == 1
+    assert service.collector.error_causes[code] == 1
 
 
 async def test_who_connects_and_says_nothing_is_let_go() -> None:

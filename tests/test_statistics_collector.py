@@ -19,7 +19,7 @@ from app.statistics.collector import (
     WINDOW_FRAMES,
     StatisticsCollector,
 )
-from app.statistics.durations import GROWTH, SHORTEST, SlidingDurations
+from app.statistics.durations import GROWTH, MIN_SECONDS, SlidingDurations
 
 STATS = StepStats(
     num_running=2,
@@ -48,7 +48,7 @@ class Clock:
         return self.now
 
 
-def make_recorder() -> tuple[StatisticsCollector, Clock]:
+def make_collector() -> tuple[StatisticsCollector, Clock]:
     clock = Clock()
     return StatisticsCollector("tiny", clock, clock), clock
 
@@ -57,134 +57,134 @@ def step(**changes: Any) -> StepOutput:
     return StepOutput([1, 2], [7, 7], {}, replace(STATS, **changes))
 
 
-def decoded(recorder: StatisticsCollector, clock: Clock, seq_id: int, num_tokens: int) -> TokenStream:
+def decoded(collector: StatisticsCollector, clock: Clock, seq_id: int, num_tokens: int) -> TokenStream:
     """A sequence that arrives now, waits a second, and then has a token every second; it is not over yet."""
     stream = TokenStream(seq_id, 5, clock.now, lambda _: None)
     clock.now += 1.0
     stream.times.scheduled = clock.now
-    recorder.sequence_scheduled(stream)
+    collector.sequence_scheduled(stream)
     for _ in range(num_tokens):
         clock.now += 1.0
         stream.push(7, None, clock.now)
         if stream.num_output_tokens == 1:
-            recorder.first_token(stream)
+            collector.first_token(stream)
     return stream
 
 
 def test_a_frame_tells_what_happened_since_the_last_and_how_things_stand() -> None:
-    recorder, clock = make_recorder()
-    recorder.step_taken(step())
-    recorder.step_taken(step())
+    collector, clock = make_collector()
+    collector.step_taken(step())
+    collector.step_taken(step())
     clock.now += 0.5
-    recorder.close_frame()
-    recorder.step_taken(step(num_running=1, num_free_blocks=10, num_cached_blocks=6, num_shared_blocks=0))
+    collector.close_frame()
+    collector.step_taken(step(num_running=1, num_free_blocks=10, num_cached_blocks=6, num_shared_blocks=0))
     clock.now += 0.25
-    recorder.close_frame()
-    first, second = recorder.frames
+    collector.close_frame()
+    first, second = collector.frames
     assert (first.time, first.seconds, second.seconds) == (100.5, 0.5, 0.25)
     assert (first.running, first.waiting, first.used, first.shared, first.cached) == (2, 1, 4, 1, 3)
     assert (second.running, second.used, second.shared, second.cached) == (1, 0, 0, 6)
-    counted = [(f.steps, f.prefill_tokens, f.decode_tokens, f.output_tokens, f.preempted) for f in recorder.frames]
+    counted = [(f.steps, f.prefill_tokens, f.decode_tokens, f.output_tokens, f.preempted) for f in collector.frames]
     assert counted == [(2, 14, 4, 4, 2), (1, 7, 2, 2, 1)]
     assert (first.prefix_queried, first.prefix_hits) == (20, 8)
-    assert recorder.totals["recomputed"] == 15
-    assert recorder.waiting_for == {WaitReason.BLOCKS: 1}
+    assert collector.totals["recomputed"] == 15
+    assert collector.waiting_for == {WaitReason.BLOCKS: 1}
 
 
 def test_a_step_that_computed_nothing_is_not_among_the_steps() -> None:
-    recorder, _ = make_recorder()
-    recorder.step_taken(step())
-    recorder.step_taken(step(num_prefill_tokens=0, num_decode_tokens=0, num_running=0))
-    assert [(s.prefill_tokens, s.decode_tokens) for s in recorder.steps] == [(7, 2)]
-    recorder.close_frame()
-    assert recorder.frames[-1].running == 0
+    collector, _ = make_collector()
+    collector.step_taken(step())
+    collector.step_taken(step(num_prefill_tokens=0, num_decode_tokens=0, num_running=0))
+    assert [(s.prefill_tokens, s.decode_tokens) for s in collector.steps] == [(7, 2)]
+    collector.close_frame()
+    assert collector.frames[-1].running == 0
 
 
 def test_a_finished_request_is_a_row_of_numbers() -> None:
-    recorder, clock = make_recorder()
-    stream = decoded(recorder, clock, 1, 4)
+    collector, clock = make_collector()
+    stream = decoded(collector, clock, 1, 4)
     stream.num_cached_tokens = 3
     stream.times.finished = clock.now
     stream.finish(FinishReason.STOP)
-    recorder.sequence_finished(stream)
-    [row] = recorder.finished
+    collector.sequence_finished(stream)
+    [row] = collector.finished
     assert (row.number, row.prompt_tokens, row.cached_tokens, row.output_tokens) == (1, 5, 3, 4)
     assert (row.queue, row.ttft, row.itl, row.total, row.reason) == (1.0, 2.0, 1.0, 5.0, FinishReason.STOP)
 
 
 def test_concurrency_is_how_many_ran_on_average_while_it_decoded() -> None:
-    recorder, clock = make_recorder()
-    recorder.step_taken(step(num_running=4))
-    stream = decoded(recorder, clock, 1, 2)
-    recorder.step_taken(step(num_running=1))
+    collector, clock = make_collector()
+    collector.step_taken(step(num_running=4))
+    stream = decoded(collector, clock, 1, 2)
+    collector.step_taken(step(num_running=1))
     clock.now += 1.0
     stream.push(7, None, clock.now)
     stream.times.finished = clock.now
     stream.finish(FinishReason.LENGTH)
-    recorder.sequence_finished(stream)
-    assert recorder.finished[-1].concurrency == pytest.approx((4 + 1) / 2)
+    collector.sequence_finished(stream)
+    assert collector.finished[-1].concurrency == pytest.approx((4 + 1) / 2)
 
 
 def test_who_left_while_waiting_has_no_times_and_no_part_in_percentiles() -> None:
-    recorder, clock = make_recorder()
+    collector, clock = make_collector()
     stream = TokenStream(1, 5, clock.now, lambda _: None)
     clock.now += 2.0
     stream.close()
     stream.times.finished = clock.now
-    recorder.sequence_finished(stream)
-    row = recorder.finished[-1]
+    collector.sequence_finished(stream)
+    row = collector.finished[-1]
     assert (row.queue, row.ttft, row.itl, row.total, row.concurrency) == (None, None, None, 2.0, None)
-    recorder.close_frame()
-    assert recorder.frames[-1].e2e_p50 is None
-    assert recorder.finish_reasons == {FinishReason.ABORT: 1}
+    collector.close_frame()
+    assert collector.frames[-1].e2e_p50 is None
+    assert collector.finish_reasons == {FinishReason.ABORT: 1}
 
 
 def test_percentiles_are_of_the_last_while_only() -> None:
-    recorder, _ = make_recorder()
+    collector, _ = make_collector()
     example = TokenStream(1, 5, 100.0, lambda _: None)
-    recorder.token_gap(0.01, 90, example)
-    recorder.token_gap(1.0, 10, example)
+    collector.token_gap(0.01, 90, example)
+    collector.token_gap(1.0, 10, example)
     for _ in range(WINDOW_FRAMES):
-        recorder.close_frame()
-    last = recorder.frames[-1]
+        collector.close_frame()
+    last = collector.frames[-1]
     assert last.itl_p50 == last.itl_p90 == pytest.approx(0.01, rel=0.03)
     assert last.itl_p99 == pytest.approx(1.0, rel=0.03)
-    recorder.close_frame()
-    assert recorder.frames[-1].itl_p50 is None
+    collector.close_frame()
+    assert collector.frames[-1].itl_p50 is None
 
 
 def test_a_new_engine_has_nothing_running() -> None:
-    recorder, _ = make_recorder()
-    recorder.step_taken(step())
-    recorder.engine_restarted()
-    recorder.close_frame()
-    frame = recorder.frames[-1]
+    collector, _ = make_collector()
+    collector.step_taken(step())
+    collector.engine_restarted()
+    collector.close_frame()
+    frame = collector.frames[-1]
     assert (frame.running, frame.waiting, frame.used, frame.cached) == (0, 0, 0, 0)
-    assert recorder.waiting_for == {}
-    assert recorder.totals["restarts"] == 1
+    assert collector.waiting_for == {}
+    assert collector.totals["restarts"] == 1
 
 
 def test_whatever_happens_memory_has_a_bound() -> None:
-    recorder, clock = make_recorder()
+    collector, clock = make_collector()
     for number in range(MAX_FRAMES + 100):
-        stream = decoded(recorder, clock, number, 2)
+        stream = decoded(collector, clock, number, 2)
         stream.close()
-        recorder.sequence_finished(stream)
-        recorder.step_taken(step())
-        recorder.failed(f"cause {number}")
-        recorder.close_frame()
-    assert (len(recorder.frames), len(recorder.steps), len(recorder.finished)) == (
+        collector.sequence_finished(stream)
+        collector.step_taken(step())
+        collector.failed(f"cause {number}")
+        collector.close_frame()
+    assert (len(collector.frames), len(collector.steps), len(collector.finished)) == (
         MAX_FRAMES,
         MAX_STEPS,
         MAX_FINISHED,
     )
-    assert recorder.num_finished == recorder.num_steps == MAX_FRAMES + 100
-    assert len(recorder.error_causes) == MAX_CAUSES + 1
-    assert recorder.error_causes["other"] == MAX_FRAMES + 100 - MAX_CAUSES
-    assert recorder._begun == {}
+    assert collector.num_finished == collector.num_steps == MAX_FRAMES + 100
+    assert len(collector.error_causes) == MAX_CAUSES + 1
+    assert collector.error_causes["other"] == MAX_FRAMES + 100 - MAX_CAUSES
+    assert collector._begun == {}
 
 
-durations = st.lists(st.tuples(st.floats(SHORTEST, 1e4), st.integers(1, 50)), min_size=1, max_size=30)
+durations = st.lists(st.tuples(st.floats(MIN_SECONDS, 1e4), st.integers(1, 50)), min_size=1, max_size=30)
 
 
 @given(durations, st.floats(0.01, 1.0))

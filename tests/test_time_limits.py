@@ -16,7 +16,7 @@ BRIEF = Limits(request_seconds=0.02)
 
 
 def counted(app: FastAPI, code: str) -> int:
-    return int(app.state.service.recorder.error_causes[code])
+    return int(app.state.service.collector.error_causes[code])
 
 
 async def test_who_was_never_scheduled_is_told_to_come_again() -> None:

@@ -76,7 +76,7 @@ def create_app(
     app.add_middleware(
         Recording,
         metrics=service.metrics,
-        failed=service.recorder.failed,
+        failed=service.collector.failed,
         telemetry=telemetry,
         log_prompts=log_prompts,
         generating_paths=GENERATING_PATHS,

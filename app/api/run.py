@@ -167,20 +167,20 @@ def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str 
     look_at_model(Path(config.model_path))
     failures: list[str] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
-    recorder = StatisticsCollector(config.model_name)
+    collector = StatisticsCollector(config.model_name)
 
     def give_up(reason: str) -> None:
         failures.append(reason)
         server.should_exit = True
 
-    engine = EngineClient(config, Observers(metrics, recorder), give_up)
+    engine = EngineClient(config, Observers(metrics, collector), give_up)
     service = Service(
         engine=engine,
         load_tokenizer=partial(load_tokenizer, config, template),
         model_name=config.model_name,
         version=version("millrace"),
         metrics=metrics,
-        recorder=recorder,
+        collector=collector,
         limits=Limits(
             max_body_bytes=config.max_body_size,
             receive_seconds=config.receive_timeout,

@@ -86,7 +86,7 @@ class Service:
         version: str,
         limits: Limits,
         metrics: Metrics,
-        recorder: StatisticsCollector,
+        collector: StatisticsCollector,
         seeds: random.Random,
         on_failed: Callable[[str], None],
     ) -> None:
@@ -96,8 +96,8 @@ class Service:
         self.version = version
         self.limits = limits
         self.metrics = metrics
-        self.recorder = recorder
-        self.broadcast = Broadcast(recorder, self.describe)
+        self.collector = collector
+        self.broadcast = Broadcast(collector, self.describe)
         self.tokenizer: Tokenizer | None = None
         self.loading: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""Every metric, once."""
+"""The Prometheus metrics; each is defined here once."""
 
 from app.metrics.metrics import Metrics
 

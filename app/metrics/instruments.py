@@ -1,4 +1,4 @@
-"""What metrics are made of: one registry, one prefix, and the buckets of every kind of histogram."""
+"""Building blocks of the metrics: one registry, one prefix, and the buckets of every kind of histogram."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TOKENS_PER_SECOND = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 
 
 
 class BulkHistogram(Collector):
-    """A histogram that takes many equal values at once: prometheus_client's own takes a microsecond for each.
+    """A histogram that takes many equal values at once; prometheus_client's own takes a microsecond for each.
 
-    `buckets` are the upper bounds of all but the last bucket, which has none.
+    `buckets` are the upper bounds of all buckets but the last, which is unbounded.
     """
 
     def __init__(self, name: str, help: str, buckets: Buckets, registry: CollectorRegistry) -> None:
@@ -56,7 +56,7 @@ class BulkHistogram(Collector):
 
 
 class Instruments:
-    """Makes the metrics of one server. `latency_buckets`, in seconds, replace those of every request's durations."""
+    """Creates the metrics of one server. `latency_buckets` (seconds) replace the buckets of all request latencies."""
 
     def __init__(self, latency_buckets: Buckets | None) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""All of them together, and the formats they are given in."""
+"""All metrics of a server in one registry, and their text formats."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from app.metrics.steps import StepMetrics
 
 
 class Metrics(StepMetrics, SequenceMetrics, ServerMetrics):
-    """What is measured, told by the engine's client (as its `EngineObserver`) and by the HTTP layer.
+    """All metrics, updated by the engine client (as its `EngineObserver`) and by the HTTP layer.
 
-    Names are vLLM's after the prefix, where there is an equivalent, so that dashboards carry over.
+    After the prefix, names are vLLM's where it has an equivalent, so that dashboards carry over. `latency_buckets`
+    (seconds) replace the buckets of all request latencies.
     """
 
     def __init__(self, model_name: str = "", version: str = "", latency_buckets: Buckets | None = None) -> None:
@@ -36,6 +37,6 @@ class Metrics(StepMetrics, SequenceMetrics, ServerMetrics):
         self.model_loaded(self._model_name, self._version, ready)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the format that the `Accept` header asks for, and that format's content type."""
+        """All metrics in the format that an `Accept` header asks for, and the content type of that format."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type

@@ -1,4 +1,4 @@
-"""What becomes of sequences: their tokens, their waits and their ends."""
+"""Metrics of sequences: their tokens, their latencies and how they end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.metrics.instruments import (
 
 
 def exemplar_of(stream: TokenStream) -> dict[str, str] | None:
-    """What leads from a histogram's bucket to a trace."""
+    """The exemplar that links a histogram's bucket to the sequence's trace; None if it is not traced."""
     return {"trace_id": stream.trace_id} if stream.trace_id else None
 
 
 class SequenceMetrics:
-    """`block_size` is the engine's, 0 until it is known."""
+    """Updated once per sequence or token. `block_size` is the engine's, in tokens; 0 until it is known."""
 
     def __init__(self, make: Instruments) -> None:
         self.block_size = 0
@@ -50,7 +50,7 @@ class SequenceMetrics:
         self._inter_token.observe(seconds, count, exemplar_of(example))
 
     def sequence_finished(self, stream: TokenStream) -> None:
-        """Durations of what happened; the length and speed of a whole answer only where it came to its end."""
+        """Count how a sequence ended. The length and speed of an answer are only observed if it is complete."""
         reason = stream.finish_reason or FinishReason.ABORT
         self._finished[reason].inc()
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
@@ -70,44 +70,46 @@ class SequenceMetrics:
             self._per_token.observe(decoding / (num_tokens - 1), exemplar)
 
     def _make_prompts(self, make: Instruments) -> None:
-        self._prompt_tokens = make.counter("prompt_tokens", "Prompt tokens of sequences that were scheduled.")
-        by_source = make.counter("prompt_tokens_by_source", "Those tokens: computed, or found in the cache.", "source")
+        self._prompt_tokens = make.counter("prompt_tokens", "Prompt tokens of scheduled sequences.")
+        by_source = make.counter("prompt_tokens_by_source", "Prompt tokens, by source: computed, or cached.", "source")
         self._computed_tokens = by_source.labels("local_compute")
         self._cached_tokens = by_source.labels("local_cache_hit")
         self._short_prompts = make.counter(
-            "prefix_cache_short_prompts", "Prompts shorter than a block, which no prefix cache can help."
+            "prefix_cache_short_prompts", "Prompts shorter than a block, which the prefix cache cannot help."
         )
-        self._request_prompt_tokens = make.histogram(
-            "request_prompt_tokens", "Prompt tokens of a sequence.", NUM_TOKENS
-        )
+        self._request_prompt_tokens = make.histogram("request_prompt_tokens", "Prompt tokens per sequence.", NUM_TOKENS)
 
     def _make_latencies(self, make: Instruments) -> None:
         self._first_token = make.latency(
-            "time_to_first_token_seconds", "From arrival to the first output token.", FIRST_TOKEN_SECONDS
+            "time_to_first_token_seconds", "Time from arrival to the first output token.", FIRST_TOKEN_SECONDS
         )
         self._inter_token = make.bulk_latency(
-            "inter_token_latency_seconds", "Between two output tokens of a sequence.", TOKEN_SECONDS
+            "inter_token_latency_seconds", "Time between two output tokens of a sequence.", TOKEN_SECONDS
         )
         self._per_token = make.latency(
-            "request_time_per_output_token_seconds", "Mean time of a token after a sequence's first.", TOKEN_SECONDS
+            "request_time_per_output_token_seconds",
+            "Mean time per output token of a sequence after its first.",
+            TOKEN_SECONDS,
         )
-        self._queue = make.latency("request_queue_time_seconds", "From arrival to being scheduled.", REQUEST_SECONDS)
+        self._queue = make.latency(
+            "request_queue_time_seconds", "Time from arrival to being scheduled.", REQUEST_SECONDS
+        )
         self._prefill = make.latency(
-            "request_prefill_time_seconds", "From being scheduled to the first output token.", REQUEST_SECONDS
+            "request_prefill_time_seconds", "Time from being scheduled to the first output token.", REQUEST_SECONDS
         )
         self._decode = make.latency(
-            "request_decode_time_seconds", "From the first output token to the last.", REQUEST_SECONDS
+            "request_decode_time_seconds", "Time from the first output token to the last.", REQUEST_SECONDS
         )
         self._end_to_end = make.latency(
-            "e2e_request_latency_seconds", "From arrival to the end, of sequences that came to it.", REQUEST_SECONDS
+            "e2e_request_latency_seconds", "Time from arrival to the end of complete sequences.", REQUEST_SECONDS
         )
 
     def _make_ends(self, make: Instruments) -> None:
-        finished = make.counter("request_success", "Sequences ended, whatever their end.", "finished_reason")
+        finished = make.counter("request_success", "Sequences ended, by finish reason.", "finished_reason")
         self._finished = {reason: finished.labels(reason.value) for reason in FinishReason}
         self._request_generation_tokens = make.histogram(
-            "request_generation_tokens", "Output tokens of a sequence that came to its end.", NUM_TOKENS
+            "request_generation_tokens", "Output tokens per complete sequence.", NUM_TOKENS
         )
         self._tokens_per_second = make.histogram(
-            "request_tokens_per_second", "Output tokens over end-to-end time of a sequence.", TOKENS_PER_SECOND
+            "request_tokens_per_second", "Output tokens per second of a sequence, end to end.", TOKENS_PER_SECOND
         )

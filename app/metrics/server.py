@@ -1,4 +1,4 @@
-"""What the HTTP side tells: its answers and refusals, how late its loop is, and what it serves."""
+"""Metrics of the HTTP layer: responses, rejections, event-loop lag, readiness, and what is served."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ COMMON_REJECTIONS = (
     *("overloaded", "unavailable", "context_length_exceeded", "invalid_value"),
     *(f"rate_limit_{limit}" for limit in RATE_LIMITS),
 )
-"""There from the start, so that a rate of the first one can be seen."""
+"""Reasons that are exported from the start, so that the first rejection already shows in a rate."""
 
 MAX_NAMES = 100
-"""Of keys, as labels; the refusals of any others are counted together."""
+"""How many key names become labels; the rejections of all other keys are counted together."""
 
 
 class ServerMetrics:
     def __init__(self, make: Instruments) -> None:
-        self._http_requests = make.counter("http_requests", "HTTP responses begun.", "route", "status")
+        self._http_requests = make.counter("http_requests", "HTTP responses started.", "route", "status")
         self._rejections = make.counter(
-            "admission_rejections", "Requests refused before anything was generated, by the error's code.", "reason"
+            "admission_rejections", "Requests rejected before anything was generated, by error code.", "reason"
         )
         for reason in COMMON_REJECTIONS:
             self._rejections.labels(reason)
         self._rate_limited = make.counter(
-            "rate_limited", "Requests refused because a key used up what it may, by its name.", "limit", "key"
+            "rate_limited", "Requests rejected by a rate limit, by limit and name of the key.", "limit", "key"
         )
         self._names: set[str] = set()
         self._loop_lag = make.histogram(
-            "event_loop_lag_seconds", "How late the API process's event loop wakes a timer.", TOKEN_SECONDS
+            "event_loop_lag_seconds", "How late the event loop of the API process fires a timer.", TOKEN_SECONDS
         )
-        self._ready = make.gauge("engine_ready", "1 while requests are taken, else 0.")
-        self._step_age = make.gauge("last_step_age_seconds", "Time since the last step; 0 before the first one.")
-        self._info = make.gauge("model_info", "1; the labels say what is served, and how.", *INFO_LABELS)
+        self._ready = make.gauge("engine_ready", "1 while requests are accepted, else 0.")
+        self._step_age = make.gauge("last_step_age_seconds", "Time since the last step; 0 before the first.")
+        self._info = make.gauge(
+            "model_info", "Always 1; the labels describe the model and how it is served.", *INFO_LABELS
+        )
 
     def http_response(self, route: str, status: int) -> None:
-        """Count a response by the template of its route, so that no path a client invents makes a new series."""
+        """Count a response by the template of its route, so that clients cannot create series by inventing paths."""
         self._http_requests.labels(route, str(status)).inc()
 
     def request_rejected(self, reason: str) -> None:
         self._rejections.labels(reason).inc()
 
     def rate_limited(self, limit: str, name: str) -> None:
-        """Count a refusal by the name of a key."""
+        """Count a rejection by a rate limit, by the name of the key."""
         if name in self._names or len(self._names) < MAX_NAMES:
             self._names.add(name)
         else:
@@ -54,15 +56,15 @@ class ServerMetrics:
         self._loop_lag.observe(seconds)
 
     def health_seen(self, is_ready: bool, last_step_age: float | None) -> None:
-        """What only holds for the moment of a scrape."""
+        """Set the gauges that are only computed for a scrape."""
         self._ready.set(is_ready)
         self._step_age.set(last_step_age or 0)
 
     def model_loaded(self, model_name: str, version: str, ready: EngineReady) -> None:
-        told = (model_name, version, ready.device, ready.dtype, ready.backend, ready.quantization)
+        names = (model_name, version, ready.device, ready.dtype, ready.backend, ready.quantization)
         sizes = (ready.max_model_len, ready.block_size, ready.num_blocks, ready.num_parameters)
         self._info.clear()
-        self._info.labels(*told, *map(str, sizes)).set(1)
+        self._info.labels(*names, *map(str, sizes)).set(1)
 
 
 INFO_LABELS = (

@@ -28,7 +28,7 @@ class PrefillThrottle:
         self._seconds = DECAY * self._seconds + seconds
 
     def limit(self, budget: int, num_decoding: int) -> int:
-        """How much of the token budget the next step may use if `num_decoding` sequences compute one token each in it."""
+        """The token budget of the next step, reduced if `num_decoding` sequences wait for it with one token each."""
         if not num_decoding or not self._seconds:
             return budget
         fitting = self._max_seconds * self._num_tokens / self._seconds

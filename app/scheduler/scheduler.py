@@ -142,7 +142,7 @@ class Scheduler:
             self._leave(sequence, SequenceStatus.FINISHED)
 
     def _make_room(self) -> None:
-        """Preempt others so that an owner with nothing running can begin at once; they lose at most half their blocks."""
+        """Preempt others so that an owner with nothing running can begin at once; they keep half of their blocks."""
         newcomer = self.waiting.first_behind([])
         candidates = [] if newcomer is None else preemptible_for(self.running, newcomer)
         if newcomer is None or not candidates:

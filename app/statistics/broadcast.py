@@ -1,4 +1,4 @@
-"""The statistics as events, written once for all who watch, and kept for none of them."""
+"""Broadcasts the statistics as events, which are serialised once for all subscribers and queued for none of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ Item = TypeVar("Item")
 
 MAX_SUBSCRIBERS = 64
 MAX_DELTAS_BEHIND = 8
-"""Deltas that a subscriber may lag without losing any."""
+"""How many deltas a subscriber may lag behind without losing any."""
 
 RETRY_SECONDS = 5
 
 
 class Broadcast:
-    """Closes the recorder's frames and writes a delta for each. `describe` gives what is not recorded but asked.
+    """Closes the collector's frames and writes a delta for each.
 
-    A subscriber is no more than the number of the last delta it was given. One that lags loses the deltas that are no
-    longer kept, which the numbers tell it; a new one begins with a snapshot of all that the recorder holds.
+    `describe` returns further fields of every event, read at the moment of writing. A subscriber is no more than the
+    number of the last delta that it was given. If it lags too far behind it misses deltas, which it can see from their
+    numbers; a new subscriber starts with a snapshot of everything that the collector holds.
     """
 
-    def __init__(self, recorder: StatisticsCollector, describe: Callable[[], dict[str, object]]) -> None:
-        self.recorder = recorder
+    def __init__(self, collector: StatisticsCollector, describe: Callable[[], dict[str, object]]) -> None:
+        self.collector = collector
         self.number = 0
         self.closed = False
         self.changed = asyncio.Event()
@@ -38,8 +39,8 @@ class Broadcast:
         self._deltas: deque[bytes] = deque(maxlen=MAX_DELTAS_BEHIND)
         self._subscribers: set[Subscription] = set()
         self._snapshot: tuple[int, bytes] | None = None
-        self._num_steps_told = 0
-        self._num_finished_told = 0
+        self._num_steps_sent = 0
+        self._num_finished_sent = 0
 
     async def run(self) -> None:
         while True:
@@ -47,61 +48,61 @@ class Broadcast:
             self.tick()
 
     def tick(self) -> None:
-        """Close a frame and tell everybody."""
-        recorder = self.recorder
-        recorder.close_frame()
+        """Close a frame and wake all subscribers."""
+        collector = self.collector
+        collector.close_frame()
         self.number += 1
         delta = self._event(
             "delta",
-            frames=_last(recorder.frames, 1),
-            steps=_last(recorder.steps, recorder.num_steps - self._num_steps_told),
-            requests=_last(recorder.finished, recorder.num_finished - self._num_finished_told),
+            frames=_last(collector.frames, 1),
+            steps=_last(collector.steps, collector.num_steps - self._num_steps_sent),
+            requests=_last(collector.finished, collector.num_finished - self._num_finished_sent),
         )
-        self._num_steps_told, self._num_finished_told = recorder.num_steps, recorder.num_finished
+        self._num_steps_sent, self._num_finished_sent = collector.num_steps, collector.num_finished
         self._deltas.append(delta)
         self._wake()
 
     def close(self) -> None:
-        """End every subscription, now and from now on."""
+        """End all subscriptions, and every later one right after its snapshot."""
         self.closed = True
         self._wake()
 
     def subscribe(self) -> Subscription:
-        """Raises Overloaded when there are enough. The subscription holds a place until it is closed."""
+        """Take one of `MAX_SUBSCRIBERS` places until the subscription is closed. Raises Overloaded if all are taken."""
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
-            raise Overloaded(f"{MAX_SUBSCRIBERS} others are watching already", RETRY_SECONDS)
+            raise Overloaded(f"there are already {MAX_SUBSCRIBERS} subscribers, the maximum", RETRY_SECONDS)
         subscription = Subscription(self, self._subscribers.discard)
         self._subscribers.add(subscription)
         return subscription
 
     def snapshot(self) -> bytes:
-        """Everything that is kept, up to the last delta. Whoever asks for it before the next one gets the same."""
+        """Everything that the collector holds, up to the last delta; serialised once between two deltas."""
         if self._snapshot is None or self._snapshot[0] != self.number:
-            recorder = self.recorder
+            collector = self.collector
             event = self._event(
                 "snapshot",
                 fields={"frames": Frame._fields, "steps": Step._fields, "requests": FinishedRequest._fields},
-                frames=list(recorder.frames),
-                steps=_without_last(recorder.steps, recorder.num_steps - self._num_steps_told),
-                requests=_without_last(recorder.finished, recorder.num_finished - self._num_finished_told),
+                frames=list(collector.frames),
+                steps=_without_last(collector.steps, collector.num_steps - self._num_steps_sent),
+                requests=_without_last(collector.finished, collector.num_finished - self._num_finished_sent),
             )
             self._snapshot = self.number, event
         return self._snapshot[1]
 
     def since(self, number: int) -> bytes:
-        """The deltas after this one, as far as they are kept."""
+        """The deltas after the one with this number, as far as they are still kept."""
         return b"".join(_last(self._deltas, self.number - number))
 
     def _event(self, type: str, **content: object) -> bytes:
-        recorder = self.recorder
+        collector = self.collector
         head = {
             "type": type,
             "number": self.number,
             **self._describe(),
-            "waiting_for": recorder.waiting_for,
-            "totals": recorder.totals,
-            "finish_reasons": recorder.finish_reasons,
-            "error_causes": recorder.error_causes,
+            "waiting_for": collector.waiting_for,
+            "totals": collector.totals,
+            "finish_reasons": collector.finish_reasons,
+            "error_causes": collector.error_causes,
         }
         return f"data: {json.dumps(head | content, allow_nan=False, separators=(',', ':'))}\n\n".encode()
 
@@ -111,14 +112,14 @@ class Broadcast:
 
 
 class Subscription:
-    """One reader's place. It holds no events, only the number of the last delta it was given."""
+    """The place of one subscriber. It holds no events, only the number of the last delta that it was given."""
 
     def __init__(self, broadcast: Broadcast, on_close: Callable[[Subscription], None]) -> None:
         self._broadcast = broadcast
         self._on_close = on_close
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """A snapshot, then deltas as they come, until the server stops."""
+        """Yield a snapshot, then deltas as they come, until the server stops."""
         broadcast = self._broadcast
         number = broadcast.number
         yield broadcast.snapshot()
@@ -130,7 +131,7 @@ class Subscription:
                 yield events
 
     def close(self) -> None:
-        """Give the place back. May be called any number of times."""
+        """Free the place. May be called any number of times."""
         self._on_close(self)
 
 

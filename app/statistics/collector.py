@@ -1,4 +1,4 @@
-"""What the dashboard shows, recorded as it happens and bounded in memory, whatever the load and however long."""
+"""Collects what the dashboard shows, in bounded memory whatever the load and the uptime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_FRAMES = 600
 """Five minutes."""
 
 WINDOW_FRAMES = 20
-"""Percentiles are over ten seconds."""
+"""Percentiles are over the last ten seconds."""
 
 MAX_STEPS = 240
 MAX_FINISHED = 500
@@ -27,10 +27,10 @@ _COUNTED = Frame._fields[Frame._fields.index("steps") : Frame._fields.index("ttf
 
 
 class StatisticsCollector:
-    """An `EngineObserver`. `close_frame` is to be called every `FRAME_SECONDS`.
+    """An `EngineObserver` that keeps recent history and totals. `close_frame` must be called every `FRAME_SECONDS`.
 
-    `frames`, `steps` and `finished` hold the latest, oldest first; `num_steps` and `num_finished` count all there were,
-    so that whoever looks again knows how many of them are new.
+    `frames`, `steps` and `finished` hold the most recent items, oldest first. `num_steps` and `num_finished` count all
+    items there have been, so that a reader knows how many are new since it last looked.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class StatisticsCollector:
         return self.latest.waiting_for if self.latest else {}
 
     def close_frame(self) -> None:
-        """Add the time since the last frame as one more, and begin the next."""
+        """Add a frame for the time since the last one, and begin the next."""
         now = self._clock()
         new, latest = self.totals - self._before, self.latest
         self.frames.append(
@@ -82,7 +82,7 @@ class StatisticsCollector:
             durations.turn()
 
     def failed(self, cause: str) -> None:
-        """A client was answered with an error, of which `cause` is the code."""
+        """Count an error response or event by its code."""
         known = cause in self.error_causes or len(self.error_causes) < MAX_CAUSES
         self.error_causes[cause if known else "other"] += 1
 
@@ -128,10 +128,10 @@ class StatisticsCollector:
             self._wholes.observe(row.total)
 
     def engine_ready(self, ready: EngineReady) -> None:
-        """Nothing is shown of it."""
+        """Nothing of it is collected."""
 
     def engine_restarted(self) -> None:
-        """A new engine has nothing running and nothing in its cache."""
+        """Forget the latest step: a new engine has nothing running and nothing in its cache."""
         self.totals["restarts"] += 1
         self.latest = None
         self._load.change(self._clock(), 0)
@@ -166,7 +166,9 @@ class StatisticsCollector:
 
 
 class _Load:
-    """How many sequences ran, summed over time: the difference of two areas over their distance is a mean."""
+    """The integral over time of the number of running sequences: a difference of two areas, divided by the time between
+    them, is the mean concurrency.
+    """
 
     def __init__(self, now: float) -> None:
         self._changed = now

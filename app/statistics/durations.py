@@ -1,4 +1,4 @@
-"""Durations of the last while, kept as counts, so that a percentile costs the same however many there were."""
+"""Percentiles of recent durations, kept as counts in buckets, so that the cost is independent of their number."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from collections.abc import Sequence as Seq
 from math import floor, log, sqrt
 
 GROWTH = 1.05
-"""Each bucket begins this much later than the one before it: a percentile is right to half of that, 2.5 %."""
+"""Ratio of the lower bounds of two adjacent buckets: a percentile is accurate to half of that, 2.5 %."""
 
-SHORTEST = 1e-6
-"""Seconds; what is shorter counts as this."""
+MIN_SECONDS = 1e-6
+"""Anything shorter counts as this."""
 
 _LOG_GROWTH = log(GROWTH)
 _MIDDLE = sqrt(GROWTH)
 
 
 class SlidingDurations:
-    """Counts in buckets of a fixed relative width (DDSketch: Masson et al. 2019), in slots of which the oldest go.
+    """Counts durations in buckets of a fixed relative width (DDSketch: Masson et al. 2019), over a sliding window.
 
-    What is observed goes into the newest slot; `turn` begins the next. At most `num_slots` are kept.
+    The window consists of at most `num_slots` slots. Observations go into the newest one; `turn` starts the next, and
+    drops the oldest.
     """
 
     def __init__(self, num_slots: int) -> None:
         self._slots: deque[Counter[int]] = deque([Counter()], maxlen=num_slots)
 
     def observe(self, seconds: float, count: int = 1) -> None:
-        self._slots[-1][floor(log(max(seconds, SHORTEST)) / _LOG_GROWTH)] += count
+        self._slots[-1][floor(log(max(seconds, MIN_SECONDS)) / _LOG_GROWTH)] += count
 
     def turn(self) -> None:
         self._slots.append(Counter())
 
     def percentiles(self, shares: Seq[float]) -> list[float | None]:
-        """Seconds below which these shares of all that is kept lie, in rising order of shares; None of nothing."""
+        """The seconds below which these shares (0 to 1, ascending) of the window's durations lie; None if it is empty."""
         total: Counter[int] = Counter()
         for slot in self._slots:
             total.update(slot)

@@ -1,4 +1,4 @@
-"""What the statistics are made of, as rows: names once, then numbers. Times are seconds, all else counts."""
+"""The rows of the statistics. Field names are sent once, then only values: times in seconds, and counts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from app.messages import FinishReason
 
 
 class Frame(NamedTuple):
-    """What happened in the `seconds` before `time` (of the epoch), and how things stood then.
+    """What happened in the `seconds` before `time` (Unix time), and the state at that moment.
 
-    `used` blocks are referenced, `shared` among them more than once; `cached` ones are free but can be found by their
-    prefix. From `steps` on all were counted since the frame before. Percentiles are over the last
-    `recorder.WINDOW_FRAMES`; None where nothing was measured.
+    Of the blocks, `used` ones are referenced, and `shared` ones more than once; `cached` ones are free but can be found
+    by their prefix. The fields from `steps` to `preempted` count since the previous frame. Percentiles are over the
+    last `collector.WINDOW_FRAMES` frames, None if nothing was measured.
     """
 
     time: float
@@ -50,10 +50,11 @@ class Step(NamedTuple):
 
 
 class FinishedRequest(NamedTuple):
-    """A sequence that has ended, without a word of its text.
+    """A sequence that has ended; none of its text is kept.
 
-    `queue`, `ttft`, `itl` (the mean) and `total` are seconds, None where it did not come to that. `concurrency` is how
-    many sequences ran while it decoded, itself among them, on average; None without two tokens.
+    `time` is Unix time. `queue`, `ttft`, `itl` (the mean) and `total` are in seconds, None if it did not get that far.
+    `concurrency` is the mean number of running sequences while it decoded, including itself; None with fewer than two
+    tokens.
     """
 
     number: int

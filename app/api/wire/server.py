@@ -50,7 +50,7 @@ def server_config(
 
     def refused(error: ApiError) -> None:
         service.metrics.request_rejected(error.cause)
-        service.recorder.failed(error.cause)
+        service.collector.failed(error.cause)
 
     connection = partial(
         Connection,
