@@ -1,4 +1,4 @@
-"""Millrace beside llama.cpp's server and vLLM on the CPU: the figures of the README's tables, in one run.
+"""Millrace beside llama.cpp's server and vLLM on the CPU: the figures of two tables in RESULTS.md, in one run.
 
 python -m tests.bench.peers --llama BUILD/bin --vllm VENV/bin/vllm --models DIRECTORY
 

@@ -1,0 +1,169 @@
+"""The documents are short, lead somewhere, name what there is, and list all of it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.api.errors import CODES
+from app.api.gate.key_list import parse_file
+from app.messages import FinishReason
+from app.metrics import Metrics
+from tests.documents import (
+    ROOT,
+    SETTINGS_PAGE,
+    Block,
+    anchors,
+    blocks,
+    links,
+    pages,
+    prose,
+    section,
+    table_rows,
+    with_settings,
+)
+from tests.models import ARCHITECTURES
+
+MAX_BYTES = 20_000
+MAX_README_BYTES = 8_000
+GROWING = ("CHANGELOG.md", "app/bench/RESULTS.md")
+"""Pages to which something is only ever added."""
+
+API_PAGE = ROOT / "app" / "api" / "README.md"
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def every_block(*languages: str) -> list[Block]:
+    return [block for page in pages() for block in blocks(page) if block.language in languages]
+
+
+every_page = pytest.mark.parametrize("page", pages(), ids=name_of)
+
+
+# Pages
+
+
+@every_page
+def test_no_page_is_too_long(page: Path) -> None:
+    limit = MAX_README_BYTES if page.parent == ROOT and page.name == "README.md" else MAX_BYTES
+    assert name_of(page) in GROWING or page.stat().st_size <= limit
+
+
+@every_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_reached_from_the_first() -> None:
+    pending, reached = [ROOT / "README.md"], set[Path]()
+    while pending:
+        page = pending.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        pending += [(page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link]
+    assert reached >= set(pages())
+
+
+@every_page
+def test_files_that_are_named_exist(page: Path) -> None:
+    """What is in backticks and begins with a directory that exists beside the page, in `app` or at the root."""
+    for span in re.findall(r"`([\w.-]+/[\w./*-]*)`", prose(page)):
+        bases = [base for base in (page.parent, ROOT / "app", ROOT) if (base / span.split("/")[0]).is_dir()]
+        assert not bases or any(list(base.glob(span.rstrip("/"))) for base in bases), span
+
+
+def test_nobody_is_told_to_install_the_package_of_somebody_else() -> None:
+    """The name on the package index is not ours."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"(install|add|uvx|run)\s+['\"]?millrace\b", text), page
+
+
+# Tables
+
+
+def test_the_table_of_settings_is_the_generated_one() -> None:
+    """`python -m tests.documents` writes it."""
+    text = SETTINGS_PAGE.read_text(encoding="utf-8")
+    assert text == with_settings(text)
+
+
+def test_every_metric_is_listed_with_its_type() -> None:
+    exposed = {
+        (family.name.removeprefix("millrace_") + ("_total" if family.type == "counter" else ""), family.type)
+        for family in Metrics().registry.collect()
+        if family.name.startswith("millrace_")
+    }
+    rows = table_rows(section(SETTINGS_PAGE, "Metrics"))
+    assert {(re.findall(r"`(\w+)`", row[0])[0], row[1]) for row in rows} == exposed
+
+
+def test_every_alert_is_in_the_runbook() -> None:
+    alerts = yaml.safe_load((ROOT / "config" / "prometheus" / "rules" / "alerts.yml").read_text())
+    named = {rule["alert"] for group in alerts["groups"] for rule in group["rules"]}
+    listed = re.findall(r"`(Millrace\w+)`", " ".join(row[0] for row in table_rows(section(SETTINGS_PAGE, "Runbook"))))
+    assert sorted(listed) == sorted(named)
+
+
+def test_every_architecture_that_is_tested_is_listed_as_served() -> None:
+    [[served, _refused]] = table_rows(section(ROOT / "app" / "model" / "README.md", "What is served"))
+    assert {re.sub(r" \(.*?\)", "", name) for name in served.split(", ")} == set(ARCHITECTURES)
+
+
+def test_every_code_of_an_error_is_listed_and_no_other() -> None:
+    """By the literals in the code: what is given as a `code`, and what of the listed is written nowhere."""
+    sources = "".join(path.read_text() for path in (ROOT / "app" / "api").rglob("*.py"))
+    written = set(re.findall(r'"(\w+)"', sources)) | set(FinishReason)
+    given = set(re.findall(r'\bcode="(\w+)"', sources)) | {"queue_timeout", "request_timeout", *CODES.values()}
+    rows = table_rows(section(API_PAGE, "Errors"))
+    listed = set(re.findall(r"`(\w+)`", " ".join(row[1] for row in rows))) - {"param"}
+    assert given - {"client_gone"} <= listed <= written | set(CODES.values())
+
+
+def test_the_layout_names_every_package() -> None:
+    page = ROOT / "app" / "README.md"
+    [layout] = re.findall(r"```\n(.*?)```", section(page, "Layout"), re.DOTALL)
+    listed = set(re.findall(r"\b(\w+)/", "\n".join(line[:33] for line in layout.splitlines() if line[:1].isalpha())))
+    assert listed == {path.name for path in (ROOT / "app").iterdir() if path.is_dir() and path.name[0] != "_"}
+
+
+def test_every_target_of_make_is_listed() -> None:
+    [targets] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rows = table_rows(section(ROOT / "CONTRIBUTING.md", "Commands"))
+    assert {cell.removeprefix("`make ").removesuffix("`") for cell, _ in rows} == set(targets.split())
+
+
+# Blocks; what those of the shell say is in test_document_commands.py
+
+
+@pytest.mark.parametrize("block", every_block("json"), ids=str)
+def test_json_is_json(block: Block) -> None:
+    for line in block.text.splitlines():
+        json.loads(line)
+
+
+@pytest.mark.parametrize("block", every_block("python"), ids=str)
+def test_python_is_python(block: Block) -> None:
+    ast.parse(block.text)
+
+
+def test_the_file_of_keys_is_read_as_it_is_shown() -> None:
+    [shown] = [block.text for block in blocks(API_PAGE) if "requests_per_minute=" in block.text]
+    found = parse_file(shown.replace("DIGEST", "0" * 64).encode(), "the example")
+    assert [key.name for key in found.keys] == ["alice", "batch"]
+    assert set(found.limits) == {"*", "alice", "batch"}
