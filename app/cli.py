@@ -1,28 +1,31 @@
-"""The command line: `millrace serve` and `millrace bench`."""
+"""The command line: `millrace serve`, `millrace chat` and `millrace bench`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import Any, NoReturn
+from importlib.metadata import version
+from typing import Any
 
 from app.bench.cli import add_bench_parser, bench, bench_engine, misplaced
+from app.chat.cli import add_chat_parser, chat
 from app.config import ENGINE_SETTINGS, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
-from app.logs import configure_logging
+from app.options import Parser, add_setting, fail, refuse_unknown
+from app.serve import serve
 from app.settings import GROUPS
 
 DESCRIPTION = """\
 Serve a language model over the OpenAI API, streaming.
 
-  millrace serve                         the small model that comes with the package
-  millrace serve ./my-model              a directory in the layout of transformers (safetensors)
-  millrace serve Qwen/Qwen3-0.6B         a model from the hub
-  millrace serve ./my-model --port 8001 --max-model-len 4096 --kv-cache-memory 2GiB
+  millrace serve                     the small model that comes with Millrace
+  millrace serve ./my-model          a directory as transformers saves models
+  millrace serve Qwen/Qwen3-0.6B     a model from the hub
+  millrace serve ./my-model --port 8001 --max-model-len 4096
 """
 
 EPILOG = f"""\
-Every option can also be given in the environment, in capitals after {ENV_PREFIX}: {ENV_PREFIX}MAX_MODEL_LEN=4096.
-The command line wins over the environment, the environment over config/default.toml.
+Defaults are in [brackets]. Every option can also be given in the environment,
+in capitals after {ENV_PREFIX}: {ENV_PREFIX}MAX_MODEL_LEN=4096. The command line
+wins over the environment, the environment over config/default.toml.
 """
 
 ENGINE_OPTIONS = ("revision", *ENGINE_SETTINGS)
@@ -31,8 +34,14 @@ ENGINE_OPTIONS = ("revision", *ENGINE_SETTINGS)
 
 def main(arguments: list[str] | None = None) -> None:
     parser = build_parser()
-    options = vars(parser.parse_args(arguments))
-    if options.pop("command") == "bench":
+    found, unknown = parser.parse_known_args(arguments)
+    options = vars(found)
+    command = options.pop("command")
+    if unknown:
+        refuse_unknown(unknown, command, options)
+    if command == "chat":
+        raise SystemExit(chat(options))
+    if command == "bench":
         raise SystemExit(run_bench(options, vars(parser.parse_args(["bench"]))))
     serve(read_config(options))
 
@@ -54,13 +63,15 @@ def read_config(options: dict[str, Any]) -> Config:
         fail(str(error), code=2)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """One option per field of `Config`; parsing and checking values is left to it."""
-    parser = argparse.ArgumentParser(prog="millrace", description="Streams text from language models.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|bench")
+    parser = Parser(prog="millrace", description="Streams text from language models.")
+    parser.add_argument("--version", action="version", version=f"millrace {version('millrace')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|chat|bench")
     serve_parser = commands.add_parser(
         "serve",
         help="serve a model",
+        usage="%(prog)s [MODEL] [OPTION ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,29 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
         for name in settings.model_fields:
             if name != "model":
                 add_setting(group, name)
+    defaults = load_defaults()
+    add_chat_parser(commands, f"http://{defaults['host']}:{defaults['port']}")
     engine_group = add_bench_parser(commands)
     for name in ENGINE_OPTIONS:
         add_setting(engine_group, name)
     return parser
-
-
-def add_setting(group: argparse._ArgumentGroup, name: str) -> None:
-    """The option of one field of `Config`."""
-    default = f" [{load_defaults()[name]}]" if name in load_defaults() else ""
-    description = Config.model_fields[name].description
-    group.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=f"{description}{default}")
-
-
-def fail(message: str, code: int = 1) -> NoReturn:
-    print(f"millrace: {message}", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def serve(config: Config) -> None:
-    """Run the server until a signal ends it. Exits with 1 if the model cannot be served."""
-    configure_logging(config.log_level, config.log_format)
-    from app.api.run import run_server  # FastAPI takes its time; --help and errors need not wait for it
-
-    reason = run_server(config)
-    if reason is not None:
-        fail(reason)

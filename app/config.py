@@ -19,9 +19,10 @@ from pydantic_settings import (
 from app.settings import (
     AccessSettings,
     ConnectionSettings,
-    EngineSettings,
+    DeviceSettings,
     ModelSettings,
     RequestSettings,
+    SchedulingSettings,
     ServerSettings,
     TelemetrySettings,
     TlsSettings,
@@ -45,6 +46,9 @@ ENGINE_SETTINGS = (
     ),
 )
 
+OF_CLIENTS = {"chat_api_key"}
+"""Variables that `millrace chat` reads, and the server does not."""
+
 CPU_LIMITS = {"max_num_seqs": 64, "max_num_batched_tokens": 512}
 GPU_LIMITS = {"max_num_seqs": 256, "max_num_batched_tokens": 8192}
 """What `auto` is: a GPU is only busy with much at once."""
@@ -60,13 +64,14 @@ class ConfigError(ValueError):
 
 
 class Config(
-    EngineSettings,
     TelemetrySettings,
+    ConnectionSettings,
+    TlsSettings,
     AccessSettings,
     RequestSettings,
-    TlsSettings,
-    ConnectionSettings,
     ServerSettings,
+    SchedulingSettings,
+    DeviceSettings,
     ModelSettings,
     BaseSettings,
 ):
@@ -100,7 +105,7 @@ class Config(
                 f"({self.max_num_seqs}): every running sequence needs a token of the budget in each step"
             )
         if self.overlap == "on" and self.speculative != "off":
-            raise ValueError("overlap on: guessing needs to know the last tokens; use speculative off, or overlap auto")
+            raise ValueError("overlap on: speculation needs the last tokens; use speculative off, or overlap auto")
         if self.model.startswith((".", "/", "~")) and not Path(self.model).is_dir():
             raise ValueError(f"model: there is no directory {self.model}")
         for name in ("chat_template", "tls_certificate", "tls_key"):
@@ -112,7 +117,7 @@ class Config(
 
     @property
     def engine_settings(self) -> dict[str, object]:
-        """Those that the engine heeds; the others are about the model and the API."""
+        """Those that the engine reads; the others are about the model and the API."""
         return {name: getattr(self, name) for name in ENGINE_SETTINGS}
 
     @property
@@ -130,7 +135,7 @@ class Config(
 
 
 def runs_on_gpu(device: str) -> bool:
-    """Told from the driver, since torch, which knows, takes seconds to import."""
+    """Whether the driver is there: torch, which knows for certain, takes seconds to import."""
     return device.startswith("cuda") or (device == "auto" and NVIDIA_DRIVER.exists())
 
 
@@ -141,7 +146,7 @@ def load_defaults() -> dict[str, object]:
 def load_config(overrides: dict[str, object]) -> Config:
     """Read the configuration. Raises ConfigError with one line per fault."""
     known = set(Config.model_fields)
-    given = {key.removeprefix(ENV_PREFIX).lower() for key in os.environ if key.startswith(ENV_PREFIX)}
+    given = {key.removeprefix(ENV_PREFIX).lower() for key in os.environ if key.startswith(ENV_PREFIX)} - OF_CLIENTS
     if unknown := sorted(given - known):
         raise ConfigError("\n".join(_unknown(key, known) for key in unknown))
     try:

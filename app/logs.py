@@ -1,17 +1,24 @@
-"""Logs of both processes, uvicorn's too, in one format: lines to read, or JSON; each with the request it belongs to."""
+"""Logs of both processes in one format: lines to read, or JSON; each with the request it belongs to."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 LogFormat = Literal["console", "json"]
+
+ERASE = "\r\x1b[K"
+"""On a terminal: back to the beginning of the line, and nothing on it. A start shows its progress there."""
+
+LOG_ONLY = {"is_log_only": True}
+"""`extra` of a record that a terminal need not show, since a person is told the same in a line of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,21 @@ log_context: ContextVar[LogContext | None] = ContextVar("log_context", default=N
 def configure_logging(level: str, log_format: LogFormat) -> None:
     """Send everything that is logged in this process to standard error, warnings of Python included."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    elif is_terminal(sys.stderr):
+        handler.setFormatter(TerminalFormatter())
+        handler.addFilter(lambda record: level == "debug" or not getattr(record, "is_log_only", False))
+    else:
+        handler.setFormatter(ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))  # our own lines say it better
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a line that is written there can be rewritten in place."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
@@ -54,6 +73,13 @@ class ConsoleFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
         fields = fields_of(record).items()
         return " ".join([super().formatMessage(record), *(f"{name}={_written(value)}" for name, value in fields)])
+
+
+class TerminalFormatter(ConsoleFormatter):
+    """The same, in the place of what a start shows of its progress: that comes again below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return ERASE + super().format(record)
 
 
 class JsonFormatter(logging.Formatter):

@@ -78,22 +78,74 @@ class ModelSettings(BaseModel):
     chat_template: Path | None = Field(description="file with a Jinja chat template to use instead", default=None)
 
 
-class ServerSettings(BaseModel):
-    """Settings of the server."""
+class DeviceSettings(BaseModel):
+    """Settings of what the model runs on, and in how much memory."""
 
-    heading: ClassVar = "the server"
+    heading: ClassVar = "device and memory"
 
-    host: str = Field(description="address to listen on")
-    port: int = Field(description="port to listen on; 0 picks a free one", ge=0, le=65535)
+    device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
+    backend: Literal["auto", "native", "sdpa", "triton"] = Field(
+        description="native: compiled, Llama-like models on CPUs; triton: NVIDIA GPUs; sdpa: torch; auto: what applies"
+    )
+    enforce_eager: bool = Field(
+        description="launch every kernel of a decode step by itself instead of recorded as CUDA graphs; triton only"
+    )
+    quantization: Literal["none", "int8", "int4"] = Field(
+        description="precision of the weights in memory; needs the native backend"
+    )
+    threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
+        description="CPU threads of the engine; auto is one per core that the container may use"
+    )
+    kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
+    gpu_memory_utilization: float = Field(
+        description="share of a GPU's memory for weights, steps and KV cache together, if kv_cache_memory is auto",
+        gt=0,
+        le=1,
+    )
+    block_size: Count = Field(description="tokens per block of the KV cache", multiple_of=8)
+    max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
+        description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
+    )
+
+
+class SchedulingSettings(BaseModel):
+    """Settings of which sequences run in a step, and which wait."""
+
+    heading: ClassVar = "scheduling"
+
+    max_num_seqs: Count = Field(description="sequences that run at once; auto is 64, on a GPU 256")
+    max_num_batched_tokens: Count = Field(description="most tokens computed per step; auto is 512, on a GPU 8192")
+    max_gap_seconds: float = Field(
+        description="how long decoding streams should wait for a step that computes others' prompts", gt=0
+    )
     max_queue: int = Field(description="waiting sequences beyond which requests get 429", ge=0)
     queue_timeout: float = Field(
         description="seconds that a sequence may wait to be scheduled before it ends with 503; inf is no limit", gt=0
     )
+    fair_sharing: bool = Field(
+        description="share the engine among keys, so that a flood of one does not keep the others waiting"
+    )
+    speculative: Literal["off", "ngram"] = Field(
+        description="ngram: draft tokens from what followed the same ones before, and verify them in one step"
+    )
+    overlap: Literal["auto", "on", "off"] = Field(
+        description="on: launch a step before the last one's tokens are known; auto: on CUDA, unless it speculates"
+    )
+    seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
+
+
+class ServerSettings(BaseModel):
+    """Settings of the server."""
+
+    heading: ClassVar = "the server and its port"
+
+    host: str = Field(description="address to listen on")
+    port: int = Field(description="port to listen on; 0 picks a free one", ge=0, le=65535)
     drain_seconds: float = Field(description="how long SIGTERM lets running streams finish", ge=0)
     step_timeout: float = Field(
         description="seconds without a step after which the engine process is killed and started again", gt=0
     )
-    seed: int | None = Field(description="makes the seeds drawn for requests without one repeatable", default=None)
 
 
 class ConnectionSettings(BaseModel):
@@ -151,7 +203,7 @@ class RequestSettings(BaseModel):
 
 
 class TelemetrySettings(BaseModel):
-    """Settings of what the server tells about itself."""
+    """Settings of what the server reports about itself."""
 
     heading: ClassVar = "logs and metrics"
 
@@ -193,58 +245,16 @@ class AccessSettings(BaseModel):
     cache_sharing: Literal["key", "all"] = Field(
         description="whose requests may find the same cached blocks: those of one key, or of all keys"
     )
-    fair_sharing: bool = Field(
-        description="share the engine among keys, so that a flood of one does not keep the others waiting"
-    )
-
-
-class EngineSettings(BaseModel):
-    """Settings of the engine."""
-
-    heading: ClassVar = "the engine"
-
-    device: str = Field(description="cuda, cuda:1, mps, cpu, or auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="of weights and cache")
-    backend: Literal["auto", "native", "sdpa", "triton"] = Field(
-        description="native: compiled, Llama-like models on CPUs; triton: NVIDIA GPUs; sdpa: torch; auto: what applies"
-    )
-    enforce_eager: bool = Field(
-        description="launch every kernel of a decode step by itself instead of recorded as CUDA graphs; triton only"
-    )
-    quantization: Literal["none", "int8", "int4"] = Field(
-        description="precision of the weights in memory; needs the native backend"
-    )
-    threads: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
-        description="CPU threads of the engine; auto is one per core that the container may use"
-    )
-    max_model_len: Annotated[Count | None, BeforeValidator(parse_auto)] = Field(
-        description="longest prompt and output together, in tokens; auto is what the model and the cache allow"
-    )
-    max_num_seqs: Count = Field(description="sequences that run at once; auto is 64, on a GPU 256")
-    max_num_batched_tokens: Count = Field(description="most tokens computed per step; auto is 512, on a GPU 8192")
-    max_gap_seconds: float = Field(
-        description="how long decoding streams should wait for a step that computes others' prompts", gt=0
-    )
-    block_size: Count = Field(description="tokens per block of the KV cache", multiple_of=8)
-    speculative: Literal["off", "ngram"] = Field(
-        description="ngram: guess tokens from what followed the same ones before, and check them in one step"
-    )
-    overlap: Literal["auto", "on", "off"] = Field(
-        description="on: launch a step before the last one's tokens are known; auto: on CUDA, unless tokens are guessed"
-    )
-    kv_cache_memory: Bytes = Field(description="size of the KV cache, like 2GiB; auto takes a share of what is free")
-    gpu_memory_utilization: float = Field(
-        description="share of a GPU's memory for weights, steps and KV cache together, if the last is auto", gt=0, le=1
-    )
 
 
 GROUPS = (
     ModelSettings,
+    DeviceSettings,
+    SchedulingSettings,
     ServerSettings,
-    ConnectionSettings,
-    TlsSettings,
     RequestSettings,
     AccessSettings,
+    TlsSettings,
+    ConnectionSettings,
     TelemetrySettings,
-    EngineSettings,
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from app import __main__, cli
 from app.config import ENV_PREFIX, Config, load_defaults
+from app.options import metavar_of, shown
+from app.settings import GROUPS
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,14 +59,35 @@ def test_help_tells_every_setting_and_its_default(capsys: pytest.CaptureFixture[
     assert f"MODEL {Config.model_fields['model'].description}" in words
     for name, field in Config.model_fields.items():
         if name != "model":
-            default = f" [{defaults[name]}]" if name in defaults else ""
-            assert f"{option(name)} VALUE {field.description}{default} " in words
+            default = f" [{shown(defaults[name])}]" if name in defaults else ""
+            assert f"{option(name)} {metavar_of(name, field)} {field.description}{default} " in words
+
+
+def test_help_shows_what_a_value_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(["serve", "--help"], capsys)
+    for shape in ("--dtype {auto,float32,float16,bfloat16}", "--log-prompts {true,false}", "--kv-cache-memory SIZE"):
+        assert shape in out
+    assert "--drain-seconds SECONDS" in out
+
+
+def test_help_is_in_groups_and_fits_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(["serve", "--help"], capsys)
+    assert max(map(len, out.splitlines())) <= 80
+    headings = [line.removesuffix(":") for line in out.splitlines() if line[:1].isalpha() and line.endswith(":")]
+    assert headings[-len(GROUPS) :] == [group.heading for group in GROUPS]
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"], capsys) == (0, f"millrace {version('millrace')}\n", "")
 
 
 def test_help_tells_of_the_environment_and_who_wins(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(["serve", "--help"], capsys)
     assert "MILLRACE_MAX_MODEL_LEN=4096" in out
-    assert "The command line wins over the environment" in out
+    assert "The command line wins over the environment" in " ".join(out.split())
 
 
 def test_every_example_in_the_help_is_taken(served: list[Config]) -> None:
@@ -118,18 +143,21 @@ def test_every_setting_is_an_option_that_reaches_it(name: str) -> None:
     [[], ["sevre"], ["serve", "--prot", "1"], ["serve", "--port"], ["serve", "one", "two"]],
     ids=" ".join,
 )
-def test_what_is_not_understood_ends_with_2_and_the_usage(
+def test_what_is_not_understood_ends_with_2_and_a_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str], served: list[Config]
 ) -> None:
     code, out, err = run(arguments, capsys)
     assert code == 2
     assert out == ""
-    assert err.startswith("usage: millrace")
+    assert re.fullmatch(r"millrace: .+\n", err)
     assert served == []
 
 
-def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--prot" in run(["serve", "--prot", "1"], capsys)[2]
+def test_an_unknown_option_is_named_with_the_closest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(["serve", "--prot", "1"], capsys)
+    assert err == "millrace: there is no option --prot; did you mean --port?\n"
+    _, _, err = run(["serve", "--xyzzy"], capsys)
+    assert err == "millrace: there is no option --xyzzy; `millrace serve --help` lists all\n"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from app import config as config_module
-from app.api.run import run_server
 from app.config import DEFAULTS, DEMO_MODEL, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.serve import run
 
 APP = Path(config_module.__file__).parent
 
@@ -163,8 +163,8 @@ def test_every_fault_gets_a_line() -> None:
     assert sorted(line.split(":")[0] for line in lines) == ["block_size", "dtype", "port"]
 
 
-def test_guessing_and_overlap_exclude_each_other() -> None:
-    with pytest.raises(ConfigError, match="overlap on: guessing"):
+def test_speculation_and_overlap_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="overlap on: speculation"):
         load_config({"overlap": "on", "speculative": "ngram"})
 
 
@@ -186,7 +186,7 @@ def test_a_chat_template_that_is_none_ends_the_start_with_the_reason(
 ) -> None:
     file = tmp_path / "template"
     file.write_bytes(content)
-    assert str(run_server(load_config({"chat_template": file, "port": 0}))).startswith(f"{file} {reason}")
+    assert str(run(load_config({"chat_template": file, "port": 0}))).startswith(f"{file} {reason}")
 
 
 def test_a_model_that_is_written_as_a_path_must_be_there(tmp_path: Path) -> None:

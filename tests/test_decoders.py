@@ -41,7 +41,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def room(gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+    pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
     monkeypatch.setattr("app.model.triton.tiling.shared_memory_of", lambda _: gpu.shared_memory)
 
 
@@ -54,7 +54,7 @@ def chosen(backend: str, facts: ModelFacts, dtype: torch.dtype = torch.float32) 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"packages": set()}, "the triton package is not installed (pip install millrace[triton])"),
+        ({"packages": set()}, "the triton package is not installed (pip install triton)"),
         ({"commands": set()}, "Triton needs a C compiler, and there is none (install gcc, or name one in CC)"),
         ({"capability": (7, 5)}, "the GPU is older than Ampere (--backend triton tries)"),
     ],

@@ -198,7 +198,7 @@ def test_http_is_known_to_the_api_only() -> None:
 
 def test_the_configuration_is_known_where_things_are_put_together_only() -> None:
     engine = {"app.engine.client", "app.engine.child", "app.engine.process", "app.engine.startup"}
-    allowed = {"app.cli", "app.api.run", "app.demo.evaluate"} | engine
+    allowed = {"app.cli", "app.options", "app.serve", "app.api.run", "app.demo.evaluate"} | engine
     assert who_imports("app.config") - allowed == set()
 
 
@@ -209,6 +209,12 @@ def test_opentelemetry_is_known_to_one_module_which_loads_it_when_it_is_asked_fo
 
 def test_prometheus_is_known_to_the_metrics_only() -> None:
     assert outside(who_imports("prometheus_client"), "app.metrics") == set()
+
+
+def test_the_chat_in_the_terminal_knows_the_standard_library_only() -> None:
+    names = what_is_imported_by("app.chat")
+    assert from_elsewhere(names) == set()
+    assert outside(ours(names), "app.chat") == set()
 
 
 def test_nobody_knows_the_command_line() -> None:
@@ -237,6 +243,16 @@ def test_the_api_process_starts_without_what_is_heavy(module: str) -> None:
         assert heavy == set(), f"{current} is imported by way of {module}"
         pending.extend(ours(names))
     assert len(seen) > 1
+
+
+def test_a_start_is_checked_before_the_server_is_imported() -> None:
+    """A port that is taken, or a directory that is no model, is known without FastAPI, which takes a second."""
+    heavy = {"fastapi", "uvicorn", "huggingface_hub"}
+    script = f"import sys, app.cli, app.startup_checks; print(*sorted({heavy} & set(sys.modules)))"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == []
 
 
 def test_importing_the_application_imports_neither_torch_nor_transformers() -> None:

@@ -11,7 +11,7 @@ import torch
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
-pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 from app.engine.core import EngineCore  # noqa: E402
 from app.messages import Generate, SamplingParams  # noqa: E402

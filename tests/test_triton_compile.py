@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 MAX_SPILLED_BYTES = 512
 """Bytes of registers. The tiles were timed with Triton 3.6; newer ones spill some in prompts' attention."""

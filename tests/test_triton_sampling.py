@@ -10,7 +10,7 @@ import torch
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
-pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 from app.model.sampling.draw import Drawn, Truncated, find_most_likely  # noqa: E402
 from app.model.triton import sampling  # noqa: E402

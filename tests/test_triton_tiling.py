@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 from app.model.triton.tiling import (
     FEW_ROWS,

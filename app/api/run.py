@@ -10,10 +10,8 @@ import random
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
@@ -26,16 +24,14 @@ from app.api.gate.quota import Quota
 from app.api.openai.schemas.sampling import SamplingFields
 from app.api.request_limits import Limits
 from app.api.service import Service
+from app.api.start_report import farewell, reachable_url, watch_start
 from app.api.telemetry.tracing import TelemetryError, make_telemetry
 from app.api.wire.certificate import BadCertificate, Certificate
-from app.api.wire.open_files import allow_many_files, room_of
 from app.api.wire.server import Server, server_config
-from app.api.wire.sockets import PortUnavailable, listen
 from app.checkpoint.files import BadCheckpoint, read_text
-from app.checkpoint.inspection import check_model_files, check_tokenizer_files
 from app.config import Config
+from app.console import Console, StartProgress
 from app.engine.client import EngineClient
-from app.engine.health import END_SECONDS
 from app.engine.observers import Observers
 from app.metrics import Metrics
 from app.statistics.collector import StatisticsCollector
@@ -99,13 +95,6 @@ def read_template(config: Config) -> str | None:
     return read_text(config.chat_template) if config.chat_template else None
 
 
-def look_at_model(path: Path) -> None:
-    """Check the files of a model that is not on the hub, before anything of it is loaded. Raises BadCheckpoint."""
-    if path.exists():
-        check_model_files(path)
-        check_tokenizer_files(path)
-
-
 def load_tokenizer(config: Config, template: str | None) -> Tokenizer:
     """The tokenizer, with which all is loaded that stays: from here on the garbage collector need not look at it again,
     for which it held every stream up by tens of milliseconds."""
@@ -137,35 +126,28 @@ def make_reload(config: Config, access: Access, certificate: Certificate | None)
     return reload if reloads else None
 
 
-def farewell(num_streams: int, drain_seconds: float) -> str:
-    """What a server that has been told to stop waits for."""
-    what, seconds = "the engine process", END_SECONDS
-    if num_streams:
-        what, seconds = f"{num_streams} running sequence{'s' if num_streams > 1 else ''}", drain_seconds
-    return f"Stopping: {what} may take up to {seconds:g} s to end; a second Ctrl-C does not wait"
+def run_server(
+    config: Config, sockets: list[socket.socket], num_files: int, console: Console, progress: StartProgress
+) -> str | None:
+    """Serve on sockets that listen already, until a signal comes, with so many open files.
 
-
-def run_server(config: Config) -> str | None:
-    """Serve until a signal comes. Returns the reason if the model could not be served, or what else was wrong."""
-    num_files = allow_many_files()
+    Returns the reason if the model could not be served, or what else was wrong.
+    """
     try:
-        with ExitStack() as listening:
-            sockets = listen(config.host, config.port, room_of(num_files).backlog)
-            for each in sockets:
-                listening.enter_context(each)
-            return _serve(config, sockets, num_files)
-    except (PortUnavailable, BadKeys, BadCertificate, TelemetryError, BadCheckpoint) as error:
+        return _serve(config, sockets, num_files, console, progress)
+    except (BadKeys, BadCertificate, TelemetryError, BadCheckpoint) as error:
         return str(error)
 
 
-def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str | None:
-    """The same, on sockets that listen already."""
+def _serve(
+    config: Config, sockets: list[socket.socket], num_files: int, console: Console, progress: StartProgress
+) -> str | None:
     access = make_access(config)
     certificate = make_certificate(config)
     telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
     template = read_template(config)
-    look_at_model(Path(config.model_path))
     failures: list[str] = []
+    reports: list[asyncio.Task[None]] = []
     metrics = Metrics(config.model_name, version("millrace"), config.latency_buckets)
     collector = StatisticsCollector(config.model_name)
 
@@ -194,9 +176,16 @@ def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str 
         on_failed=give_up,
     )
 
+    def report_start() -> None:
+        urls = [reachable_url(each, is_secure=certificate is not None) for each in sockets]
+        reports.append(asyncio.create_task(watch_start(service, progress, console, urls)))
+
     async def drain() -> None:
+        for each in reports:
+            each.cancel()
+        progress.end()
         if not failures:
-            log.info("%s", farewell(engine.num_open_streams, config.drain_seconds))
+            console.say(farewell(engine.num_open_streams, engine.ready is not None, config.drain_seconds))
         try:
             await engine.drain(config.drain_seconds)
         except asyncio.CancelledError:  # by a second signal
@@ -213,7 +202,7 @@ def _serve(config: Config, sockets: list[socket.socket], num_files: int) -> str 
         served_hosts(config, access),
     )
     told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=num_files)
-    server = Server(told, drain, make_reload(config, access, certificate))
+    server = Server(told, drain, make_reload(config, access, certificate), report_start, console.say)
     sys.setswitchinterval(THREAD_SECONDS)
     server.run(sockets)
     return failures[0] if failures else None

@@ -44,10 +44,10 @@ SHARED = {"model", "prompt_tokens", "output_tokens", "temperature", "seed", "jso
 ENGINE_ONLY = ("streams", "prefill", "sweep")
 
 
-def add_bench_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse._ArgumentGroup:
+def add_bench_parser(commands: argparse._SubParsersAction[Any]) -> argparse._ArgumentGroup:
     """Add `bench` to the commands of `millrace`. Returns the group of options that --engine takes."""
     workloads = "\n".join(f"  {name:14}{text}" for name, text in WORKLOADS.items())
-    parser = commands.add_parser(
+    parser: argparse.ArgumentParser = commands.add_parser(
         "bench",
         help="measure a server under load",
         description=DESCRIPTION + workloads,

@@ -66,7 +66,7 @@ def test_the_section_over_http_runs(tmp_path: Path) -> None:
 
 
 def test_the_sections_of_the_kernels_run_where_triton_is(tmp_path: Path) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed: pip install millrace[triton]")
+    pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
     assert gpu.main(["--smoke", "--out", str(tmp_path), "--sections", *IN_TRITON]) == 0
     assert {result["section"] for result in results(tmp_path)} == set(IN_TRITON)
     assert json.loads((tmp_path / "tuned.json").read_text())["decode_few"].keys() == {"64", "128", "256"}

@@ -126,8 +126,8 @@ async def test_a_second_signal_does_not_wait(model: TextModel, client: httpx.Asy
         assert (error["error"]["code"], done) == ("aborted", DONE)
         assert await asyncio.to_thread(server.exit_code, 10) == 0, server.output
         until(lambda: not psutil.pid_exists(engine_pid), "the engine is gone too")
-        assert "Stopping: 1 running sequence may take up to 300 s to end; a second Ctrl-C" in server.output
-        assert "Stopping at once" in server.output
+        assert "Finishing 1 answer, up to 300 s; Ctrl-C again stops now" in server.output
+        assert "Stopping now" in server.output
         assert "Traceback" not in server.output
 
 

@@ -138,7 +138,10 @@ def make_telemetry(model_name: str, version: str, environment: Mapping[str, str]
     try:
         from opentelemetry.sdk.resources import Resource
     except ImportError as error:
-        message = "OpenTelemetry is asked for by OTEL_… variables, but not installed: pip install 'millrace[otel]'"
+        message = (
+            "OpenTelemetry is asked for by OTEL_… variables, but not installed: "
+            "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        )
         raise TelemetryError(message) from error
     service_name = environment.get("OTEL_SERVICE_NAME", "millrace")
     resource = Resource.create({"service.name": service_name, "service.version": version})

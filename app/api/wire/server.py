@@ -23,6 +23,7 @@ from app.api.wire.certificate import Certificate
 from app.api.wire.connection import Connection
 from app.api.wire.open_files import MAX_OPEN_FILES, room_of
 from app.api.wire.sockets import url_of
+from app.logs import LOG_ONLY
 
 log = logging.getLogger("millrace.server")
 
@@ -90,6 +91,7 @@ class Server(uvicorn.Server):
     Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
     told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
     SIGHUP calls `reload`; without one it ends the process, as it does when a terminal is closed.
+    `on_listening` is called once requests are read; `say` is for whoever started the server.
     """
 
     def __init__(
@@ -97,10 +99,14 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         drain: Callable[[], Awaitable[None]],
         reload: Callable[[], None] | None = None,
+        on_listening: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = log.info,
     ) -> None:
         super().__init__(config)
         self._drain = drain
         self._reload = reload
+        self._on_listening = on_listening
+        self._say = say
         self._draining: asyncio.Future[None] | None = None
         self._deadline = Timer(FORCED_SECONDS, os._exit, [FORCED_EXIT_CODE])
         self._deadline.daemon = True
@@ -117,7 +123,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for each in sockets or ():
-            log.info("Millrace is running on %s (Ctrl-C ends it)", url_of(each, is_secure=self.config.is_ssl))
+            url = url_of(each, is_secure=self.config.is_ssl)
+            log.info("Millrace is running on %s, and loads the model", url, extra=LOG_ONLY)
+        self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         draining = self._begin_to_drain()
@@ -136,7 +144,7 @@ class Server(uvicorn.Server):
         """Wait for nothing more. What cannot end in order within `FORCED_SECONDS` ends where it stands."""
         if self._deadline.is_alive():
             return
-        log.info("Stopping at once")
+        self._say("Stopping now")
         self._deadline.start()
         self.config.timeout_graceful_shutdown = 1
         self._begin_to_drain().cancel()

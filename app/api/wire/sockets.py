@@ -87,5 +87,6 @@ def _holder(port: int) -> str:
             is_holder = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
             if is_holder and connection.pid:
                 process = psutil.Process(connection.pid)
-                return f" by process {process.pid} ({' '.join(process.cmdline()[:4])})"
+                command = " ".join(" ".join(process.cmdline()[:4]).split())
+                return f" by process {process.pid} ({command})"
     return ""

@@ -20,7 +20,7 @@ def find_obstacle(facts: ModelFacts, device: torch.device, dtype: torch.dtype, i
     if device.type != "cuda":
         return "there is no CUDA device"
     if find_spec("triton") is None:
-        return "the triton package is not installed (pip install millrace[triton])"
+        return "the triton package is not installed (pip install triton)"
     if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
         return "Triton needs a C compiler, and there is none (install gcc, or name one in CC)"
     return (None if is_asked_for else _doubt(facts, device)) or _lack_of_room(facts, device, dtype)

@@ -1,0 +1,48 @@
+"""`millrace serve`: first what takes milliseconds to check, then the server, which takes seconds to import."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+
+from app.api.wire.open_files import allow_many_files, room_of
+from app.api.wire.sockets import PortUnavailable, listen
+from app.checkpoint.files import BadCheckpoint
+from app.config import Config
+from app.console import StartProgress, open_console
+from app.logs import configure_logging
+from app.options import fail
+from app.startup_checks import check_model
+
+log = logging.getLogger("millrace.server")
+
+
+def serve(config: Config) -> None:
+    """Run the server until a signal ends it. Exits with 1 if the model cannot be served, or the port is not free."""
+    configure_logging(config.log_level, config.log_format)
+    reason = run(config)
+    if reason is None:
+        return
+    if config.log_format == "json":  # whatever reads the log reads an object on every line
+        log.critical("%s", reason)
+        raise SystemExit(1)
+    fail(reason)
+
+
+def run(config: Config) -> str | None:
+    """The same with logs as they are. Returns the reason if the server could not start, or had to give up."""
+    num_files = allow_many_files()
+    with ExitStack() as resources:
+        try:
+            sockets = listen(config.host, config.port, room_of(num_files).backlog)
+            for each in sockets:
+                resources.enter_context(each)
+            check_model(config.model_path, config.revision)
+        except (PortUnavailable, BadCheckpoint) as error:
+            return str(error)
+        console = open_console(config.log_format, config.model_name)
+        progress = StartProgress(console)
+        resources.callback(progress.end)
+        from app.api.run import run_server
+
+        return run_server(config, sockets, num_files, console, progress)
