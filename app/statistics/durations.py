@@ -33,7 +33,7 @@ class SlidingDurations:
         self._slots.append(Counter())
 
     def percentiles(self, shares: Seq[float]) -> list[float | None]:
-        """The seconds below which these shares (0 to 1, ascending) of the window's durations lie; None if it is empty."""
+        """The seconds below which these shares (0 to 1, ascending) of the window's durations lie; None if empty."""
         total: Counter[int] = Counter()
         for slot in self._slots:
             total.update(slot)
