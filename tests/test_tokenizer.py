@@ -455,5 +455,5 @@ def test_a_text_that_is_surely_too_long_is_refused_unread_and_one_that_may_fit_i
     longest = max(map(len, tokenizer._tokenizer.get_vocab()))
     may_fit = "a" * (4 * longest * 11 - 1)
     assert len(tokenizer.encode(may_fit, max_tokens=10)) > 10
-    with pytest.raises(TextTooLong, match="at least 11 tokens; with what follows there may be 10"):
+    with pytest.raises(TextTooLong, match="at least 11 tokens; prompt and output may have 10"):
         tokenizer.encode(may_fit + "a", max_tokens=10)

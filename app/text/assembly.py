@@ -1,4 +1,4 @@
-"""Joining the pieces of tokens into text, one token at a time, with the place of each token in it."""
+"""Assembles text from the pieces of tokens, one token at a time, and tracks where in the text each token is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPLACEMENT = "\ufffd"
 def begin_assembly(
     vocabulary: Vocabulary, prompt_token_ids: Sequence[int], *, skip_special_tokens: bool
 ) -> TextAssembly:
-    """An empty text that goes on where the prompt ends."""
+    """An empty text that continues where the prompt ends."""
     pieces = vocabulary.pieces_without_special if skip_special_tokens else vocabulary.all_pieces
     match vocabulary.rules.style:
         case Style.BYTE_LEVEL:
@@ -29,9 +29,9 @@ def begin_assembly(
 class TextAssembly(ABC):
     """A growing text. Text is *settled* once no later token can change it; only settled text is ever returned.
 
-    `starts[i]` is the offset of the character in which token i begins, `ends[i]` the offset behind the last
-    character that it has a part in: both in characters of this text, both never falling. A token without text has
-    them equal. At most the last few tokens, those of a character still incomplete, may be missing from both lists.
+    `starts[i]` is the offset of the character in which token i begins, `ends[i]` the offset after the last character
+    that it contributes to. Both are counted in characters of this text and never decrease; they are equal for a token
+    without text. At most the last few tokens, those of a character that is still incomplete, are missing from both.
     """
 
     __slots__ = ("_pieces", "ends", "num_chars", "starts")
@@ -44,24 +44,24 @@ class TextAssembly(ABC):
 
     @abstractmethod
     def add(self, token_id: int) -> str:
-        """Take the next token; returns the text that it settles."""
+        """Add the next token. Returns the text that it settles."""
 
     @abstractmethod
     def finish(self) -> str:
-        """End the text; returns what an incomplete character at its end is shown as."""
+        """End the text. Returns the replacement for an incomplete character at its end, or an empty string."""
 
     @property
     def num_tokens(self) -> int:
         return len(self.starts)
 
     def truncate(self, num_chars: int) -> None:
-        """End the text behind so many settled characters, and forget the tokens that have no part in them."""
+        """Cut the text after this many settled characters, and drop the tokens that contribute to none of them."""
         del self.ends[bisect_left(self.starts, num_chars) :]
         del self.starts[len(self.ends) :]
         self.num_chars = num_chars
 
     def _place(self, text: str) -> str:
-        """Put a token that is `text` at the end of the settled text."""
+        """Append a token whose whole text is `text` to the settled text."""
         self.starts.append(self.num_chars)
         self.num_chars += len(text)
         self.ends.append(self.num_chars)
@@ -69,7 +69,7 @@ class TextAssembly(ABC):
 
 
 class WordAssembly(TextAssembly):
-    """Style.WORDS: the first token shown, of prompt and output, reads differently from the others."""
+    """Style.WORDS: the first visible token of prompt and output together is written differently from the others."""
 
     __slots__ = ("_begun", "_vocabulary")
 
@@ -92,9 +92,9 @@ class WordAssembly(TextAssembly):
 
 
 class ByteLevelAssembly(TextAssembly):
-    """Style.BYTE_LEVEL. Broken UTF-8 is shown as one U+FFFD for each maximal part of a character (Unicode 3.9).
+    """Style.BYTE_LEVEL. Invalid UTF-8 is shown as one U+FFFD per maximal subpart of a character (Unicode, section 3.9).
 
-    An incomplete character at the end is therefore one character whatever comes: complete, or one U+FFFD.
+    An incomplete character at the end is therefore one character whatever follows: the complete one, or one U+FFFD.
     """
 
     __slots__ = ("_borrowed", "_pending")
@@ -102,13 +102,14 @@ class ByteLevelAssembly(TextAssembly):
     def __init__(self, pieces: PieceTable, prompt_token_ids: Sequence[int]) -> None:
         super().__init__(pieces)
         self._pending = incomplete_tail(pieces[token_id] for token_id in reversed(prompt_token_ids))
-        # The prompt has been shown: if the output does not complete its last character, the U+FFFD is the prompt's.
+        # The prompt has been shown already: if the output does not complete its last character, the U+FFFD for that
+        # belongs to the prompt.
         self._borrowed = bool(self._pending)
 
     def add(self, token_id: int) -> str:
         piece = self._pieces[token_id]
         if type(piece) is str and not self._pending:
-            # _place, written out: nearly every token passes here.
+            # `_place` inlined, because nearly every token takes this path.
             self.starts.append(self.num_chars)
             self.num_chars += len(piece)
             self.ends.append(self.num_chars)
@@ -119,7 +120,7 @@ class ByteLevelAssembly(TextAssembly):
         text = REPLACEMENT if self._pending and not self._borrowed else ""
         self.num_chars += len(text)
         self._pending = b""
-        if self._borrowed:  # no character of this text was ever completed: its few tokens are without text
+        if self._borrowed:  # the output never completed the prompt's last character: its few tokens have no text
             self.ends = [self.num_chars for _ in self.ends]
         return text
 
@@ -141,11 +142,11 @@ class ByteLevelAssembly(TextAssembly):
 
 
 class FusedAssembly(TextAssembly):
-    """Style.FUSED. A byte that is no part of a whole character is shown as one U+FFFD, as SentencePiece does.
+    """Style.FUSED. A byte that belongs to no complete character is shown as one U+FFFD, as SentencePiece does.
 
-    The tokenizers library instead gives up a whole run of byte tokens, complete characters too, when any byte of it
-    is broken. To follow that, a run would have to be kept back until it ends: a line of Chinese written in bytes,
-    or a model that writes newlines for ever, would show nothing and meet no stop string.
+    The tokenizers library instead replaces a whole run of byte tokens, including complete characters, if any byte of it
+    is invalid. To do the same, a run would have to be held back until it ends: a line of Chinese written in bytes, or a
+    model that writes newlines for ever, would show nothing and match no stop string.
     """
 
     __slots__ = ("_held", "_pending", "_strip_char", "_strip_count")
@@ -153,7 +154,7 @@ class FusedAssembly(TextAssembly):
     def __init__(self, pieces: PieceTable, prompt_token_ids: Sequence[int], strip_char: str, strip_count: int) -> None:
         super().__init__(pieces)
         self._pending = incomplete_tail(pieces[token_id] for token_id in reversed(prompt_token_ids))
-        self._held: list[bytes] = []  # the output's tokens in _pending: a single byte each, or empty if not shown
+        self._held: list[bytes] = []  # the output tokens that make up _pending: one byte each, or none if not shown
         self._strip_char = strip_char
         self._strip_count = strip_count
         for token_id in prompt_token_ids:
@@ -215,7 +216,7 @@ class FusedAssembly(TextAssembly):
 
 
 def incomplete_tail(last_first: Iterable[Piece]) -> bytes:
-    """The bytes, at most three, of a character that the pieces (the last one first) begin and do not complete."""
+    """The bytes (at most three) of a character that the pieces, given last one first, begin but do not complete."""
     tail = b""
     for piece in last_first:
         if isinstance(piece, str) and piece:
@@ -228,15 +229,15 @@ def incomplete_tail(last_first: Iterable[Piece]) -> bytes:
 
 
 def decode_utf8(data: bytes) -> tuple[str, int]:
-    """Returns the text, and how many bytes it took: all but an incomplete character at the end."""
+    """Decode UTF-8. Returns the text and the number of bytes used: all but an incomplete character at the end."""
     text, used = utf_8_decode(data, "replace", False)
     if len(data) - used == 2 and data[used] == 0xED and data[used + 1] >= 0xA0:
-        # CPython waits here for the third byte of an encoded surrogate, but no character begins so.
+        # CPython waits for the third byte of an encoded surrogate here, but no valid character begins like that.
         return text + REPLACEMENT * 2, len(data)
     return text, used
 
 
 def _continues(pending: bytes, byte: bytes) -> bool:
-    """Whether `pending`, the incomplete beginning of one character, and `byte` are the beginning or all of one."""
+    """Whether `byte` continues or completes the character that begins with the incomplete bytes `pending`."""
     text, used = decode_utf8(pending + byte)
     return used == 0 or (used == len(pending) + 1 and len(text) == 1)

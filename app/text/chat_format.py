@@ -1,4 +1,4 @@
-"""What a chat model's reply is made of: reasoning, content and tool calls, told apart as the text arrives."""
+"""Separates a chat model's reply into reasoning, content and tool calls, while the text arrives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CALL, CALL_END = "<tool_call>", "</tool_call>"
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """What can be read in the replies of a model, going by what its chat template writes.
+    """Which markup the replies of a model may contain, judging by its chat template.
 
-    Reasoning stands between `<think>` and `</think>` at the beginning; a tool call is a JSON object with `name` and
-    `arguments` between `<tool_call>` and `</tool_call>` (the form of Hermes and Qwen).
+    Reasoning is written between `<think>` and `</think>` at the beginning. A tool call is a JSON object with `name` and
+    `arguments` between `<tool_call>` and `</tool_call>` (the format of Hermes and Qwen).
     """
 
     thinks: bool = False
@@ -31,7 +31,7 @@ class ChatFormat:
 
 
 def is_reasoning(reply: str) -> bool:
-    """Whether a reply that has been begun so has begun to reason and not ended it."""
+    """Whether a reply that begins like this is in the middle of its reasoning."""
     return reply.lstrip().startswith(THINK) and THINK_END not in reply
 
 
@@ -57,18 +57,18 @@ Part = Content | Reasoning | CallBegins | CallArguments
 
 
 class ReplyReader:
-    """Reads one reply. Nothing is held back longer than it takes to know what it is.
+    """Parses one reply incrementally. Text is held back only until it is clear which part it belongs to.
 
-    White space between the parts belongs to none of them. A call is one of the offered tools, with the arguments that
-    the model wrote; markup that turns out to be no such call is content, as it stands.
+    White space between parts belongs to none of them. A tool call must name one of the offered tools; markup that turns
+    out to be no such call becomes content, unchanged.
 
-    The arguments are passed on as they arrive, as long as they are the beginning of a JSON object, and cannot be taken
-    back. Where they cease to be one, or the reply ends within them, `has_broken_call` says that they are not to be
-    used, and what follows is content.
+    The arguments of a call are passed on as they arrive, as long as they are the beginning of a JSON object, and cannot
+    be taken back. If they turn out not to be one, or the reply ends within them, `has_broken_call` is set: they must
+    not be used, and what follows is content.
     """
 
     def __init__(self, chat_format: ChatFormat, tools: Collection[str] = (), *, is_thinking: bool = False) -> None:
-        """`tools` are the names of those that may be called; `is_thinking`: the prompt has begun the reasoning."""
+        """`tools` names the tools that may be called; `is_thinking` says that the prompt has opened the reasoning."""
         self.has_broken_call = False
         self._tools = tools if chat_format.calls_tools else ()
         self._held = ""
@@ -76,13 +76,13 @@ class ReplyReader:
         self._gap = ""
         self._parts: list[Part] = []
         self._call = JsonObject()
-        self._num_followed = 0  # characters at the beginning of `_held` that `_call` has taken
+        self._num_followed = 0  # characters at the beginning of `_held` that `_call` has consumed
         self._state: Callable[[], bool] = self._read_opening if chat_format.thinks else self._read_content
         if is_thinking:
             self._state = self._read_second_opening
 
     def feed(self, text: str) -> list[Part]:
-        """The parts that this text completes or goes on with."""
+        """Add the next text of the reply. Returns the parts that it completes or continues."""
         self._held += text
         while self._state():
             pass
@@ -90,8 +90,8 @@ class ReplyReader:
         return parts
 
     def finish(self, *, was_cut: bool = False) -> list[Part]:
-        """The reply ends here; what was held back for more is given as what it looks like. One that `was_cut` within
-        the head of a call ends before it.
+        """End the reply. Returns what was held back, as what it looks like so far. If the reply `was_cut` (by its
+        length) within the head of a call, that head is dropped.
         """
         held, self._held = self._held, ""
         match self._state:
@@ -107,13 +107,13 @@ class ReplyReader:
         parts, self._parts = self._parts, []
         return parts
 
-    # Each of these takes what it can from `_held` and says whether another is to go on with the rest.
+    # The states. Each consumes what it can from `_held`, and returns whether another state continues with the rest.
 
     def _read_opening(self) -> bool:
         return self._read_marker(THINK, self._read_reasoning, otherwise=self._read_content)
 
     def _read_second_opening(self) -> bool:
-        """A model may write once more what the prompt has written for it."""
+        """Skip an opening marker that the model repeats although the prompt already contains it."""
         return self._read_marker(THINK, self._read_reasoning, otherwise=self._read_reasoning)
 
     def _read_reasoning(self) -> bool:
@@ -130,7 +130,7 @@ class ReplyReader:
         return False
 
     def _read_marker(self, marker: str, then: Callable[[], bool], otherwise: Callable[[], bool]) -> bool:
-        """Go on `then` behind the marker, where the text begins with it."""
+        """If the text begins with the marker, skip it and continue in state `then`; if it cannot, in `otherwise`."""
         begun = self._held.lstrip()
         if begun.startswith(marker):
             return self._go_on(then, begun[len(marker) :])
@@ -140,7 +140,7 @@ class ReplyReader:
         return True
 
     def _read_until(self, marker: str, kind: type[Content | Reasoning], then: Callable[[], bool]) -> bool:
-        """Give what comes before the marker, without the white space around it."""
+        """Emit the text before the marker, without the white space around it, and continue in state `then` after it."""
         if self._strips:
             self._held = self._held.lstrip()
         before, found, after = self._held.partition(marker)
@@ -157,7 +157,7 @@ class ReplyReader:
         return False
 
     def _read_call_head(self) -> bool:
-        """Up to the arguments of an offered tool, or all of a call that is written in another order."""
+        """Read a call up to its arguments, or all of it if its keys are in another order."""
         if head := match_head(self._held):
             if head.name not in self._tools:
                 return self._take_back()
@@ -177,7 +177,7 @@ class ReplyReader:
         return self._go_on(self._read_call_end, self._held[self._num_followed :])
 
     def _read_arguments(self) -> bool:
-        """Give the JSON object up to its closing brace, or what there is of it."""
+        """Emit the JSON object of the arguments up to its closing brace, as far as it has arrived."""
         end = self._call.feed(self._held, until_depth=1)
         self._give(CallArguments(self._held[:end]))
         self._held = self._held[end:]
@@ -187,7 +187,7 @@ class ReplyReader:
         return self._call.depth == 1 and self._go_on(self._read_call_tail, self._held)
 
     def _read_call_tail(self) -> bool:
-        """What follows the arguments within the call."""
+        """Skip what follows the arguments within the call."""
         self._follow_call()
         if self._call.is_complete:
             return self._go_on(self._read_call_end, self._held[self._num_followed :])
@@ -206,7 +206,7 @@ class ReplyReader:
         return True
 
     def _take_back(self) -> bool:
-        """It was no call after all: what stands behind the marker is read as content."""
+        """It was no tool call after all: what follows the marker is read as content."""
         self._give(Content(self._gap + CALL))
         return self._go_on(self._read_content, self._held, strips=False)
 
@@ -216,5 +216,5 @@ class ReplyReader:
 
 
 def _partial(text: str, marker: str) -> int:
-    """How many characters at the end of the text may be the beginning of the marker."""
+    """How many characters at the end of the text could be the beginning of the marker."""
     return next((size for size in range(min(len(marker) - 1, len(text)), 0, -1) if text.endswith(marker[:size])), 0)

@@ -1,4 +1,4 @@
-"""Token ids → text that is safe to show: no half character, no half stop string."""
+"""Token ids → text that is safe to show: no incomplete character, and no part of a stop string."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class IncrementalDetokenizer:
-    """One stream's text. The texts of all pushes and of the flush, joined, are the whole decode of the output.
+    """The text of one stream. The results of all pushes and of the flush, joined, equal decoding the whole output.
 
-    With a prompt they are what the output adds to the prompt's text; a character that the prompt begins and the
-    output completes is shown whole. Each token is looked at once, however the tokens are split into pushes.
+    With a prompt they are what the output adds to the prompt's text; a character that the prompt begins and the output
+    completes is shown whole. Each token is processed once, however the tokens are divided into pushes.
 
-    A stop string ends the text: the one that is complete first, and of several complete at the same character the
-    longest. No part of it is ever shown (all of it with `include_stop`), and no token that begins at the cut or
-    later is released; a token without text (a skipped special token) goes with the text before it. Then `stopped`
-    is true, `stop_string` is set, and further tokens are ignored.
+    A stop string ends the text: the one that is complete first and, of several that complete at the same character, the
+    longest. No part of it is ever shown (all of it with `include_stop`), and no token that begins at the cut or later
+    is released; a token without text (a skipped special token) belongs to the text before it. After that `stopped` is
+    true, `stop_string` is set, and further tokens are ignored.
 
-    Only the event loop's thread may use an instance; instances share nothing but the tokenizer.
+    An instance may only be used on the event loop's thread. Instances share nothing but the tokenizer.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class IncrementalDetokenizer:
 
     @property
     def num_output_tokens(self) -> int:
-        """Tokens pushed so far; after a stop, those up to and including the one that completed the stop string."""
+        """Number of tokens pushed so far; after a stop, up to and including the one that completed the stop string."""
         return self._assembly.num_tokens
 
     @property
     def token_offsets(self) -> Sequence[int]:
-        """Offset in the output text, in characters, of the character in which each output token begins.
+        """For each output token, the offset in the output text of the character in which it begins.
 
-        Every released token has one; those of a character still incomplete may not have theirs yet.
+        Every released token has one; tokens of a character that is still incomplete may not have theirs yet.
         """
         return self._assembly.starts
 
     def push(self, token_ids: Sequence[int]) -> str:
-        """Take the next output tokens, and return the text that may be shown now."""
+        """Add the next output tokens. Returns the text that may be shown now."""
         if self.stop_string is not None:
             return ""
         add = self._assembly.add
@@ -76,7 +76,7 @@ class IncrementalDetokenizer:
         return "".join(safe)
 
     def flush(self) -> str:
-        """End the output: returns everything still held back. A second flush returns nothing."""
+        """End the output. Returns everything that was still held back; a second flush returns an empty string."""
         if self.stop_string is not None:
             return ""
         text = self._assembly.finish()
@@ -91,7 +91,7 @@ class IncrementalDetokenizer:
         return text
 
     def release(self) -> int:
-        """How many further tokens are shown wholly by now, or begin before the cut: their logprobs may be shown."""
+        """How many further tokens are now completely shown, or begin before the cut: their logprobs may be shown."""
         starts, ends, shown = self._assembly.starts, self._assembly.ends, self._num_shown
         released = count = self._num_released
         while count < len(ends) and ends[count] <= shown:
@@ -103,7 +103,7 @@ class IncrementalDetokenizer:
         return count - released
 
     def _match(self, matcher: StopMatcher, text: str) -> str:
-        """Returns what may be shown once `text` has been added, and ends the output where a stop string completes."""
+        """Add settled text. Returns what may be shown now; if a stop string is complete, ends the output there."""
         safe = matcher.feed(text)
         self._num_shown += len(safe)
         if (stop := matcher.matched) is None:

@@ -1,4 +1,4 @@
-"""Following the text of a JSON object while it arrives: how far it is one, and where it ends."""
+"""Parses a JSON object incrementally, to find out how far a text is one and where it ends."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from typing import Literal
 
 MAX_DEPTH = 100
-"""Objects and lists in one another. Parsers have bounds of their own, and what is sent must be readable to all."""
+"""Nesting of objects and lists. Parsers have limits of their own, and what is sent must be readable by all of them."""
 
 MAX_SCALAR_CHARS = 1000
-"""Of a number. Python reads no integer of more than 4,300 digits."""
+"""Length of a number. Python parses no integer of more than 4,300 digits."""
 
 WHITE_SPACE = " \t\n\r"
 _SPACES = re.compile(r"[ \t\n\r]+")
 
-# A surrogate only as the first half of a pair, followed by the second: alone it is no character (RFC 8259, 8.2).
+# A surrogate is only accepted as part of a pair: on its own it is no character (RFC 8259, section 8.2).
 _HEX = "[0-9a-fA-F]"
 _FIRST_HALF = f"u[dD][89abAB]{_HEX}{{2}}"
 _STRING_PART = re.compile(
@@ -40,22 +40,26 @@ _VALUES: set[_Expected] = {"value", "item", "first item"}
 
 
 class JsonObject:
-    """An object by RFC 8259, with white space around it. Escapes and numbers are taken whole: one that has only begun
-    stays with the caller, who offers it again with what follows.
+    """A JSON object (RFC 8259), possibly surrounded by white space, that is fed piece by piece.
+
+    Escapes and scalars are consumed whole: the caller keeps one that is incomplete, and passes it again together with
+    what follows.
     """
 
     def __init__(self) -> None:
         self.is_broken = False
         self.is_complete = False
         self.depth = 0
-        """How many objects and lists are open."""
-        self._open: list[_Expected] = []  # for each, what follows a value in it
+        """Number of open objects and lists."""
+        self._open: list[_Expected] = []  # for each of them, what may follow a value in it
         self._expected: _Expected = "object"
         self._in_string = False
 
     def feed(self, text: str, until_depth: int = 0) -> int:
-        """Returns how many characters go on with the object: all up to what has only begun, up to the end, or up to
-        what cannot stand there, which makes it broken. Stops behind what closes, when so few are open as `until_depth`.
+        """Consume text. Returns how many characters were consumed.
+
+        Stops at an escape or scalar that is incomplete, at the end of the object, after a closing bracket that leaves
+        `until_depth` objects and lists open, or at a character that is not allowed, which sets `is_broken`.
         """
         at = 0
         while at < len(text) and not self.is_complete:
@@ -76,7 +80,7 @@ class JsonObject:
         return 0 if _ESCAPE_BEGUN.fullmatch(text, at) else self._break()
 
     def _take(self, text: str, at: int) -> int:
-        """White space, or what is expected, as far as a string's opening quote."""
+        """Consume white space or what is expected, of a string its opening quote. Returns the number of characters."""
         expected, char = self._expected, text[at]
         if then := _SEPARATORS.get((expected, char)):
             self._expected = then

@@ -1,4 +1,4 @@
-"""What the files of a model say about its text: where its tokenizer is, what ends a reply, how it is sampled."""
+"""Reads from a model's files what concerns text: its tokenizer, end tokens, sampling defaults and chat template."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ GENERATION_CONFIG, CONFIG = "generation_config.json", "config.json"
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 Templates = str | dict[str, str]
-"""A chat template, or several by their names."""
+"""A chat template, or several by name."""
 
 
 class TokenizerError(ValueError):
-    """The model has no tokenizer that can be used; the message says what to do."""
+    """The model has no usable tokenizer; the message says what to do."""
 
 
 class ModelFiles:
-    """The small files of a model, in a directory or on the hub, whence they are downloaded if need be."""
+    """The small files of a model in a directory or on the Hugging Face Hub, which are downloaded if needed."""
 
     def __init__(self, model: str, revision: str | None) -> None:
         self._model = model
@@ -44,7 +44,7 @@ class ModelFiles:
         raise TokenizerError(f"{self._model!r} has no tokenizer: there is no tokenizer.json.")
 
     def eos_token_ids(self) -> frozenset[int]:
-        """The end tokens the model was published with, found where transformers' `generate` finds them."""
+        """The end tokens that the model was published with, found where transformers' `generate` finds them."""
         config = self.read(CONFIG)
         for name, said in (
             (GENERATION_CONFIG, self.read(GENERATION_CONFIG)),
@@ -57,13 +57,13 @@ class ModelFiles:
         return frozenset()
 
     def num_rows(self) -> float:
-        """How many tokens the model itself has; infinity where its configuration does not say."""
+        """The size of the model's own vocabulary (rows of its embedding); infinity if not in its configuration."""
         config = self.read(CONFIG)
         num_rows: float = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size") or inf
         return num_rows
 
     def sampling_defaults(self) -> dict[str, float]:
-        """How the model was published to be sampled, as fields of a request; only what it says."""
+        """The sampling settings that the model was published with, as request fields; only those that it specifies."""
         said = self.read(GENERATION_CONFIG)
         defaults = {name: said[name] for name in SAMPLING_FIELDS if said.get(name) is not None}
         if said.get("do_sample") is False:
@@ -74,7 +74,7 @@ class ModelFiles:
         return defaults
 
     def processor_chat_template(self) -> Templates | None:
-        """The template in chat_template.json, where processors of image-text models kept it."""
+        """The template in chat_template.json, where the processors of image-text models used to keep it."""
         template = self.read("chat_template.json").get("chat_template")
         if template is None or isinstance(template, str):
             return template
@@ -87,7 +87,7 @@ class ModelFiles:
             ) from error
 
     def read(self, name: str) -> Mapping[str, Any]:
-        """A JSON file of the model; empty if there is none. Raises BadCheckpoint."""
+        """The content of a JSON file of the model; empty if there is no such file. Raises BadCheckpoint."""
         path = self._find(name)
         return read_json(Path(path)) if path else {}
 
@@ -110,6 +110,6 @@ class ModelFiles:
         except OSError as error:
             why = " ".join(str(error).split())
             raise BadCheckpoint(
-                f"there is no directory {self._model!r}, and it cannot be had from the hub: {why}"
+                f"there is no directory {self._model!r}, and it cannot be downloaded from the hub: {why}"
             ) from error
         return path

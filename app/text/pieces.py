@@ -1,4 +1,4 @@
-"""What each token of a vocabulary adds to a text, read off the vocabulary's own decoder."""
+"""What each token of a vocabulary adds to a text, derived from the vocabulary's own decoder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from tokenizers.decoders import Decoder
 
 Piece = str | bytes | None
-"""`str`: whole characters. `bytes`: no whole characters alone, to be joined with its neighbours. None: no text."""
+"""`str`: complete characters. `bytes`: not complete characters without the neighbouring tokens. None: no text."""
 
 
 class UnsupportedDecoderError(ValueError):
-    """The vocabulary joins its tokens in a way that cannot be followed token by token."""
+    """The vocabulary joins its tokens in a way that does not allow decoding token by token."""
 
 
 class Style(Enum):
     """How the texts of tokens are joined.
 
-    BYTE_LEVEL: the bytes of all tokens, read as UTF-8 (GPT-2, Llama 3, Qwen).
-    FUSED: pieces of text, some of them a single byte `<0xE4>`, strung together (SentencePiece: Llama 2, Gemma).
-    WORDS: pieces of text that read otherwise at the very start (Metaspace, WordPiece, or words joined by spaces).
+    BYTE_LEVEL: the bytes of all tokens, decoded as UTF-8 (GPT-2, Llama 3, Qwen).
+    FUSED: pieces of text, some of them a single byte `<0xE4>`, concatenated (SentencePiece: Llama 2, Gemma).
+    WORDS: pieces of text that differ at the very start (Metaspace, WordPiece, or words joined by spaces).
     """
 
     BYTE_LEVEL = auto()
@@ -35,7 +35,9 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DecoderRules:
-    """For Style.FUSED: whether a token `<0xE4>` is that byte, and what is cut off the start of the whole text."""
+    """The style, and for Style.FUSED whether a token `<0xE4>` stands for that byte, and which character is stripped
+    from the start of the whole text, at most how often.
+    """
 
     style: Style
     byte_fallback: bool = False
@@ -44,9 +46,9 @@ class DecoderRules:
 
 
 def read_rules(decoder: Decoder | None) -> DecoderRules:
-    """Read the rules off a decoder of the tokenizers library.
+    """Derive the rules from a decoder of the tokenizers library.
 
-    Raises UnsupportedDecoderError for a decoder (CTC, BPEDecoder) or an order of decoders not known here.
+    Raises UnsupportedDecoderError for a decoder (CTC, BPEDecoder) or a sequence of decoders that is not known here.
     """
     if decoder is None:
         return DecoderRules(Style.WORDS)
@@ -72,7 +74,7 @@ def _flatten(step: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class PieceTable(dict[int, Piece]):
-    """Token id → piece, filled on first use. Threads may share it: the same id always gets the same piece."""
+    """Token id → piece, filled on first use. Threads may share it, because the same id always gets the same piece."""
 
     def __init__(self, vocabulary: Vocabulary, skipped: frozenset[int]) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class PieceTable(dict[int, Piece]):
 
 
 class Vocabulary:
-    """The pieces of a vocabulary, with every token shown (`all_pieces`) or special tokens left out."""
+    """The pieces of a vocabulary, with all tokens (`all_pieces`) or without special ones (`pieces_without_special`)."""
 
     def __init__(self, backend: Backend) -> None:
         """Raises UnsupportedDecoderError."""
@@ -100,7 +102,7 @@ class Vocabulary:
         self.pieces_without_special = PieceTable(self, self.special_token_ids)
 
     def piece(self, token_id: int) -> Piece:
-        """What the token adds to a text that has begun. None for an id the vocabulary does not have."""
+        """What the token adds to a text other than at its start. None for an id that the vocabulary does not have."""
         token = self._backend.id_to_token(token_id)
         if token is None:
             return None
@@ -108,15 +110,15 @@ class Vocabulary:
             return _whole_or_bytes(_byte_level(token))
         if self.rules.byte_fallback and (byte := _BYTE_TOKEN.fullmatch(token)):
             return _whole_or_bytes(bytes.fromhex(byte[1]))
-        # Asked behind another token, the decoder leaves out what it does only at the start of a text.
+        # Decoding it after another token avoids what the decoder only does at the start of a text.
         return self._join(["x", token]).removeprefix("x")
 
     def first_piece(self, token_id: int) -> str:
-        """What the token shows as the first of a text (Style.WORDS)."""
+        """What the token adds as the first one of a text (Style.WORDS)."""
         return self._join([self._backend.id_to_token(token_id) or ""])
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The token's own bytes within a text; a special or added token's are its name. Empty for an unknown id."""
+        """The token's own bytes within a text; for a special or added token its name. Empty for an unknown id."""
         if (content := self._added.get(token_id)) is not None:
             return content.encode()
         piece = self.all_pieces[token_id]
@@ -147,7 +149,7 @@ _BYTE_OF_CHAR = _byte_alphabet()
 
 
 def _byte_level(token: str) -> bytes:
-    # A token with any character outside the alphabet (an added one) stands for its own text, as in the tokenizers'
-    # ByteLevel decoder.
+    # A token with a character outside the alphabet (an added token) stands for its own text, as in the ByteLevel
+    # decoder of the tokenizers library.
     data = [_BYTE_OF_CHAR.get(char, -1) for char in token]
     return token.encode() if -1 in data else bytes(data)

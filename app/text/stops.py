@@ -1,4 +1,4 @@
-"""Finding stop strings in a text that arrives in parts."""
+"""Finds stop strings in a text that arrives in parts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """Holds back what may still become a stop string, and finds the first one that completes.
+    """Holds back what could still become a stop string, and finds the first one that is complete.
 
-    The automaton of Aho and Corasick ("Efficient string matching", 1975): the state after each character is the
-    longest end of the text that begins a stop string, which is exactly what has to be held back. The stop string
-    that is complete first wins; of several complete at the same character, the longest. A character costs constant
-    time amortised, whatever the number and length of the stop strings, and however the text is cut into parts.
+    This is the automaton of Aho and Corasick ("Efficient string matching", 1975): its state is the longest suffix of
+    the text that is a prefix of a stop string, which is exactly what has to be held back. The stop string that is
+    complete first wins; of several that complete at the same character, the longest. A character costs amortised
+    constant time, regardless of the number and length of the stop strings and of how the text is divided into parts.
     """
 
     __slots__ = ("_depths", "_edges", "_fails", "_found", "_held", "_state", "matched")
@@ -31,10 +31,10 @@ class StopMatcher:
         self._connect()
 
     def feed(self, text: str) -> str:
-        """Take the next part of the text, and return what can no longer belong to a stop string.
+        """Add the next part of the text. Returns what can no longer belong to a stop string.
 
-        When a stop string completes, the return value ends where it begins, `matched` is set, and the rest of
-        `text` is dropped.
+        If a stop string is complete, the result ends where it begins, `matched` is set, and the rest of `text` is
+        dropped.
         """
         edges, fails, found, state = self._edges, self._fails, self._found, self._state
         for index, char in enumerate(text):
@@ -51,7 +51,7 @@ class StopMatcher:
         return window[:cut]
 
     def release(self) -> str:
-        """End the text: what was held back will not become a stop string any more."""
+        """End the text. Returns what was held back, since it can no longer become a stop string."""
         held, self._held, self._state = self._held, "", 0
         return held
 
@@ -70,7 +70,7 @@ class StopMatcher:
         self._found[state] = stop
 
     def _connect(self) -> None:
-        """Point each state, nearest the root first, to its longest proper suffix that is also a state."""
+        """Link each state, breadth first, to its longest proper suffix that is also a state."""
         waiting = deque(self._edges[0].values())
         while waiting:
             state = waiting.popleft()
@@ -80,5 +80,5 @@ class StopMatcher:
                     fail = self._fails[fail]
                 self._fails[child] = self._edges[fail].get(char, 0)
                 waiting.append(child)
-            # A state's own stop string is longer than any that its suffixes complete.
+            # A state's own stop string is longer than any that one of its suffixes completes.
             self._found[state] = self._found[state] or self._found[self._fails[state]]

@@ -1,4 +1,4 @@
-"""Text → token ids and back, in the API process: transformers' fast tokenizers, without torch."""
+"""Text → token ids and back, in the API process, with transformers' fast tokenizers and without torch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Each text is encoded in its caller's thread, so that a long one holds up nobody else's in a pool. Read at each call.
+# Encode each text in its caller's thread, so that a long one does not delay others in a shared pool. The library reads
+# this at every call.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class NoChatTemplate(ValueError):
-    """The model does not say how this conversation is written; the message says what to do."""
+    """The model has no chat template for this conversation; the message says what to do."""
 
 
 class ChatTemplateError(ValueError):
@@ -35,11 +36,11 @@ class ChatTemplateError(ValueError):
 
 
 class TextTooLong(ValueError):
-    """A text has more tokens than there may be, which its length alone tells; the message says how many at least."""
+    """By its length alone, a text has more tokens than allowed; the message says how many at least."""
 
 
 class Tokenizer:
-    """A model's vocabulary. Threads may share one: nothing in it changes after it is made, except caches."""
+    """A model's tokenizer. Threads may share it: nothing in it changes after construction, except caches."""
 
     def __init__(
         self,
@@ -47,10 +48,10 @@ class Tokenizer:
         model_eos_token_ids: frozenset[int] = frozenset(),
         sampling_defaults: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """Raises TokenizerError if the tokenizer joins its tokens in a way that cannot be streamed."""
+        """Raises TokenizerError if its output cannot be decoded token by token."""
         self._tokenizer = tokenizer
-        # The backend is used directly: called through transformers it is reconfigured (padding, truncation) at every
-        # call, which fails when another thread is encoding.
+        # The backend is called directly, because transformers reconfigures it (padding, truncation) at every call,
+        # which fails while another thread is encoding.
         self._backend: Backend = tokenizer.backend_tokenizer
         self._backend.no_padding()
         self._backend.no_truncation()
@@ -61,7 +62,7 @@ class Tokenizer:
         tokens = self._backend.get_vocab()
         self._longest_token = max(map(len, tokens))
         self.end_of_ids = max(tokens.values()) + 1
-        """One more than the largest id, which is more than `vocab_size` where ids are left out."""
+        """One more than the largest id, which is more than `vocab_size` if there are gaps between ids."""
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = model_eos_token_ids | (frozenset() if own is None else {own})
         self.sampling_defaults = sampling_defaults
@@ -69,11 +70,11 @@ class Tokenizer:
 
     @classmethod
     def load(cls, model: str, revision: str | None = None, chat_template: str | None = None) -> Tokenizer:
-        """Load from a directory or a hub id. `chat_template` (Jinja) is used instead of the model's own.
+        """Load from a directory or a hub id. `chat_template` (Jinja source) replaces the model's own.
 
-        The model's tokenizer.json is used as it is. (AutoTokenizer would build some tokenizers anew by model type,
-        and imports torch.) Raises TokenizerError when there is none, it is broken, or it cannot be streamed, and
-        BadCheckpoint when another of the model's files is broken.
+        The model's tokenizer.json is used as it is. (AutoTokenizer would rebuild some tokenizers by model type, and
+        imports torch.) Raises TokenizerError if it is missing or broken or cannot be streamed, and BadCheckpoint if
+        another of the model's files is broken.
         """
         from transformers import PreTrainedTokenizerFast
 
@@ -96,34 +97,34 @@ class Tokenizer:
         return loaded
 
     def _report_tokens_from(self, num_rows: float) -> None:
-        """Log which tokens the model, of so many rows, does not have: no request may use them."""
+        """Log the tokens that are beyond the `num_rows` of the model's embedding: prompts with one are rejected."""
         tokens = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
         if foreign := [repr(token) for token_id, token in tokens if token_id >= num_rows]:
             shown = ", ".join(foreign[:MAX_SHOWN_TOKENS]) + (", …" if len(foreign) > MAX_SHOWN_TOKENS else "")
-            text = "The tokenizer has %d tokens more than the model, which has %d: a prompt with one is refused (%s)"
+            text = "the tokenizer has %d more tokens than the model, which has %d: prompts with one are rejected (%s)"
             log.warning(text, len(foreign), num_rows, shown)
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, added ones too. A model's embedding may have more rows."""
+        """Number of tokens, including added ones. A model's embedding may have more rows."""
         return self._backend.get_vocab_size()
 
     @property
     def special_token_ids(self) -> frozenset[int]:
-        """The tokens that `skip_special_tokens` leaves out."""
+        """The tokens that `skip_special_tokens` omits."""
         return self._vocabulary.special_token_ids
 
     @cached_property
     def chat_format(self) -> ChatFormat:
-        """What the chat template, where there is one, shows of the model's replies."""
+        """The markup of the model's replies, derived from its chat template if it has one."""
         template = _select(self._tokenizer.chat_template, with_tools=True)
         return ChatFormat() if template is None else ChatFormat.of(template)
 
     def encode(self, text: str, add_special_tokens: bool = True, max_tokens: float = inf) -> list[int]:
-        """Raises TextTooLong, before it takes time and memory, if there are surely more than `max_tokens`."""
-        if (fewest := len(text) // (SHORTENED * self._longest_token)) > max_tokens:
-            raise TextTooLong(f"The prompt has at least {fewest} tokens; with what follows there may be {max_tokens}.")
-        # As a batch of one: the backend's `encode` keeps all other threads waiting while it works.
+        """Encode a text. Raises TextTooLong, before it costs time and memory, if it certainly has over `max_tokens`."""
+        if (min_tokens := len(text) // (MAX_COMPOSITION * self._longest_token)) > max_tokens:
+            raise TextTooLong(f"The prompt has at least {min_tokens} tokens; prompt and output may have {max_tokens}.")
+        # As a batch of one, because the backend's `encode` blocks all other threads while it works.
         [encoding] = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         return encoding.ids
 
@@ -137,10 +138,11 @@ class Tokenizer:
         tools: Sequence[Mapping[str, Any]] | None = None,
         **template_kwargs: Any,
     ) -> list[int]:
-        """Write a conversation with the chat template, and encode it: the template gives all special tokens.
+        """Render a conversation with the chat template and encode it. All special tokens come from the template.
 
-        `template_kwargs` are variables of the template (`enable_thinking`), `documents` or `continue_final_message`.
-        Raises NoChatTemplate, ChatTemplateError for what the template does not accept, and TextTooLong as `encode`.
+        `template_kwargs` are variables of the template (such as `enable_thinking`), `documents` or
+        `continue_final_message`. Raises NoChatTemplate, ChatTemplateError if the template rejects the messages, and
+        TextTooLong like `encode`.
         """
         template = _select(self._tokenizer.chat_template, with_tools=bool(tools))
         if template is None:
@@ -157,15 +159,15 @@ class Tokenizer:
                 tokenize=False,
                 **template_kwargs,
             )
-        except Exception as error:  # a template is a program: whatever it raises is about these messages
+        except Exception as error:  # a template is a program, and may raise anything about these messages
             raise ChatTemplateError(f"The chat template does not accept these messages: {error}") from error
         return self.encode(str(text), add_special_tokens=False, max_tokens=max_tokens)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """The text of a whole output, the same as streaming it. Ids that the vocabulary does not have show nothing.
+        """The text of a whole output, equal to what streaming it gives. Ids that the vocabulary lacks have no text.
 
-        It is transformers' decode without `clean_up_tokenization_spaces` (which removes spaces the model wrote), but
-        for byte tokens that are not UTF-8: see FusedAssembly.
+        The result is that of transformers' decode without `clean_up_tokenization_spaces` (which removes spaces that the
+        model wrote), except for byte tokens that are not valid UTF-8 (see FusedAssembly).
         """
         if not self._vocabulary.rules.byte_fallback:
             return self._backend.decode(token_ids, skip_special_tokens=skip_special_tokens)
@@ -173,19 +175,19 @@ class Tokenizer:
         return "".join([assembly.add(token_id) for token_id in token_ids]) + assembly.finish()
 
     def begin_text(self, prompt_token_ids: Sequence[int] = (), *, skip_special_tokens: bool = True) -> TextAssembly:
-        """An empty text, to which tokens are added one by one, that goes on where the prompt ends."""
+        """An empty text that continues where the prompt ends, and to which tokens are added one by one."""
         return begin_assembly(self._vocabulary, prompt_token_ids, skip_special_tokens=skip_special_tokens)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes a token adds within a text; a special or added token's are its name. Empty for an unknown id."""
+        """The bytes that a token adds within a text; for a special or added token its name. Empty for an unknown id."""
         return self._vocabulary.token_bytes(token_id)
 
     def token_text(self, token_id: int) -> str:
-        """`token_bytes` as text, with U+FFFD for bytes that are no whole character."""
+        """`token_bytes` as text, with U+FFFD for bytes that are no complete character."""
         return self.token_bytes(token_id).decode(errors="replace")
 
     def token_name(self, token_id: int) -> str:
-        """`token_bytes` as text, or written as OpenAI does where they are no whole characters: `bytes:\\xe6\\x97`."""
+        """`token_bytes` as text, or in OpenAI's notation if they are not complete characters: `bytes:\\xe6\\x97`."""
         data = self.token_bytes(token_id)
         try:
             return data.decode()
@@ -195,18 +197,18 @@ class Tokenizer:
 
 MAX_SHOWN_TOKENS = 5
 
-SHORTENED = 4
-"""A tokenizer may compose characters before it looks for tokens, but makes no text shorter than by this factor."""
+MAX_COMPOSITION = 4
+"""A tokenizer may compose characters (Unicode normalisation) first, but shortens no text by more than this factor."""
 
-# What apply_chat_template takes that is a client's to choose; its other parameters are not (one is the template).
+# The parameters of apply_chat_template that clients may set; the others are not theirs (one is the template itself).
 _TEMPLATE_OPTIONS = {"documents", "continue_final_message", "kwargs"}
 
 _DEFAULT, _WITH_TOOLS = "default", "tool_use"
-"""The names that transformers gives a meaning to, where a model has several templates."""
+"""The names with a meaning to transformers, for models with several templates."""
 
 
 def _select(templates: Templates | None, *, with_tools: bool) -> str | None:
-    """The template that writes a conversation; None if the model has none that does."""
+    """The template for a conversation; None if the model has none."""
     if not isinstance(templates, dict):
         return templates or None
     return (templates.get(_WITH_TOOLS) if with_tools else None) or templates.get(_DEFAULT)
@@ -215,7 +217,7 @@ def _select(templates: Templates | None, *, with_tools: bool) -> str | None:
 def _no_template(templates: Templates | None) -> str:
     if not isinstance(templates, dict):
         return (
-            "This model has no chat template. Use a model that has one, give one with --chat-template FILE, "
+            "This model has no chat template. Use a model that has one, provide one with --chat-template FILE, "
             "or send a prompt to /v1/completions."
         )
     names = ", ".join(map(repr, sorted(templates)))
@@ -227,7 +229,7 @@ def _no_template(templates: Templates | None) -> str:
 
 
 def _check_syntax(templates: Templates | None, model: str) -> None:
-    """Raises TokenizerError if a chat template is no template, as when its file was cut off."""
+    """Raise TokenizerError if a chat template is not valid Jinja, for example because its file is truncated."""
     from jinja2 import TemplateSyntaxError
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
@@ -237,5 +239,5 @@ def _check_syntax(templates: Templates | None, model: str) -> None:
         except TemplateSyntaxError as error:
             raise TokenizerError(
                 f"The chat template of {model!r} is broken (line {error.lineno}: {error.message}). Copy or download it "
-                "again, or give another one with --chat-template FILE."
+                "again, or provide another one with --chat-template FILE."
             ) from error

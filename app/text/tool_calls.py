@@ -1,4 +1,4 @@
-"""A tool call as models of the Hermes and Qwen kind write it: a JSON object with `name` and `arguments`."""
+"""Parses tool calls in the format of Hermes and Qwen: a JSON object with `name` and `arguments`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _HEAD = re.compile(
 
 
 class Head(NamedTuple):
-    """The beginning of a call, which ends where its arguments begin. A name that is no JSON string is empty."""
+    """The beginning of a call, up to `end`, where its arguments begin. `name` is empty if it is not valid JSON."""
 
     name: str
     end: int
 
 
 class Call(NamedTuple):
-    """A whole call. `arguments` is the text of a JSON object."""
+    """A complete call. `arguments` is the text of a JSON object."""
 
     name: str
     arguments: str
 
 
 def match_head(text: str) -> Head | None:
-    """The head of the call that the text begins; None while it is not complete, or if it is written otherwise."""
+    """The head of a call at the beginning of the text. None if it is incomplete so far, or written in another order."""
     found = _HEAD.match(text)
     if found is None:
         return None
@@ -41,7 +41,9 @@ def match_head(text: str) -> Head | None:
 
 
 def read_call(text: str) -> Call | None:
-    """The call that a JSON object is, if it is one. Llama writes `parameters`; some write the arguments as a string."""
+    """The call that a JSON object represents, or None. Llama writes `parameters`; some models write the arguments as a
+    string.
+    """
     call: dict[str, Any] = json.loads(text)
     name = call.get("name")
     arguments = _arguments(call)
@@ -49,7 +51,7 @@ def read_call(text: str) -> Call | None:
 
 
 def _arguments(call: dict[str, Any]) -> str | None:
-    """As text; None if there is something, and it is no object. A call may say nothing of arguments."""
+    """The arguments as JSON text, `{}` if the call has none. None if they are not an object."""
     found = next((call[key] for key in ("arguments", "parameters") if key in call), None)
     if found is None or found == "":
         return "{}" if call.keys() <= {"name", "arguments", "parameters"} else None
@@ -57,5 +59,5 @@ def _arguments(call: dict[str, Any]) -> str | None:
         return found if is_object(found) else None
     try:
         return json.dumps(found, ensure_ascii=False, allow_nan=False) if isinstance(found, dict) else None
-    except ValueError:  # of a number too large for Python, which JSON has and cannot be written again
+    except ValueError:  # a number that JSON allows but Python reads as infinity, which cannot be written again
         return None

@@ -45,7 +45,7 @@ def test_a_tokenizer_that_has_more_tokens_than_its_model_is_reported_at_the_star
     larger_tokenizer: ServerProcess,
 ) -> None:
     [line] = [line for line in larger_tokenizer.output.splitlines() if "WARNING" in line and "tokenizer" in line]
-    assert f"1 tokens more than the model, which has {VOCAB_SIZE}" in line
+    assert f"1 more tokens than the model, which has {VOCAB_SIZE}" in line
     assert EXTRA in line
 
 
