@@ -200,7 +200,7 @@ def test_gaps_told_together_count_as_if_told_one_by_one(gaps: list[tuple[float, 
     """In the text that Prometheus reads, held against the histogram of its own client."""
     metrics, registry, example = Metrics(), CollectorRegistry(), stream(2)
     name = "millrace_inter_token_latency_seconds"
-    theirs = Histogram(name, "Between two output tokens of a sequence.", buckets=TOKEN_SECONDS, registry=registry)
+    theirs = Histogram(name, "Time between two output tokens of a sequence.", buckets=TOKEN_SECONDS, registry=registry)
     for seconds, count in gaps:
         metrics.token_gap(seconds, count, example)
         for _ in range(count):

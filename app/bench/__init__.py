@@ -1,1 +1,1 @@
-"""The load generator behind `millrace bench`: it speaks HTTP to any server with OpenAI's API, and to nothing else."""
+"""The load generator behind `millrace bench`, for any server with OpenAI's API over HTTP."""

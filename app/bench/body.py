@@ -1,4 +1,4 @@
-"""Where an HTTP/1.1 body ends. Each kind takes raw bytes and gives back those that belong to the content."""
+"""Finds the end of an HTTP/1.1 body. Each kind of body is fed raw bytes and returns those of the content."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 
 class ChunkedBody:
-    """Transfer-Encoding: chunked. Content is given back as soon as it is there, even of a chunk that is not whole."""
+    """Transfer-Encoding: chunked. Content is returned as soon as it arrives, even that of an incomplete chunk."""
 
     __slots__ = ("_ending", "_left", "_rest", "complete")
 
     def __init__(self) -> None:
         self.complete = False
-        self._ending = False  # after the chunk of size 0 come trailing fields, if any, and an empty line
+        self._ending = False  # after the chunk of size 0, trailer fields may follow, and an empty line
         self._rest = b""
-        self._left = 0  # bytes of content that the current chunk still owes
+        self._left = 0  # bytes of content still missing from the current chunk
 
     def feed(self, data: bytes) -> bytes:
-        """The content in `data`. Raises ValueError if a chunk's size is not one."""
+        """The content in `data`. Raises ValueError for an invalid chunk size."""
         if self._rest:
             data = self._rest + data
         pieces, position, end = [], 0, len(data)
@@ -30,7 +30,7 @@ class ChunkedBody:
                 position = line_end + 2
                 if self._ending:
                     self.complete = not line
-                elif line:  # the empty line is what ends the chunk before
+                elif line:  # an empty line only ends the previous chunk
                     self._left = int(line.partition(b";")[0], 16)
                     if self._left < 0:
                         raise ValueError(f"a chunk of {self._left} bytes")
@@ -44,12 +44,12 @@ class ChunkedBody:
         return b"".join(pieces)
 
     def close(self) -> bool:
-        """Whether the body is whole although the connection has ended."""
+        """Whether the body is complete, now that the connection has ended."""
         return self.complete
 
 
 class SizedBody:
-    """Content-Length, or no end but that of the connection."""
+    """A body with Content-Length or, if `length` is None, one that ends with the connection."""
 
     __slots__ = ("_left", "complete")
 
@@ -73,7 +73,7 @@ Body = ChunkedBody | SizedBody
 
 
 def body_of(headers: Mapping[str, str]) -> Body:
-    """The kind of body that these headers (names in lower case) announce."""
+    """The kind of body announced by these headers (names in lower case)."""
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return ChunkedBody()
     length = headers.get("content-length")

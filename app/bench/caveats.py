@@ -1,4 +1,4 @@
-"""What a reader must know before trusting a number."""
+"""Caveats: what a reader must know before trusting the numbers of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ BUSY_SHARE = 0.5
 LATE_MS = 10.0
 SHOWN_ERRORS = 3
 MERGED = 1.1
-"""Tokens in an event, on average, from which on ITL is no longer what a token takes."""
+"""Mean number of tokens per event above which ITL is no longer the time per token."""
 
 
 def caveats(run: Run, summary: Summary, workload: str) -> list[str]:
-    """One sentence for each thing that is not as it should be; none is good."""
+    """One sentence for everything that is not as it should be; no sentences is good."""
     notes = [*_failures(summary), *run.notes, *_lengths(run, summary)]
     if summary.num_without_text:
         notes.append(f"{summary.num_without_text} answers had no text at all: they have no TTFT")
@@ -26,7 +26,7 @@ def caveats(run: Run, summary: Summary, workload: str) -> list[str]:
     cached = summary.cached_tokens or 0
     if workload != "prefix" and cached > 0.01 * summary.prompt_tokens:
         share = cached / summary.prompt_tokens
-        notes.append(f"{share:.0%} of the prompt tokens came from the server's cache: take another --seed")
+        notes.append(f"{share:.0%} of the prompt tokens came from the server's cache: use another --seed")
     return notes
 
 
@@ -43,7 +43,7 @@ def _failures(summary: Summary) -> list[str]:
 def _lengths(run: Run, summary: Summary) -> list[str]:
     notes = []
     if summary.num_ended_early:
-        notes.append(f"{summary.num_ended_early} answers ended before the tokens that were asked for")
+        notes.append(f"{summary.num_ended_early} answers ended with fewer tokens than requested")
     ok = [outcome for outcome in run.outcomes if outcome.ok]
     if any(outcome.counted_tokens is None for outcome in ok):
         notes.append("the server sent no usage: an event counts as one output token")
@@ -52,6 +52,6 @@ def _lengths(run: Run, summary: Summary) -> list[str]:
     found = sum(outcome.num_prompt_tokens or 0 for outcome in counted)
     if asked != found:
         notes.append(
-            f"the server counted {found / len(counted):.1f} tokens a prompt where {asked / len(counted):.1f} were meant"
+            f"the server counted {found / len(counted):.1f} tokens a prompt, intended were {asked / len(counted):.1f}"
         )
     return notes

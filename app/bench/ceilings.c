@@ -1,4 +1,4 @@
-/* What this processor can do at most: reads from memory, and products of matrices that stay in its caches. */
+/* Measures this processor's ceilings: reading memory, and products of matrices that stay in its caches. */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -40,7 +40,7 @@ static double now(void) {
 enum { STREAMS = 4, UNROLLED = 4 };
 typedef int64_t wide __attribute__((vector_size(64), aligned(8)));
 
-/* The sum of the words, read as a few streams side by side: one alone leaves some of the bandwidth unused. */
+/* The sum of the words, read in several parallel streams, because one alone leaves some of the bandwidth unused. */
 static int64_t read_words(const int64_t *words, int64_t count) {
     wide sums[STREAMS][UNROLLED] = {};
     const int64_t step = 8 * UNROLLED, length = count / STREAMS / step * step;
@@ -79,7 +79,7 @@ static void *take_part(void *argument) {
     return NULL;
 }
 
-/* Seconds from the first thread's begin to the last one's end, or -1 where a thread cannot be started. */
+/* Seconds from the start of the first thread to the end of the last one, or -1 if a thread cannot be started. */
 static double run(Team *team, int64_t *sum) {
     Member members[team->num_threads];
     pthread_t threads[team->num_threads];
@@ -88,7 +88,7 @@ static double run(Team *team, int64_t *sum) {
         members[started] = (Member){.team = team, .index = started};
         if (pthread_create(threads + started, NULL, take_part, members + started)) break;
     }
-    atomic_fetch_add(&team->arrived, team->num_threads - started); /* nobody waits for those that are not */
+    atomic_fetch_add(&team->arrived, team->num_threads - started); /* so that nobody waits for those that are missing */
     double began = INFINITY, ended = 0;
     for (int i = 0; i < started; i++) {
         pthread_join(threads[i], NULL);
@@ -99,14 +99,14 @@ static double run(Team *team, int64_t *sum) {
     return started < team->num_threads ? -1 : ended - began;
 }
 
-/* Write its own index into every word, each thread the part that it will read. */
+/* Write each word's index into it; each thread writes the part that it will read. */
 double fill(int64_t *words, int64_t num_words, int32_t num_threads) {
     Team team = {.work = FILL, .num_threads = num_threads, .words = words, .num_words = num_words};
     int64_t sum = 0;
     return run(&team, &sum);
 }
 
-/* Read every word once; their total is added to `sum`. */
+/* Read every word once, and add their total to `sum`. */
 double read_all(int64_t *words, int64_t num_words, int32_t num_threads, int64_t *sum) {
     Team team = {.work = READ, .num_threads = num_threads, .words = words, .num_words = num_words};
     return run(&team, sum);

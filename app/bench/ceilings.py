@@ -1,9 +1,9 @@
-"""What this machine can do at most: bytes read from memory and matrix products, per second, with so many threads.
+"""Measures the machine's ceilings: bytes per second read from memory, and operations per second of matrix products.
 
 These are the two ceilings of the roofline model (Williams, Waterman and Patterson 2009): no step can be faster than
-its bytes at the one and its operations at the other. On a CPU a probe in C is compiled for the processor, since
-torch's own products stay far below what the chip does in bfloat16; without a compiler, and on other devices, torch
-measures.
+moving its bytes at the one rate or performing its operations at the other. On a CPU a probe in C is compiled for the
+processor, because torch's own products are far slower than the chip in bfloat16. Without a compiler, and on other
+devices, torch is used to measure.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ SECONDS = 2.0
 SAMPLES = 7
 MIN_BUFFER_BYTES = 256 * 2**20
 CACHES = 4
-"""The buffer that is read is at least this many times as large as the last cache."""
+"""The buffer to read is at least this many times as large as the last-level cache."""
 INNER_WORDS = 128
-"""Inner dimension of the compiled products, in words of 32 bits: a panel of the right matrix then fits the first
-cache."""
+"""Inner dimension of the compiled products, in 32-bit words: a panel of the right matrix then fits in the L1 cache."""
 WHOLE_WORDS = 16
-"""The inner dimension is filled up to a multiple of so many words with zeros."""
+"""The inner dimension is padded with zeros to a multiple of this many words."""
 CPU_SIDE, DEVICE_SIDE = 1024, 8192
-"""Sides of torch's square products."""
+"""Side lengths of the square matrices that torch multiplies."""
 KINDS = {"float32": (1, np.float32), "bfloat16": (2, np.uint16), "int8": (4, np.int8)}
-"""How many numbers a 32-bit word holds, and of which type they are stored here. In the order of the C enumeration."""
+"""How many numbers a 32-bit word holds, and the type that stores them here; in the order of the C enumeration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """Bytes or operations per second, in several short samples; a product's multiplications and additions both count.
+    """Bytes or operations per second, in several short samples. Multiplications and additions both count as operations.
 
-    `by` tells with what it was measured.
+    `by` names what it was measured with.
     """
 
     by: str
@@ -65,10 +64,10 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """`products` is keyed by the type of the factors; one that this machine has no fast product for is missing.
+    """The ceilings of a device.
 
-    `cache_bytes` is the size of the last cache, 0 where the system does not tell: what is smaller need not come
-    from memory.
+    `products` is keyed by the type of the factors; types without a fast product on this machine are missing.
+    `cache_bytes` is the size of the last-level cache (0 if unknown): smaller data may not be read from memory at all.
     """
 
     bandwidth: Ceiling
@@ -78,7 +77,7 @@ class Ceilings:
     cache_bytes: int
 
     def product_for(self, dtype: str) -> tuple[str, Ceiling]:
-        """The product that weights of this dtype could be multiplied by; float32 where there is no other."""
+        """The kind of product for weights of this dtype, and its ceiling; that of float32 if there is no other."""
         name = dtype if dtype in self.products else "float32"
         return name, self.products[name]
 
@@ -93,7 +92,7 @@ class Ceilings:
 
 
 def probe(device_type: str, num_threads: int, seconds: float = SECONDS, buffer_bytes: int | None = None) -> Ceilings:
-    """Measure for about `seconds`. Blocks; nothing else should run meanwhile. Torch's own threads must be as many."""
+    """Measure for about `seconds`. Blocks; nothing else should be running. Torch must use `num_threads` threads too."""
     device = torch.device(device_type)
     cache_bytes = last_cache_bytes() if device.type == "cpu" else 0
     size = buffer_bytes or _buffer_bytes(cache_bytes)
@@ -101,7 +100,7 @@ def probe(device_type: str, num_threads: int, seconds: float = SECONDS, buffer_b
         compiled = Probe(num_threads) if device.type == "cpu" else None
     except (NoCompiler, OSError, subprocess.CalledProcessError) as error:
         logger.warning(
-            "the probe cannot be compiled, torch measures instead: %s", getattr(error, "stderr", "") or error
+            "the probe cannot be compiled, so torch is used to measure: %s", getattr(error, "stderr", "") or error
         )
         compiled = None
     kinds = [kind for kind in KINDS if kind != "int8" or (compiled is not None and compiled.has(kind))]
@@ -115,12 +114,12 @@ def probe(device_type: str, num_threads: int, seconds: float = SECONDS, buffer_b
 
 
 def device_name(device: str) -> str:
-    """With the name on the chip, where torch tells it."""
+    """The device, with the name of the chip if torch knows it."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
 
 
 def last_cache_bytes() -> int:
-    """The size of the largest cache that the system names; 0 where it names none."""
+    """The size in bytes of the largest cache that the system lists; 0 if it lists none."""
     sizes = [size for size in (_cache_size(path) for path in _cache_paths()) if size]
     return max(sizes, default=0)
 
@@ -135,12 +134,12 @@ def _cache_size(path: Path) -> int:
 
 
 def _buffer_bytes(cache_bytes: int) -> int:
-    """Much larger than the last cache, but never more than a quarter of the memory that is free."""
+    """Size of the buffer: much larger than the last-level cache, but at most a quarter of the free memory."""
     return min(max(MIN_BUFFER_BYTES, CACHES * cache_bytes), psutil.virtual_memory().available // 4 // 4096 * 4096)
 
 
 class Probe:
-    """`ceilings.c`, compiled for this processor. Raises NoCompiler, CalledProcessError or OSError without it."""
+    """`ceilings.c`, compiled for this processor. Raises NoCompiler, CalledProcessError or OSError if that fails."""
 
     def __init__(self, num_threads: int) -> None:
         self._library = compile_library(SOURCE)
@@ -153,11 +152,11 @@ class Probe:
         self._panel = self._constant("panel_columns")
 
     def has(self, kind: str) -> bool:
-        """Whether this processor has instructions for it that the probe knows."""
+        """Whether the probe has instructions of this processor for this kind of product."""
         return bool(self._library.has_kind(list(KINDS).index(kind)))
 
     def read(self, num_bytes: int, seconds: float) -> Ceiling:
-        """Bytes per second of reading a buffer, every word of which is checked to have been read."""
+        """Bytes per second when reading a buffer; checks that every word has been read."""
         words = aligned(num_bytes // 8, np.int64)
         arguments = (_address(words), ctypes.c_int64(len(words)), ctypes.c_int32(self._num_threads))
         _checked(self._library.fill(*arguments))
@@ -171,7 +170,7 @@ class Probe:
         return Ceiling("compiled probe", _samples(sample, words.nbytes, seconds))
 
     def multiply(self, kind: str, seconds: float) -> Ceiling:
-        """Operations per second of products of small whole numbers, every one of which is checked."""
+        """Operations per second of products of small integers; checks every result."""
         choice = np.random.default_rng(0)
         inner = INNER_WORDS * KINDS[kind][0]
         left = choice.integers(0, 3, (self.num_rows, inner))
@@ -189,10 +188,10 @@ class Probe:
     def product(
         self, kind: str, left: NDArray[Any], right: NDArray[Any], repetitions: int
     ) -> tuple[NDArray[Any], float]:
-        """Each thread's `left @ right`, added up over the repetitions, and the seconds that took.
+        """Each thread's `left @ right`, summed over the repetitions, and the seconds that they took.
 
-        `left`: `[num_rows, inner]` and `right`: `[inner, num_columns]`, whole numbers that the kind can hold, `left`
-        from 0 on. Returns `[threads, num_rows, num_columns]`.
+        `left` is `[num_rows, inner]` and `right` `[inner, num_columns]`: integers that the kind can hold, non-negative
+        in `left`. The result is `[threads, num_rows, num_columns]`.
         """
         per_word, _ = KINDS[kind]
         padding = -len(right) % (WHOLE_WORDS * per_word)
@@ -221,14 +220,14 @@ class Probe:
 
 
 def _stored(kind: str, numbers: NDArray[Any]) -> NDArray[Any]:
-    """bfloat16 is the upper half of a float32: small whole numbers lose nothing."""
+    """The numbers as the kind stores them. bfloat16 is the upper half of float32, exact for small integers."""
     if kind == "bfloat16":
         return (numbers.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     return numbers.astype(KINDS[kind][1])
 
 
 def aligned(count: int, dtype: Any, alignment: int = 64) -> NDArray[Any]:
-    """Uninitialised numbers that begin at a cache line."""
+    """An uninitialised array that starts at a cache line."""
     size = count * np.dtype(dtype).itemsize
     raw = np.empty(size + alignment, np.uint8)
     begin = -raw.ctypes.data % alignment
@@ -252,14 +251,14 @@ def _checked(seconds: float) -> float:
 
 
 def _samples(sample: Callable[[int], float], amount: int, seconds: float) -> tuple[float, ...]:
-    """Rates of `amount` per repetition. The first sample warms up and tells how many repetitions fill the time."""
+    """Samples of `amount` per second. A first one warms up, and determines how many repetitions fill the time."""
     sample(1)
     repetitions = max(1, round(seconds / (SAMPLES + 1) / max(sample(1), 1e-7)))
     return tuple(repetitions * amount / sample(repetitions) for _ in range(SAMPLES))
 
 
 def _torch_bandwidth(device: torch.device, num_bytes: int, seconds: float) -> Ceiling:
-    """On a CPU a sum, which reads; elsewhere a copy, whose bytes count as read and as written."""
+    """Times a sum on a CPU, which only reads, and a copy elsewhere, whose bytes count twice, as read and written."""
     source = torch.ones(num_bytes // 4, device=device)
     if device.type == "cpu":
         return Ceiling("torch sum", _samples(_timed(device, lambda: source.sum()), num_bytes, seconds))
@@ -276,7 +275,7 @@ def _torch_product(device: torch.device, kind: str, seconds: float) -> Ceiling:
 
 
 def _timed(device: torch.device, action: Callable[[], object]) -> Callable[[int], float]:
-    """Seconds that so many repetitions take, until the device is done with them."""
+    """A function that returns the seconds that a number of repetitions take, until the device has finished them."""
 
     def sample(repetitions: int) -> float:
         began = perf_counter()

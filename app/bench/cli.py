@@ -1,4 +1,4 @@
-"""`millrace bench`: its options. What it does stands elsewhere and is imported when it is needed."""
+"""The options of `millrace bench`. The benchmarks themselves are imported only when they run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Workloads:
 
 WORKLOADS = {
     "single": "one stream at a time: decode rate and prefill rate",
-    "streams": "N streams at once (--concurrency; several, as 1,4,16, give a sweep)",
-    "poisson": "arrivals at a rate (--rate; several, as 1,2,4, give a sweep)",
+    "streams": "N streams at once (--concurrency; several, like 1,4,16, give a sweep)",
+    "poisson": "arrivals at a rate (--rate; several, like 1,2,4, give a sweep)",
     "ramp": "raise the rate from --rate until goodput falls, and name the knee",
     "interference": "streams decode, a long prompt arrives: the longest gap it causes",
     "prefix": "prompts that share a long prefix: TTFT of the first and of those after it",
@@ -39,13 +39,13 @@ WORKLOADS = {
 
 
 SHARED = {"model", "prompt_tokens", "output_tokens", "temperature", "seed", "json", "html", "quiet"}
-"""Options that mean something with --engine and without it."""
+"""Options that apply both with and without --engine."""
 
 ENGINE_ONLY = ("streams", "prefill", "sweep")
 
 
 def add_bench_parser(commands: argparse._SubParsersAction[Any]) -> argparse._ArgumentGroup:
-    """Add `bench` to the commands of `millrace`. Returns the group of options that --engine takes."""
+    """Add `bench` to the commands of `millrace`. Returns the group of options that belong to --engine."""
     workloads = "\n".join(f"  {name:14}{text}" for name, text in WORKLOADS.items())
     parser: argparse.ArgumentParser = commands.add_parser(
         "bench",
@@ -65,7 +65,7 @@ def add_bench_parser(commands: argparse._SubParsersAction[Any]) -> argparse._Arg
 
 
 def misplaced(options: Mapping[str, Any], defaults: Mapping[str, Any], engine_settings: Iterable[str]) -> str | None:
-    """What is wrong if an option was given that the chosen kind of benchmark does not heed."""
+    """An error message if an option was given that the chosen kind of benchmark ignores, else None."""
     engine_only = {*ENGINE_ONLY, *engine_settings}
     given = {name for name in options if name != "engine" and options[name] != defaults[name]}
     if options["engine"]:
@@ -95,50 +95,62 @@ def bench(options: dict[str, Any]) -> int:
 
 
 def _add_server_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--url", help="address of a server that runs already")
-    group.add_argument("--serve", metavar="MODEL", help="start our own server on this model, and end it [demo]")
-    group.add_argument("--server-options", metavar="TEXT", default="", help='more for it: "--max-num-seqs 128"')
-    group.add_argument("--compare", metavar="URL", help="a second server, B: both take turns, A B A B")
+    group.add_argument("--url", help="address of a running server")
+    group.add_argument(
+        "--serve", metavar="MODEL", help="start a Millrace server on this model for the benchmark [demo]"
+    )
+    group.add_argument("--server-options", metavar="TEXT", default="", help='its options, like "--max-num-seqs 128"')
+    group.add_argument("--compare", metavar="URL", help="a second server, B; the two take turns, A B A B")
     group.add_argument(
         "--model",
         metavar="NAME",
         help="the name in requests [the only one that the server has]; with --engine the model itself [demo]",
     )
     group.add_argument("--compare-model", metavar="NAME", help="the same for the second server")
-    group.add_argument("--header", action="append", metavar="NAME:VALUE", default=[], help="to send; never reported")
-    group.add_argument("--chat", action="store_true", help="use /v1/chat/completions even if there is the other")
-    group.add_argument("--timeout", type=positive, default=600.0, metavar="S", help="seconds for a request [600]")
+    group.add_argument(
+        "--header", action="append", metavar="NAME:VALUE", default=[], help="a header to send; never reported"
+    )
+    group.add_argument(
+        "--chat", action="store_true", help="use /v1/chat/completions even if the server has /v1/completions"
+    )
+    group.add_argument(
+        "--timeout", type=positive, default=600.0, metavar="S", help="time limit of a request in seconds [600]"
+    )
 
 
 def _add_load_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--concurrency", type=counts, metavar="N[,N]", help="streams at once [8; interference: 4]")
-    group.add_argument("--rate", type=rates, default=(1.0,), metavar="R[,R]", help="requests/s to arrive [1]")
+    group.add_argument("--rate", type=rates, default=(1.0,), metavar="R[,R]", help="arrivals per second [1]")
     group.add_argument("--duration", type=positive, metavar="S", help="seconds of arrivals [poisson: 30, ramp: 10]")
     group.add_argument(
-        "--requests", type=count, metavar="N", help="in a stage [single: 5; streams: one each, at least 4]"
+        "--requests", type=count, metavar="N", help="requests in a stage [single: 5; streams: one each, at least 4]"
     )
-    group.add_argument("--ramp-factor", type=positive, default=1.5, metavar="F", help="from stage to stage [1.5]")
-    group.add_argument("--stages", type=count, default=12, metavar="N", help="of a ramp at most [12]")
+    group.add_argument("--ramp-factor", type=positive, default=1.5, metavar="F", help="rate increase per stage [1.5]")
+    group.add_argument("--stages", type=count, default=12, metavar="N", help="most stages of a ramp [12]")
     group.add_argument("--prompt-tokens", type=count, metavar="N", help="per prompt [128; prefix: 16]")
     group.add_argument(
         "--output-tokens", type=count, metavar="N", help="per output [128; interference: 256, prefix: 16]"
     )
-    group.add_argument("--long-prompt-tokens", type=count, metavar="N", help="that interferes [1024, or what fits]")
-    group.add_argument("--prefix-tokens", type=count, metavar="N", help="that prompts share [1000, or what fits]")
-    group.add_argument("--prefixes", type=count, default=4, metavar="N", help="different ones, 4 requests each [4]")
+    group.add_argument(
+        "--long-prompt-tokens", type=count, metavar="N", help="of the prompt that interferes [1024, or what fits]"
+    )
+    group.add_argument("--prefix-tokens", type=count, metavar="N", help="of the shared prefix [1000, or what fits]")
+    group.add_argument("--prefixes", type=count, default=4, metavar="N", help="number of prefixes, 4 requests each [4]")
     group.add_argument("--trace", type=Path, metavar="FILE", help="TIMESTAMP,ContextTokens,GeneratedTokens")
-    group.add_argument("--speedup", type=positive, default=1.0, metavar="F", help="of the trace's arrivals [1]")
+    group.add_argument(
+        "--speedup", type=positive, default=1.0, metavar="F", help="replay the trace F times as fast [1]"
+    )
     group.add_argument("--limit", type=count, metavar="N", help="only the first lines of the trace")
     group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="of sampling [0]")
-    group.add_argument("--token-ids", type=id_range, metavar="LOW:HIGH", help="draw prompts from these ids [found out]")
-    group.add_argument("--seed", type=int, metavar="N", help="of prompts and arrivals [drawn, and reported]")
+    group.add_argument("--token-ids", type=id_range, metavar="LOW:HIGH", help="draw prompts from these ids [probed]")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of prompts and arrivals [random, and reported]")
 
 
 def _add_engine_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--engine", action="store_true", help="measure the engine in this process, without HTTP")
     group.add_argument("--streams", type=counts, metavar="N[,N]", help="sequences that decode at once [1,4,16]")
-    group.add_argument("--prefill", type=count, metavar="N", help="prompt whose prefill is timed [1024, or what fits]")
-    group.add_argument("--sweep", action="store_true", help="step time against batch size and against context, too")
+    group.add_argument("--prefill", type=count, metavar="N", help="length of the prompt to time [1024, or what fits]")
+    group.add_argument("--sweep", action="store_true", help="also measure step time against batch size and context")
 
 
 def _add_report_options(group: argparse._ArgumentGroup) -> None:
@@ -148,40 +160,40 @@ def _add_report_options(group: argparse._ArgumentGroup) -> None:
         help="for goodput, in ms: ttft:500,itl:50; also tpot, e2e and gap. itl is the p99 of a request's own gaps, "
         "gap the longest [ramp: ttft:1000,itl:200]",
     )
-    group.add_argument("--warmup", type=int, default=1, metavar="N", help="requests before, not counted [1]")
-    group.add_argument("--repeat", type=count, metavar="K", help="do all of it K times [1; with --compare 3]")
+    group.add_argument("--warmup", type=int, default=1, metavar="N", help="requests before measuring, not counted [1]")
+    group.add_argument("--repeat", type=count, metavar="K", help="repeat the benchmark K times [1; with --compare 3]")
     group.add_argument("--probe-host", action="store_true", help="measure this machine's speed before each run (2 s)")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write everything, each request included")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write all results, including each request")
     group.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 def count(text: str) -> int:
-    """A whole number above 0."""
+    """Parse an integer above 0."""
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0."""
     if not (value := float(text)) > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
 def counts(text: str) -> tuple[int, ...]:
-    """Whole numbers above 0, with commas between them."""
+    """Parse comma-separated integers above 0."""
     return tuple(dict.fromkeys(count(part) for part in text.split(",")))
 
 
 def rates(text: str) -> tuple[float, ...]:
-    """Numbers above 0, with commas between them."""
+    """Parse comma-separated numbers above 0."""
     return tuple(dict.fromkeys(positive(part) for part in text.split(",")))
 
 
 def id_range(text: str) -> tuple[int, int]:
-    """LOW:HIGH, without HIGH itself."""
+    """Parse LOW:HIGH, a range of token ids without HIGH itself."""
     low, _, high = text.partition(":")
     if not 0 <= int(low) < int(high):
         raise argparse.ArgumentTypeError(f"{text} is not a range like 100:1000")

@@ -1,4 +1,4 @@
-"""The HTTP client: keeps connections open between requests, and turns every failure into an outcome."""
+"""The HTTP client: it keeps connections open between requests, and turns every failure into an outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.bench.outcome import BenchError, Outcome
 
 
 class WholeReply:
-    """A response that is wanted as a whole."""
+    """Collects a whole response."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -30,7 +30,7 @@ class WholeReply:
         self.body += data
 
     def json(self) -> Any:
-        """The body as JSON, or None if it is none or the status is not 200."""
+        """The body parsed as JSON; None if it is not JSON or the status is not 200."""
         try:
             return json.loads(self.body) if self.status == 200 else None
         except ValueError:
@@ -38,7 +38,7 @@ class WholeReply:
 
 
 class Client:
-    """Speaks to one server. `timeout` is in seconds, for each request from its sending to its end."""
+    """The client of one server. `timeout` limits each request from sending to its end, in seconds."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, timeout: float = 600.0) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -55,7 +55,7 @@ class Client:
         self._idle: list[ClientConnection] = []
 
     async def get(self, path: str) -> WholeReply:
-        """Raises BenchError if there is no answer."""
+        """Send a GET request. Raises BenchError if there is no response."""
         reply = WholeReply()
         message = f"GET {self._base}{path} HTTP/1.1\r\n{self._head}\r\n".encode("latin-1")
         try:
@@ -66,7 +66,7 @@ class Client:
         return reply
 
     def message(self, path: str, body: bytes) -> bytes:
-        """A POST of JSON, ready to be sent."""
+        """The bytes of a POST request with a JSON body."""
         head = (
             f"POST {self._base}{path} HTTP/1.1\r\n{self._head}Accept: text/event-stream\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -74,13 +74,13 @@ class Client:
         return head.encode("latin-1") + body
 
     async def stream(self, message: bytes, outcome: Outcome) -> None:
-        """Send `message` and read the stream into `outcome`. Does not raise for what the server does."""
+        """Send `message` and read the stream into `outcome`. Whatever the server does, nothing is raised."""
         reply = StreamReply(outcome, Backlog(0))
         await self.send(message, reply)
         reply.read()
 
     async def send(self, message: bytes, reply: StreamReply) -> None:
-        """The same, but it is for the caller to have `reply` read."""
+        """Send `message` and receive the stream into `reply`, which the caller parses later."""
         reply.outcome.sent_at = monotonic()
         try:
             async with asyncio.timeout(self._timeout):
@@ -101,13 +101,13 @@ class Client:
                 return await self._run(connection, message, reply)
             except ConnectionCut as cut:
                 if not cut.untouched:
-                    raise  # else the server had closed the idle connection: that is no failure, try another
+                    raise  # otherwise the server closed an idle connection, which is no failure: try another one
         return await self._run(await self._connect(), message, reply)
 
     async def _run(self, connection: ClientConnection, message: bytes, reply: Reply) -> None:
         try:
             await connection.exchange(message, reply)
-        except BaseException:  # whatever it was, what is left of the answer must not be taken for the next one
+        except BaseException:  # the rest of this response must never be taken for the next one
             connection.abort()
             raise
         if connection.reusable and connection.is_open:

@@ -1,4 +1,4 @@
-"""Numbers of one repetition beside those of another: paired ratios where two servers took turns."""
+"""Compares repetitions: series of each number and, for two servers that took turns, paired ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.bench.summary import LatencyTargets, Spread, summarize
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """All stages of one repetition on one server, and the speed of the machine just before."""
+    """All stages of one repetition on one server, and the speed of the machine right before it."""
 
     server: str
     repetition: int
@@ -23,7 +23,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One number, repetition by repetition."""
+    """The values of one number, one per repetition."""
 
     name: str
     values: tuple[float, ...]
@@ -43,7 +43,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One number of A and of B, and A over B, each pair measured in the same repetition."""
+    """One number on servers A and B, and the ratios A/B, each pair measured in the same repetition."""
 
     a: Series
     b: Series
@@ -51,7 +51,7 @@ class Paired:
 
 
 def metrics_of(run: Run, limits: LatencyTargets | None) -> dict[str, float]:
-    """The numbers worth comparing, by the names that a report gives them."""
+    """The numbers worth comparing, by their names in reports."""
     summary = summarize(run, limits)
     metrics = dict(run.findings)
     metrics["requests/s"] = summary.request_throughput
@@ -74,7 +74,7 @@ def _points(name: str, spread: Spread) -> dict[str, float]:
 
 
 def by_load(measurements: Sequence[Measurement], server: str, limits: LatencyTargets | None) -> dict[str, list[Series]]:
-    """The series of one server for each load, in the order of the stages."""
+    """All series of one server by load, in the order of the stages."""
     collected: dict[str, dict[str, list[float]]] = {}
     for measurement in measurements:
         if measurement.server != server:
@@ -87,7 +87,7 @@ def by_load(measurements: Sequence[Measurement], server: str, limits: LatencyTar
 
 
 def paired(measurements: Sequence[Measurement], limits: LatencyTargets | None) -> dict[str, list[Paired]]:
-    """A over B for each load that both had. A number that either lacks in some repetition is left out of that pair."""
+    """The ratios A/B for each load that both servers had, from the repetitions in which both have the number."""
     pairs: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for a in (one for one in measurements if one.server == "A"):
         b = next((one for one in measurements if one.server == "B" and one.repetition == a.repetition), None)

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, read as lean as asyncio allows: no stream objects, and the clock read once per packet."""
+"""An HTTP/1.1 connection with the least overhead in asyncio: no stream objects, and one clock reading per packet."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Protocol, cast
 from app.bench.body import Body, body_of
 
 BUFFER_BYTES = 16 * 1024
-"""One buffer for each connection. Without it, asyncio makes one of 256 KiB for each read, which doubles its cost."""
+"""Size of each connection's buffer. Otherwise asyncio allocates 256 KiB for every read, which doubles its cost."""
 
 
 class Reply(Protocol):
-    """Takes a response as it comes. Times are monotonic seconds, read when the bytes arrived."""
+    """Receives a response as it arrives. `at` is when the bytes arrived, in monotonic seconds."""
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
 
@@ -22,7 +22,7 @@ class Reply(Protocol):
 
 
 class ConnectionCut(Exception):
-    """The connection ended before the response did. `untouched` if not one byte of it had come."""
+    """The connection ended before the response did; `untouched` says that not a single byte of it had arrived."""
 
     def __init__(self, reason: str, untouched: bool) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ class ConnectionCut(Exception):
 
 
 class ClientConnection(asyncio.BufferedProtocol):
-    """Carries one exchange at a time; `reusable` says whether another may follow."""
+    """Carries one exchange at a time; `reusable` says whether another one may follow."""
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
@@ -42,7 +42,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._head = b""
 
     def exchange(self, message: bytes, reply: Reply) -> asyncio.Future[None]:
-        """Send `message`. The future ends with the response, or with ConnectionCut."""
+        """Send `message`. The future is done when the response ends; it raises ConnectionCut if that is cut off."""
         assert self._transport is not None
         self._reply, self._body, self._head = reply, None, b""
         self.reusable = False
@@ -80,7 +80,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _receive(self, data: bytes, at: float) -> None:
         if self._reply is None:
-            self.abort()  # nobody asked
+            self.abort()  # data without a request
             return
         if self._body is None:
             self._head += data

@@ -1,4 +1,4 @@
-"""How a server wants to be asked. OpenAI's fields are common ground; some servers refuse what goes beyond."""
+"""The form of requests that a server accepts. OpenAI's fields are common to all; some servers reject any others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LENGTH_FIELDS = ("ignore_eos", "min_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A route, the form of prompts, the field that limits the output, and whether its length can be fixed."""
+    """A route, the form of its prompts, the field that limits the output, and whether the length can be enforced."""
 
     chat: bool = False
     token_ids: bool = True
@@ -24,7 +24,7 @@ class Dialect:
         return "/v1/chat/completions" if self.chat else "/v1/completions"
 
     def body(self, prompt: str | list[int], num_output_tokens: int, model: str | None, temperature: float) -> bytes:
-        """A streamed request, as JSON."""
+        """The JSON body of a streaming request."""
         fields: dict[str, Any] = {"stream": True, "temperature": temperature, self.limit_field: num_output_tokens}
         if model is not None:
             fields["model"] = model
@@ -47,7 +47,7 @@ class Dialect:
 
 
 def ladder() -> list[Dialect]:
-    """What to try, best first: exact prompts of exact outputs, and at the end what every server has."""
+    """The dialects to try, best first: from exact prompt and output lengths down to what every server supports."""
     lengths: list[tuple[str, ...]] = [LENGTH_FIELDS, ("ignore_eos",), ()]
     completions = [Dialect(token_ids=ids, length_fields=names) for ids in (True, False) for names in lengths]
     chats = [Dialect(chat=True, token_ids=False, length_fields=names) for names in lengths]

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: the text, and latency against load where there is a sweep."""
+"""The report as one self-contained HTML file: charts, such as latency against load for a sweep, and the text."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Pick = Callable[[Summary], float | None]
 
 
 def document(result: Result) -> str:
-    """The whole file."""
+    """The content of the HTML file."""
     return page(result.title, charts(result), report(result))
 
 
 def page(title: str, charts: Sequence[str], text: str) -> str:
-    """An HTML file with these SVG charts above a report."""
+    """An HTML page with SVG charts above a report."""
     figures = "\n".join(f"<figure>{chart}</figure>" for chart in charts)
     return f"""<!doctype html>
 <html lang="en">
@@ -44,7 +44,7 @@ def page(title: str, charts: Sequence[str], text: str) -> str:
 
 
 def charts(result: Result) -> list[str]:
-    """Against load if there were several loads; else how the latencies are distributed."""
+    """Charts against load if there were several loads, else of the distribution of latencies."""
     if len({run.stage.load for _, run in result.runs}) > 1:
         return _against_load(result)
     return [
@@ -73,7 +73,7 @@ def _against_load(result: Result) -> list[str]:
 
 
 def _curves(result: Result, picks: dict[str, Pick]) -> list[Curve]:
-    """For each server and pick, the median over the repetitions at each load. The second server is dashed."""
+    """A curve per server and pick: the median over the repetitions at each load. The second server's are dashed."""
     curves = []
     for number, target in enumerate(result.targets):
         summaries: dict[float, list[Summary]] = {}
@@ -90,7 +90,7 @@ def _curves(result: Result, picks: dict[str, Pick]) -> list[Curve]:
 
 
 def _distribution(result: Result, name: str, values_of: Callable[[Outcome], Sequence[float]]) -> str:
-    """How many percent stayed within how many milliseconds, over all repetitions."""
+    """A chart of the percentage of values below each time, over all repetitions."""
     curves = []
     for number, target in enumerate(result.targets):
         values = sorted(
@@ -111,7 +111,7 @@ def _curve_name(result: Result, server: str, name: str) -> str:
 
 
 def _point(spread: str, point: str) -> Pick:
-    """One point of one latency, such as the p99 of TTFT."""
+    """Picks one point of one latency from a summary, such as the p99 of TTFT."""
 
     def pick(summary: Summary) -> float | None:
         found = getattr(summary, spread)

@@ -1,4 +1,4 @@
-"""Sending a stage's requests at their times, and reading what comes back, all in one thread."""
+"""Sends the requests of a stage at their times and reads the replies, all in one thread."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from app.bench.workload import PlannedRequest, Stage
 
 @dataclass(slots=True)
 class Run:
-    """One stage on one server. `seconds` go from the first sending to the last end; `client_cpu` are CPU seconds.
+    """The results of one stage on one server.
 
-    `beside` are requests that belong to the load, but not to the latencies that are reported. `findings` are what
-    this workload was made to find, by name, and `notes` what a reader must know of them.
+    `seconds` is the time from sending the first request to the end of the last one; `client_cpu` is the client's CPU
+    time in seconds. `beside` are requests that are part of the load, but not of the latencies reported. `findings` are
+    the numbers that this workload is designed to find, by name, and `notes` what a reader must know about them.
     """
 
     stage: Stage
@@ -36,7 +37,7 @@ class Run:
 
 @dataclass(slots=True)
 class Flight:
-    """Requests on their way to one server."""
+    """The requests in flight to one server."""
 
     target: Target
     board: Board
@@ -50,7 +51,7 @@ class Flight:
         due: float | None = None,
         on_text: Callable[[], None] | None = None,
     ) -> None:
-        """Send one request until its answer ends. `due` is the monotonic time at which it should have been sent."""
+        """Send a request and wait until its response ends. `due` is when it should be sent (monotonic seconds)."""
         outcome = Outcome(planned, lateness=0.0 if due is None else max(monotonic() - due, 0.0))
         reply = StreamReply(outcome, self.backlog, on_text)
         self.replies.append(reply)
@@ -61,14 +62,14 @@ class Flight:
             self.board.end(reply)
 
     def read(self) -> list[Outcome]:
-        """Read what came back, in the order of sending: for when no clock runs any more."""
+        """Parse the replies, in the order of sending; to be called when nothing is being timed any more."""
         for reply in self.replies:
             reply.read()
         return [reply.outcome for reply in self.replies]
 
 
 async def drive(stage: Stage, target: Target, progress: Progress) -> Run:
-    """Run one stage. It ends when every request has."""
+    """Run one stage, until all of its requests have ended."""
     async with progress.watch(f"{target.name} {stage.load_text}", stage) as board:
         flight = Flight(target, board)
         messages = _messages(stage, target)
@@ -84,7 +85,7 @@ async def drive(stage: Stage, target: Target, progress: Progress) -> Run:
 
 
 def seconds_of(outcomes: list[Outcome]) -> float:
-    """From the first sending to the last thing that came; for failures, what came before they failed."""
+    """Seconds from sending the first request to the last event received, including those before a failure."""
     if not outcomes:
         return 0.0
     ends = [outcome.finished_at or (outcome.text_times or [outcome.sent_at])[-1] for outcome in outcomes]
@@ -93,7 +94,7 @@ def seconds_of(outcomes: list[Outcome]) -> float:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No garbage collection of ours may look like a gap of the server's."""
+    """Suspend the garbage collector, so that its pauses are not mistaken for gaps of the server."""
     gc.disable()
     try:
         yield
@@ -102,7 +103,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _messages(stage: Stage, target: Target) -> Iterator[tuple[PlannedRequest, bytes]]:
-    """What to send, in its order. What a closed loop begins with is made by this call, the rest as it is taken."""
+    """The messages to send, in order. Those that a closed loop starts with are built now, the others when needed."""
     ordered = sorted(stage.requests, key=lambda planned: planned.at)
     made = ((planned, target.message(planned)) for planned in ordered)
     return chain(list(islice(made, stage.concurrency or 0)), made)
@@ -119,7 +120,7 @@ async def _closed_loop(messages: Iterator[tuple[PlannedRequest, bytes]], flight:
 
 
 async def _open_loop(messages: Iterator[tuple[PlannedRequest, bytes]], flight: Flight) -> None:
-    """Each message is made before its time, so that writing a long prompt delays nothing but itself."""
+    """Each message is built before it is due, so that writing a long prompt delays no other request."""
     start = monotonic()
     async with asyncio.TaskGroup() as sent:
         for planned, message in messages:

@@ -1,4 +1,4 @@
-"""Server-sent events in OpenAI's shape, read into an `Outcome`: as they come, or once no clock runs."""
+"""Parses server-sent events in OpenAI's format into an `Outcome`: as they arrive, or later when nothing is timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "tool_calls")
 
 
 class EventSplitter:
-    """Finds the `data` of each event, wherever the pieces that arrive are cut."""
+    """Splits a stream into the `data` of its events, however the bytes that arrive are divided."""
 
     __slots__ = ("_tail",)
 
@@ -25,7 +25,7 @@ class EventSplitter:
         self._tail = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that are now whole; comments have none."""
+        """The data of the events that are now complete. Comments have none."""
         if self._tail:
             data = self._tail + data
         if b"\r" in data:
@@ -35,7 +35,7 @@ class EventSplitter:
 
 
 def data_of(event: bytes) -> bytes:
-    """The `data` of one event; several lines of it are one text of as many lines."""
+    """The `data` of one event; several data lines are joined by newlines."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
     lines = (line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
@@ -44,16 +44,16 @@ def data_of(event: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Backlog:
-    """How many bytes the replies of a stage may leave unread, in all. With no room each piece is read as it comes."""
+    """How many bytes the replies of a stage may leave unparsed, in all. Without room, each is parsed on arrival."""
 
     room: int = BACKLOG_BYTES
 
 
 class StreamReply:
-    """Takes one streamed response. `read` is for when it has ended, and nothing else is being timed.
+    """Receives one streamed response. `read` parses it once it has ended and nothing else is being timed.
 
-    Where the backlog is full, the oldest piece is read for each that comes, so that it never takes long. `on_text` is
-    called after each event with text, when it is read. `broken` says why the response did not come to its end.
+    If the backlog is full, the oldest piece is parsed for each that arrives, so that it never takes long. `on_text` is
+    called after each event with text, when it is parsed. `broken` says why the response did not reach its end.
     """
 
     __slots__ = ("_backlog", "_on_text", "_refusal", "_splitter", "_unread", "broken", "outcome")
@@ -69,12 +69,12 @@ class StreamReply:
 
     @property
     def failed(self) -> bool:
-        """Whether it is known to have failed. What an event says is not known before it is read."""
+        """Whether the request is known to have failed; what events say is not known before they are parsed."""
         return self.broken is not None or self.outcome.status != 200 or self.outcome.error is not None
 
     @property
     def num_events(self) -> int:
-        """Events with text so far. What lies unread is taken for one each time that something came."""
+        """Number of events with text so far; every unparsed piece counts as one."""
         return len(self.outcome.text_times) + len(self._unread)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -90,7 +90,7 @@ class StreamReply:
             self._read_oldest()
 
     def read(self) -> None:
-        """Read what has come and judge it as the whole."""
+        """Parse everything that has arrived, as the complete response."""
         while self._unread:
             self._read_oldest()
         if self.broken is not None:
@@ -144,9 +144,9 @@ class StreamReply:
 
 
 def carries_text(choice: dict[str, Any], finished: bool) -> bool:
-    """Whether a choice shows a token: the opening of a chat, which only names the role, does not.
+    """Whether a choice represents a token. The first event of a chat, which only names the role, does not.
 
-    In completions a text may be empty and still stand for a token, half a character; in the last event it does not.
+    In completions an empty text may represent a token (an incomplete character), but not in the last event.
     """
     if "delta" in choice:
         delta = choice["delta"] or {}
@@ -156,7 +156,7 @@ def carries_text(choice: dict[str, Any], finished: bool) -> bool:
 
 
 def message_of(body: bytes) -> str:
-    """What an error says, in OpenAI's shape or in any other."""
+    """The message of an error response, in OpenAI's format or any other."""
     try:
         error = json.loads(body)["error"]
         return str(error["message"] if isinstance(error, dict) else error)

@@ -1,4 +1,4 @@
-"""One workload on one server, once: its stages in turn, and what it was made to find."""
+"""One repetition of a workload on one server: its stages in turn, and the findings of the workload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FALLEN = 0.9
 
 
 async def warm_up(target: Target, settings: Settings) -> None:
-    """Requests that are not measured. Raises BenchError if one fails: then nothing is worth measuring."""
+    """Send requests that are not measured. Raises BenchError if one fails, since measuring would be pointless."""
     for number in range(settings.warmup):
         lengths = settings.lengths
         planned = PlannedRequest(f"{settings.seed}/warmup{number}", lengths.prompt, lengths.output)
@@ -31,7 +31,7 @@ async def warm_up(target: Target, settings: Settings) -> None:
 
 
 async def experiment(target: Target, settings: Settings, repetition: int, progress: Progress) -> list[Run]:
-    """Every stage of the workload. Each repetition has prompts of its own, so that no cache knows them."""
+    """Run all stages of the workload. Each repetition has prompts of its own, so that no cache contains them."""
     seed = f"{settings.seed}/{repetition}"
     settings.check_lengths(target.about.max_model_len)
     if settings.workload == "interference":
@@ -48,7 +48,7 @@ async def experiment(target: Target, settings: Settings, repetition: int, progre
 
 
 def plan(settings: Settings, max_model_len: int | None, seed: str) -> list[tuple[Stage, list[str]]]:
-    """The stages of a workload that does not decide as it goes, and notes on what had to be changed."""
+    """The stages of a workload that is known in advance, each with notes on what had to be changed."""
     lengths = settings.lengths
     match settings.workload:
         case "single":
@@ -66,7 +66,7 @@ def plan(settings: Settings, max_model_len: int | None, seed: str) -> list[tuple
 
 
 async def ramp(target: Target, settings: Settings, seed: str, progress: Progress) -> AsyncIterator[Run]:
-    """Stages of a rising rate, until goodput falls or there have been enough. The last one names the knee."""
+    """Run stages of a rising rate, until goodput falls or `stages` have run. The findings of the last name the knee."""
     best, knee, rate = 0.0, 0.0, settings.rate[0]
     for number in range(settings.stages):
         stage = poisson(rate, settings.num_requests(rate), settings.lengths, f"{seed}/{number}")
@@ -78,7 +78,7 @@ async def ramp(target: Target, settings: Settings, seed: str, progress: Progress
         if fallen or number == settings.stages - 1:
             run.findings |= {"knee, requests/s": knee, "goodput at the knee, requests/s": best}
             if not fallen:
-                run.notes.append("goodput had not fallen yet: the knee is higher; raise --rate or --stages")
+                run.notes.append("goodput has not fallen yet, so the knee is higher; raise --rate or --stages")
             yield run
             return
         yield run
@@ -92,11 +92,11 @@ def _fitted(stage: Stage, max_model_len: int | None) -> tuple[Stage, list[str]]:
 
 
 def _find(run: Run, workload: str) -> None:
-    """What single and prefix are about, beside the latencies that all have."""
+    """Add the findings of the workloads `single` and `prefix` to the latencies that every workload has."""
     ok = [outcome for outcome in run.outcomes if outcome.ok]
     if workload == "single":
         tpot = Spread.of(outcome.tpot for outcome in ok)
-        if tpot and tpot.p50 > 0:  # all tokens of a reply may come at once
+        if tpot and tpot.p50 > 0:  # it is 0 if all tokens of a reply arrive together
             run.findings["decode, tokens/s"] = 1 / tpot.p50
         rates = [
             (outcome.num_prompt_tokens or outcome.planned.num_prompt_tokens) / outcome.ttft

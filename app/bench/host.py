@@ -1,4 +1,4 @@
-"""How fast this machine is just now: others may share it, and its speed may drift from run to run."""
+"""Measures how fast this machine is right now: it may be shared, and its speed may drift from run to run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ COPIED_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class HostSpeed:
-    """Float32 matrix products in GFLOP/s and memory traffic (read and written) in GB/s, with numpy's threads."""
+    """Float32 matrix products in GFLOP/s, and memory traffic (reads and writes) in GB/s, with numpy's threads."""
 
     gflops: float
     gigabytes: float
 
 
 def probe_host(seconds: float = 2.0) -> HostSpeed:
-    """Measure for about `seconds`, half for each. Blocks; meant for the time between runs."""
+    """Measure for about `seconds`, half of it each. Blocks; meant to be called between runs."""
     import numpy
 
     left = numpy.random.default_rng(0).random((SIDE, SIDE), dtype=numpy.float32)
@@ -32,7 +32,7 @@ def probe_host(seconds: float = 2.0) -> HostSpeed:
 
 
 def _repeat(action: Callable[[], object], seconds: float) -> tuple[int, float]:
-    """How often `action` could be done, and in how many seconds; the first time only warms up."""
+    """Repeat `action` for a while after a warm-up. Returns how often, and in how many seconds."""
     action()
     count, start = 0, perf_counter()
     while (elapsed := perf_counter() - start) < seconds:

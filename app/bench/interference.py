@@ -1,4 +1,4 @@
-"""Streams decode; a long prompt arrives. How long does it stop the others, and how long does it wait itself?"""
+"""Interference: streams decode while a long prompt arrives. How long do they stall, and how long does it wait?"""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.bench.target import Target
 from app.bench.workload import PlannedRequest, Stage, closed_loop
 
 SETTLED_EVENTS = 16
-"""Events that every stream has had when the long prompt is sent."""
+"""Number of events that every stream must have received before the long prompt is sent."""
 
 
 class Settling:
-    """Opens when each of `count` streams has had its first events or has ended."""
+    """Waits until each of `count` streams has received its first `num_events` events or has ended."""
 
     def __init__(self, count: int, num_events: int) -> None:
         self._owed = [num_events] * count
@@ -43,14 +43,14 @@ class Settling:
 
 
 async def interfere(target: Target, settings: Settings, concurrency: int, seed: str, progress: Progress) -> Run:
-    """Decode `concurrency` streams, send the long prompt when all are well under way, and wait for all to end."""
+    """Start `concurrency` streams, send the long prompt once all of them are decoding, and wait for all to end."""
     stage = closed_loop(concurrency, concurrency, settings.lengths, seed)
     tokens = settings.long_prompt(target.about.max_model_len)
     long = PlannedRequest(f"{seed}/long", tokens, LONG_OUTPUT_TOKENS, label="long")
     shown = Stage((*stage.requests, long), concurrency, concurrency)
     settling = Settling(concurrency, min(SETTLED_EVENTS, max(settings.lengths.output // 2, 1)))
     async with progress.watch(f"{target.name} interference", shown) as board:
-        flight = Flight(target, board, Backlog(0))  # streams settle by what they say
+        flight = Flight(target, board, Backlog(0))  # events must be parsed as they arrive
         messages = [target.message(planned) for planned in shown.requests]
 
         async def decode(index: int, planned: PlannedRequest) -> None:
@@ -74,14 +74,14 @@ async def interfere(target: Target, settings: Settings, concurrency: int, seed: 
 
 
 def longest_gap(times: list[float], since: float, until: float) -> float:
-    """The longest time between two events in a row, of those gaps that reach into the time from since to until."""
+    """The longest gap between consecutive events, of all gaps that overlap the time from `since` to `until`."""
     return max(
         (later - earlier for earlier, later in pairwise(times) if later > since and earlier < until), default=0.0
     )
 
 
 def find_gaps(run: Run, arrived: Outcome) -> None:
-    """What the long prompt did to the others, in milliseconds, and what became of it."""
+    """Add to the findings how the long prompt affected the other streams, and its own latency."""
     if not arrived.ok or arrived.ttft is None:
         run.notes.append(f"the long prompt failed: {arrived.error or 'no text'}")
         return

@@ -1,9 +1,9 @@
-"""What the client itself costs: `python -m app.bench.overhead`. It must read more than any server sends.
+"""Measures the cost of the client itself: `python -m app.bench.overhead`. It must read faster than any server sends.
 
-A server in another process replays streams of small events, slowly enough that few can be read in one go (how many came
-together is told). CPU time of this process, idle time left out, says how many events a core could read, whoever else
-uses the machine. What is read once the clock has stopped does not count. httpx is measured beside it where it is
-installed.
+A server in another process replays streams of small events, slowly enough that few of them arrive together (the report
+says how many). The CPU time of this process gives the number of events that a core could read, whoever else uses the
+machine. Parsing that is postponed until the clock has stopped does not count. If httpx is installed, it is measured
+for comparison.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ ENVELOPE = '"id":"cmpl-0123456789abcdef0123456789abcdef","object":"text_completi
 EVENT = '{%s,"choices":[{"index":0,"text":" word","logprobs":null,"finish_reason":%s}],"usage":null}'
 
 Reader = Callable[[str, int, int], Awaitable[Callable[[], list[float]]]]
-"""Takes from an address so many streams, so many times. What it returns tells the times of all events with text."""
+"""Reads a number of streams from an address, a number of times. Returns a function for the times of all text events."""
 
 
 def chunk(data: str) -> bytes:
-    """One event as one chunk of a chunked body."""
+    """An event as one chunk of a chunked body."""
     event = f"data: {data}\n\n".encode()
     return b"%x\r\n%s\r\n" % (len(event), event)
 
 
 async def replay(num_events: int, pause: float) -> None:
-    """Serve until killed; prints the port. Every POST gets `num_events` events with text, `pause` seconds apart."""
+    """Serve until killed, after printing the port: for each POST, `num_events` text events, `pause` seconds apart."""
     text = chunk(EVENT % (ENVELOPE, "null"))
     last = chunk(EVENT % (ENVELOPE, '"length"')) + chunk("[DONE]") + b"0\r\n\r\n"
 
@@ -60,7 +60,7 @@ async def replay(num_events: int, pause: float) -> None:
 
 
 async def read_lean(url: str, num_streams: int, num_rounds: int) -> Callable[[], list[float]]:
-    """With the client of this package."""
+    """Read with the client of this package."""
     client, backlog = Client(url), Backlog()
     message = client.message(PATH, b'{"prompt":"x","stream":true}')
     replies: list[StreamReply] = []
@@ -85,7 +85,7 @@ async def read_lean(url: str, num_streams: int, num_rounds: int) -> Callable[[],
 
 
 async def read_httpx(url: str, num_streams: int, num_rounds: int) -> Callable[[], list[float]]:
-    """The same with httpx, reading lines and parsing as little."""
+    """Read with httpx, by lines and with as little parsing."""
     import httpx
 
     limits = httpx.Limits(max_connections=None)
@@ -114,7 +114,7 @@ def measure(name: str, read: Reader, url: str, num_streams: int, num_rounds: int
     times = tell_times()
     count, together = len(times), len(times) / len(set(times))
     cost = f"{count / cpu:9,.0f} events per CPU second, {1e6 * cpu / count:5.1f} us each"
-    return f"{name:6}{cost}; {count / wall:7,.0f}/s here, {together:.2f} per reading of the clock"
+    return f"{name:6}{cost}; {count / wall:7,.0f}/s here, {together:.2f} events per clock reading"
 
 
 async def _awaited(reading: Awaitable[Callable[[], list[float]]]) -> Callable[[], list[float]]:

@@ -1,4 +1,4 @@
-"""Our own server as a process of its own, on a free port of 127.0.0.1, for as long as it is measured."""
+"""Runs a Millrace server in its own process, on a free port of 127.0.0.1, for as long as it is measured."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ SHOWN_LINES = 15
 
 
 def serve_command(model: str, options: str) -> list[str]:
-    """`millrace serve` for `model`, with more of its options as they would be typed."""
+    """The command line of `millrace serve` for `model`, with further options as they would be typed."""
     fixed = ["--host", "127.0.0.1", "--port", "0", "--log-level", "info"]
     return [sys.executable, "-m", "app", "serve", model, *shlex.split(options), *fixed]
 
 
 @asynccontextmanager
 async def own_server(command: Sequence[str]) -> AsyncIterator[str]:
-    """Start a server and wait until it is ready. Gives its address; ends it afterwards, whatever happened.
+    """Start a server, wait until it is ready and yield its address. It is always ended afterwards.
 
-    It is in a process group of its own: Ctrl+C reaches it through us, once, so that it can end well.
+    It runs in its own process group: on Ctrl-C it gets one signal from us, not a second one from the terminal, so that
+    it can shut down gracefully.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -65,7 +66,9 @@ async def _until_ready(process: subprocess.Popen[bytes], output: int) -> str:
 
 
 async def _is_ready(client: Client) -> bool:
-    """A server that gives up closes its port before it ends; what it printed says why, so wait for that."""
+    """Whether the server is ready. One that fails closes its port before it exits, so a refused connection is no error:
+    its output will say why.
+    """
     try:
         return (await client.get("/ready")).status == 200
     except BenchError:
@@ -73,7 +76,7 @@ async def _is_ready(client: Client) -> bool:
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and if that does not help, SIGKILL."""
+    """Send SIGTERM and, if that does not help, SIGKILL."""
     deadline = monotonic() + STOP_SECONDS
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A line chart as SVG, written by hand: a few curves over one axis, small enough to read the source of."""
+"""Draws line charts as SVG: a few curves over one axis, with a source small enough to read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ COLORS = ("#1f6fb4", "#d95f02", "#1b9e77", "#7b3fa0", "#b8860b", "#c2185b")
 WIDE = 50
 """Values that span more than this factor get a logarithmic axis."""
 MAX_DECADES = 1e4
-"""A logarithmic axis spans no more than about this factor; what is smaller is drawn at its beginning."""
+"""A logarithmic axis spans at most about this factor; smaller values are drawn at its start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points from left to right. A dashed curve is one of a second server."""
+    """Points from left to right. The curves of a second server are dashed."""
 
     name: str
     points: tuple[tuple[float, float], ...]
@@ -28,7 +28,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Maps values to pixels, evenly or by their logarithm."""
+    """Maps values to pixels, linearly or logarithmically."""
 
     low: float
     high: float
@@ -62,7 +62,7 @@ def nice_step(span: float) -> float:
 
 
 def axis_of(values: Sequence[float], start: float, end: float, even: bool = False) -> Axis:
-    """From 0 to a round number above the largest; logarithmic if the values are far apart, unless `even`."""
+    """An axis from 0 to a round number above the largest value; logarithmic if values are far apart, unless `even`."""
     high = max(values, default=1.0) or 1.0
     positive = [value for value in values if value > 0]
     if not even and positive and high / min(positive) > WIDE:
@@ -118,7 +118,7 @@ def _curve(curve: Curve, x_axis: Axis, y_axis: Axis) -> str:
 
 
 def _legend(curves: Sequence[Curve]) -> list[str]:
-    """From the right end of the title line to the left."""
+    """The legend, from the right end of the title line leftwards."""
     parts, x = [], float(WIDTH - RIGHT)
     for curve in reversed([curve for curve in curves if curve.name]):
         x -= 7 * len(curve.name) + 4

@@ -1,9 +1,9 @@
 /* Products of matrices that stay in the caches, by the best instructions of this processor.
  *
- * They are real ones, and repeated they add up, so that the caller can check every number: `out` grows by left times
- * right at each repetition. The rows of `left` and the panels of `right` hold 32-bit words: one float32, two bfloat16 or
- * four int8 that are neighbours along the inner dimension, which is what one lane multiplies at once. `words` is a
- * multiple of 16.
+ * They are real products that accumulate over repetitions, so that the caller can check every number: each repetition
+ * adds left times right to `out`. The rows of `left` and the panels of `right` consist of 32-bit words: one float32, two
+ * bfloat16 or four int8 that are adjacent along the inner dimension, which is what one lane multiplies at once. `words`
+ * is a multiple of 16.
  *
  *   left    [ROWS][words]
  *   right   [COLUMNS / panel][words][panel]
@@ -17,7 +17,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* A tile of `TILE` rows and two vectors has its accumulators in registers, with a few left for what is multiplied. */
+/* The accumulators of a tile of `TILE` rows and two vectors fit in registers, with a few left for the factors. */
 #if defined __AVX512F__
 #define LANES 16
 #define TILE 12
@@ -41,7 +41,7 @@ typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4)));
 
 typedef enum { FLOAT32, BFLOAT16, INT8 } Kind;
 
-/* Whether products of this kind have instructions here. */
+/* Whether this processor has instructions for products of this kind. */
 int32_t has_kind(int32_t kind) {
 #ifdef __AVX512BF16__
     if (kind == BFLOAT16) return 1;
@@ -90,7 +90,7 @@ INLINE void multiply_by_vectors(const Kind kind, const int32_t *left, const int3
 
 #if defined __AMX_BF16__ && defined __AMX_INT8__ && !defined WITHOUT_AMX
 #define AMX 1
-/* Every AMX register a tile of 16 rows of 16 words. */
+/* Configures every AMX register as a tile of 16 rows of 16 words. */
 static void shape_registers(void) {
     struct {
         uint8_t palette, start_row, reserved[14];

@@ -1,4 +1,4 @@
-"""A live bar on a terminal: tokens that came, streams that run, what ended and what failed."""
+"""A live progress bar on a terminal: tokens received, running streams, requests that ended and that failed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REFRESH_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Board:
-    """What is going on in a stage. Kept for the bar; it costs the streams nothing."""
+    """The state of a stage, for the progress bar. Keeping it costs the streams nothing."""
 
     live: set[StreamReply] = field(default_factory=set)
     num_ended: int = 0
     num_failed: int = 0
     ended_tokens: int = 0
-    """Planned output tokens of the requests that ended."""
+    """Planned output tokens of the requests that have ended."""
 
     def begin(self, reply: StreamReply) -> None:
         self.live.add(reply)
@@ -40,12 +40,12 @@ class Board:
 
     @property
     def tokens(self) -> int:
-        """Output tokens that are accounted for, of those that the stage plans."""
+        """Output tokens received or no longer expected, out of those that the stage plans."""
         return self.ended_tokens + sum(reply.num_events for reply in self.live)
 
 
 class Progress:
-    """Shows boards while their stages run. With `shown` None, only on a terminal."""
+    """Shows boards while their stages run. If `shown` is None, only on a terminal."""
 
     def __init__(self, shown: bool | None = None) -> None:
         self._shown = sys.stderr.isatty() if shown is None else shown
@@ -54,14 +54,14 @@ class Progress:
             import_module("tqdm")  # now, not in the middle of a measurement
 
     def note(self, message: str) -> None:
-        """A line on stderr, where the bar is too; the report on stdout stays clean. Nothing is said twice in a row."""
+        """Print a line on stderr, like the bar, so that stdout has only the report. Skips an immediate repetition."""
         if self._shown and message != self._noted:
             print(message, file=sys.stderr, flush=True)
         self._noted = message
 
     @contextmanager
     def count(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
-        """A bar for what is counted rather than watched: call what it gives with how many more are done."""
+        """Show a bar for something that is counted. Yields a function to call with how many more are done."""
         if not self._shown:
             yield int
             return

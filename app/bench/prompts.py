@@ -1,4 +1,4 @@
-"""Prompts of a wanted number of tokens, drawn from a seed: as token ids where the server takes them, else as text."""
+"""Seeded random prompts of a given number of tokens: token ids if the server accepts them, else text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = tuple(COMMON_WORDS.split())
 
 @dataclass(frozen=True, slots=True)
 class TokenIdPrompts:
-    """Random ids from `low` up to, and without, `high`: the number of tokens is exact."""
+    """Random token ids from `low` up to but excluding `high`: the number of tokens is exact."""
 
     low: int
     high: int
@@ -36,7 +36,7 @@ class TokenIdPrompts:
 
 @dataclass(frozen=True, slots=True)
 class TextPrompts:
-    """Common words. `tokens_per_word` and `fixed_tokens` (a template's, say) come from what the server counted."""
+    """Common words. `tokens_per_word` and `fixed_tokens` (such as a template's) follow from the server's counts."""
 
     tokens_per_word: float = 1.0
     fixed_tokens: float = 0.0
@@ -48,7 +48,7 @@ class TextPrompts:
         return " ".join(words)
 
     def describe(self) -> str:
-        return f"words at {self.tokens_per_word:.2f} tokens each: lengths are near what was asked, usage has them"
+        return f"words at {self.tokens_per_word:.2f} tokens each: lengths are approximate, usage has the exact ones"
 
 
 Prompts = TokenIdPrompts | TextPrompts

@@ -1,4 +1,4 @@
-"""Where numbers come from: without it, they are worth little."""
+"""The provenance of results, without which numbers are worth little."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CHECKOUT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """When, with what and on what. The machine is the one that the load came from.
+    """When, with which versions and on which machine (that of the load generator) a benchmark ran.
 
-    `busy` is its load average before the first request: processes that wanted a core, of anyone, in the last minute.
+    `busy` is the machine's load average over the last minute before the first request.
     """
 
     date: str
@@ -28,7 +28,7 @@ class Provenance:
 
     @classmethod
     def now(cls, own_server: bool) -> Provenance:
-        """With `own_server`, the versions are told of what that runs on, too."""
+        """With `own_server`, includes the versions of the libraries that the server runs on."""
         packages = ("millrace", "torch", "transformers") if own_server else ("millrace",)
         versions = [(name, found) for name in packages if (found := _version(name))]
         return cls(
@@ -40,7 +40,7 @@ class Provenance:
         )
 
     def lines(self) -> list[tuple[str, str]]:
-        """Names and values, as a report shows them."""
+        """Names and values as shown in a report."""
         return [
             ("date", self.date),
             ("commit", self.commit or "not a git checkout"),
@@ -58,7 +58,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this file is in, and whether files differ from it."""
+    """The commit of the checkout that contains this file, and whether there are uncommitted changes."""
     try:
         if Path(_git("rev-parse", "--show-toplevel")) != CHECKOUT.resolve():
             return None
@@ -80,7 +80,7 @@ def _machine() -> str:
 
 
 def _chip() -> str:
-    """The name on the chip, where the system tells it."""
+    """The name of the processor, if the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")

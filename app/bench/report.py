@@ -1,4 +1,4 @@
-"""The report as text: facts first, then the numbers, then what a reader must know of them."""
+"""The report as text: the circumstances first, then the numbers, then what a reader must know about them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report(result: Result) -> str:
 
 
 def table(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as they must be; the first to the left, numbers to the right."""
+    """Lines of columns that are as wide as needed; the first is left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return [
         "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
@@ -36,7 +36,7 @@ def table(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Three digits that matter, more only before the point."""
+    """Three significant digits, more only before the decimal point; a dash for None."""
     if value is None:
         return "-"
     size = abs(value)
@@ -44,7 +44,7 @@ def number(value: float | None) -> str:
 
 
 def whole(run: Run, summary: Summary) -> list[str]:
-    """Everything about one run."""
+    """The report of a single run."""
     rates = [
         ("requests", f"{summary.num_sent} sent, {summary.num_ok} succeeded, {summary.num_failed} failed"),
         ("ended with", ", ".join(f"{count} x {reason}" for reason, count in summary.finish_reasons) or "-"),
@@ -65,7 +65,7 @@ def whole(run: Run, summary: Summary) -> list[str]:
 
 
 def rows(result: Result) -> list[str]:
-    """One line for each run."""
+    """A table with one line per run."""
     many = len(result.measurements) > 1
     head = ["run", "ok/sent", "req/s", "out tok/s", "TTFT p50", "p99", "ITL p50", "p99", "TPOT", "E2E p50"]
     extra = ["goodput", "within"] if result.limits else []
@@ -88,7 +88,7 @@ def rows(result: Result) -> list[str]:
 
 
 def repetitions(result: Result) -> list[str]:
-    """Each number's median over the repetitions, and how far it went."""
+    """The median of each number over the repetitions, with the lowest and the highest."""
     lines = []
     for load, each in by_load(result.measurements, result.targets[0].name, result.limits).items():
         lines.append(f"{load}, median of {result.settings.repeat} repetitions")
@@ -99,7 +99,7 @@ def repetitions(result: Result) -> list[str]:
 
 
 def ratios(result: Result) -> list[str]:
-    """A beside B, and the median of the paired ratios with the lowest and the highest."""
+    """Server A next to B, and the median of the paired ratios with the lowest and the highest."""
     lines = []
     for load, pairs in paired(result.measurements, result.limits).items():
         lines.append(f"{load}: medians of A and B, and the paired ratio A/B of each of the repetitions")
@@ -147,10 +147,10 @@ def _cells(name: str, spread: Spread | None) -> tuple[str, ...]:
 
 
 def _left(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Both columns to the left."""
+    """Two left-aligned columns."""
     width = max(len(value) for _, value in pairs)
     return [(name, value.ljust(width)) for name, value in pairs]
 
 
 def _cached(summary: Summary) -> str:
-    return "cached ones not told" if summary.cached_tokens is None else f"{summary.cached_tokens:,} cached"
+    return "cached ones unknown" if summary.cached_tokens is None else f"{summary.cached_tokens:,} cached"

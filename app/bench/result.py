@@ -1,4 +1,4 @@
-"""Everything a benchmark gave, and the sentences that say how it was done."""
+"""All results of a benchmark, and the facts that describe how it was done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.bench.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was asked, of whom, and what came of it."""
+    """The settings, the servers, and all measurements of a benchmark."""
 
     settings: Settings
     targets: list[Target]
@@ -42,7 +42,7 @@ class Result:
         return f"millrace bench: {self.settings.workload}"
 
     def facts(self) -> list[tuple[str, str]]:
-        """Names and values that belong above the numbers."""
+        """Names and values of the circumstances, which a report shows above the numbers."""
         facts = []
         for target in self.targets:
             name = f"server {target.name}" if len(self.targets) > 1 else "server"
@@ -73,7 +73,7 @@ class Result:
                 return ""
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data. Times in milliseconds; headers that were sent are not told."""
+        """All results as plain data. Times are in milliseconds; the headers that were sent are omitted."""
         settings = asdict(self.settings)
         settings["trace"] = self.settings.trace.name if self.settings.trace else None
         return {

@@ -1,4 +1,4 @@
-"""From options to a report: servers are found or started, take turns, and what came of it is written."""
+"""Runs a benchmark over HTTP, from its options to the report: starts or probes servers, and alternates between them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEED_BITS = 31
 
 
 def run_bench(options: Mapping[str, Any]) -> int:
-    """Returns the exit code: 0 if any request succeeded, 2 for options that cannot be, else 1."""
+    """Returns the exit code: 0 if any request succeeded, 2 for invalid options, else 1."""
     try:
         settings = settings_of(options)
     except BenchError as error:
@@ -54,7 +54,7 @@ def run_bench(options: Mapping[str, Any]) -> int:
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """The settings in the options. Raises BenchError about those that cannot be."""
+    """The settings given by the options. Raises BenchError if they are invalid."""
     if options["url"] and options["serve"]:
         raise BenchError("give --url or --serve, not both")
     given = {field.name: options[field.name] for field in fields(Settings)}
@@ -67,7 +67,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 async def measure(settings: Settings, options: Mapping[str, Any]) -> Result:
-    """All repetitions on all servers, in turn."""
+    """Run all repetitions on all servers."""
     progress = Progress(False if options["quiet"] else None)
     provenance = Provenance.now(own_server=not options["url"])
     async with AsyncExitStack() as stack:
@@ -88,7 +88,7 @@ async def measure(settings: Settings, options: Mapping[str, Any]) -> Result:
 async def alternate(
     targets: list[Target], settings: Settings, progress: Progress, with_host: bool = False
 ) -> list[Measurement]:
-    """A B A B: in each repetition every server has its turn, with the same prompts and arrivals."""
+    """Run the servers alternately (A B A B): in each repetition, all get the same prompts and arrivals."""
     for target in targets:
         await warm_up(target, settings)
     measurements = []
@@ -117,7 +117,7 @@ async def _target(name: str, url: str, model: str | None, options: Mapping[str, 
 
 
 def headers_of(lines: list[str]) -> dict[str, str]:
-    """Read `Name: value`. Raises BenchError; the message does not repeat the value, which may be a secret."""
+    """Parse lines of `Name: value`. Raises BenchError, without quoting the value, which may be a secret."""
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -128,7 +128,7 @@ def headers_of(lines: list[str]) -> dict[str, str]:
 
 
 async def _until_signal(settings: Settings, options: Mapping[str, Any]) -> Result:
-    """SIGTERM and SIGHUP end a benchmark as Ctrl+C does, so that a server that was started is ended, too."""
+    """Let SIGTERM and SIGHUP end the benchmark as Ctrl-C does, so that a server that was started is ended too."""
     measuring = asyncio.ensure_future(measure(settings, options))
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, measuring.cancel)

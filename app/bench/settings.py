@@ -1,4 +1,4 @@
-"""What was asked for on the command line, with the defaults of each workload."""
+"""The settings of a benchmark over HTTP, with the defaults of each workload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG_OUTPUT_TOKENS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of one benchmark. Lengths are in tokens, rates in requests/s, times in seconds."""
+    """The settings of one benchmark. Lengths are in tokens, rates in requests/s, times in seconds."""
 
     workload: str
     seed: int
@@ -40,7 +40,7 @@ class Settings:
     repeat: int = 1
 
     def check(self) -> None:
-        """Raises BenchError about what cannot be."""
+        """Raise BenchError for settings that contradict each other."""
         if self.workload == "trace" and self.trace is None:
             raise BenchError("the workload trace needs --trace FILE")
         if self.workload == "ramp" and (len(self.rate) > 1 or self.ramp_factor <= 1):
@@ -48,12 +48,12 @@ class Settings:
 
     @property
     def limits(self) -> LatencyTargets | None:
-        """The limits of goodput. A ramp needs some: without any it would not know when to end."""
+        """The latency targets for goodput. A ramp has defaults, because it ends when goodput falls."""
         return self.slo or (RAMP_LIMITS if self.workload == "ramp" else None)
 
     @property
     def streams(self) -> tuple[int, ...]:
-        """How many streams run at once, stage by stage."""
+        """The number of concurrent streams in each stage."""
         return self.concurrency or ((4,) if self.workload == "interference" else (8,))
 
     @property
@@ -62,17 +62,17 @@ class Settings:
         return Lengths(self.prompt_tokens or prompt, self.output_tokens or output)
 
     def long_prompt(self, max_model_len: int | None) -> int:
-        """Tokens of the prompt that interferes: as many as asked for, else as many as fit, up to 1,024."""
+        """Length of the prompt that interferes: the setting, or what fits the server, up to 1,024 tokens."""
         room = (max_model_len or 2 * MAX_LONG_TOKENS) - LONG_OUTPUT_TOKENS
         return self.long_prompt_tokens or min(MAX_LONG_TOKENS, room)
 
     def prefix(self, max_model_len: int | None) -> int:
-        """Tokens that prompts share: as many as asked for, else as many as fit, up to 1,000."""
+        """Length of the shared prefix: the setting, or what fits the server, up to 1,000 tokens."""
         room = (max_model_len or 2 * MAX_PREFIX_TOKENS) - self.lengths.prompt - self.lengths.output
         return self.prefix_tokens or min(MAX_PREFIX_TOKENS, room)
 
     def check_lengths(self, max_model_len: int | None) -> None:
-        """Raises BenchError if a request could not fit the server. A trace is cut to fit instead."""
+        """Raise BenchError if a request would not fit the server. Traces are cut to fit instead."""
         needed = {"prompt and output": self.lengths.prompt + self.lengths.output}
         if self.workload == "interference":
             needed["long prompt and its output"] = self.long_prompt(max_model_len) + LONG_OUTPUT_TOKENS
@@ -83,7 +83,7 @@ class Settings:
                 raise BenchError(f"{name} are {num_tokens} tokens; the server takes {max_model_len} at most")
 
     def num_requests(self, load: float) -> int:
-        """How many requests a stage has. An open loop has enough of them for its duration."""
+        """The number of requests of a stage; an open loop has enough of them for its duration."""
         if self.requests is not None:
             return self.requests
         match self.workload:

@@ -1,4 +1,4 @@
-"""From outcomes to the field's numbers. Latencies are of requests that succeeded, in milliseconds; rates per second."""
+"""Summarises outcomes in the usual metrics. Latencies are in milliseconds, of successful requests; rates per second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.bench.outcome import BenchError, Outcome
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """With linear interpolation between the two nearest; `values` must be sorted and not empty."""
+    """A percentile with linear interpolation; `values` must be sorted and not empty."""
     position = (len(values) - 1) * percent / 100
     below = math.floor(position)
     above = min(below + 1, len(values) - 1)
@@ -21,7 +21,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How values spread. `count` says of how many; with none there is no Spread."""
+    """Mean and percentiles of `count` values; without values there is no Spread."""
 
     count: int
     mean: float
@@ -44,9 +44,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class LatencyTargets:
-    """What a request must keep to be good, in milliseconds: it must succeed, and be within every stated limit.
+    """The targets, in milliseconds, that a request must meet to count as good; it must succeed too.
 
-    `itl` is held against the 99th percentile of a request's own gaps, `gap` against its longest one.
+    `itl` limits the 99th percentile of a request's own gaps, `gap` the longest one.
     """
 
     limits: tuple[tuple[str, float], ...]
@@ -73,7 +73,7 @@ class LatencyTargets:
 
 
 def _within(seconds: float | None, limit_ms: float) -> bool:
-    """What was never measured, such as the gaps of a single token, breaks no limit."""
+    """Whether a latency meets a limit. One that does not exist, such as the gaps of a single token, does."""
     return seconds is None or seconds * 1000 <= limit_ms
 
 
@@ -83,7 +83,7 @@ def _tail_gap(outcome: Outcome) -> float | None:
 
 
 MEASURES: dict[str, Callable[[Outcome], float | None]] = {
-    "ttft": lambda outcome: math.inf if outcome.ttft is None else outcome.ttft,  # a text that never came is late
+    "ttft": lambda outcome: math.inf if outcome.ttft is None else outcome.ttft,  # without any text, no target is met
     "itl": _tail_gap,
     "gap": lambda outcome: max(outcome.gaps, default=None),
     "tpot": lambda outcome: outcome.tpot,
@@ -93,7 +93,7 @@ MEASURES: dict[str, Callable[[Outcome], float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One run in numbers. Tokens are those of requests that succeeded."""
+    """The numbers of one run. Tokens are those of successful requests."""
 
     num_sent: int
     num_ok: int
@@ -124,7 +124,7 @@ class Summary:
 
 
 def summarize(run: Run, limits: LatencyTargets | None = None) -> Summary:
-    """Count and measure a run. `run.beside` counts among what was sent and what failed, not among the latencies."""
+    """Summarise a run. The requests in `run.beside` are included in the counts of requests, but not in latencies."""
     everything = [*run.outcomes, *run.beside]
     ok = [outcome for outcome in run.outcomes if outcome.ok]
     output = sum(outcome.num_output_tokens for outcome in ok)

@@ -1,4 +1,4 @@
-"""A server under test: what it is, how it wants to be asked, and the sending of planned requests to it."""
+"""A server under test: what it is, which requests it accepts, and sending planned requests to it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ REFUSED = {400, 404, 405, 415, 422, 500, 501}
 PROBE_IDS = TokenIdPrompts(100, 250)
 ID_RANGES = ((100, 30_000), (100, 2_000))
 SURPLUS_TOKENS = 2
-"""Tokens that a server may add to a prompt of token ids, such as one for the beginning of the text."""
+"""How many tokens a server may add to a prompt of token ids, such as a beginning-of-text token."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAbout:
-    """What a server says of itself. None where it does not."""
+    """What a server reports about itself; None for what it does not."""
 
     url: str
     model: str | None
@@ -30,14 +30,14 @@ class ServerAbout:
     vocab_size: int | None = None
 
     def describe(self) -> str:
-        version = f" {self.version}" if self.version else ", version not told"
+        version = f" {self.version}" if self.version else ", version unknown"
         length = f", {self.max_model_len} tokens at most" if self.max_model_len else ""
         return f"{self.software or 'unknown software'}{version}, model {self.model or 'not told'}{length}, {self.url}"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that has been asked how it wants to be asked. `name` is A or B."""
+    """A server whose dialect has been determined. `name` is A or B."""
 
     name: str
     client: Client
@@ -47,7 +47,7 @@ class Target:
     temperature: float = 0.0
 
     def message(self, planned: PlannedRequest) -> bytes:
-        """The request as it goes over the wire. Made before its time comes, for it may be long."""
+        """The bytes of a request. They are built before it is due, because the prompt may be long."""
         prompt = self.prompts.make(planned)
         body = self.dialect.body(prompt, planned.num_output_tokens, self.about.model, self.temperature)
         return self.client.message(self.dialect.path, body)
@@ -69,7 +69,7 @@ async def connect(
     id_range: tuple[int, int] | None = None,
     chat: bool = False,
 ) -> Target:
-    """Find out about the server with a few tiny requests. Raises BenchError if it answers none of them."""
+    """Probe a server with a few small requests. Raises BenchError if it accepts none of them."""
     about = await learn_about(client, model)
     refusals: list[str] = []
     for dialect in ladder():
@@ -80,14 +80,14 @@ async def connect(
         outcome = await target.ask(PlannedRequest("probe", 8, 2))
         if outcome.ok and _counts_agree(outcome, dialect):
             return replace(target, prompts=await _choose_prompts(target, id_range))
-        refusals.append(outcome.error or "the prompt was not taken as token ids")
+        refusals.append(outcome.error or "the server did not read the prompt as token ids")
         if not outcome.ok and outcome.status not in REFUSED:
             break
     raise BenchError(f"{client.url} cannot be measured: {refusals[-1]}")
 
 
 async def learn_about(client: Client, model: str | None) -> ServerAbout:
-    """Ask the routes that servers have for it; only a missing connection is an error."""
+    """Query the routes that servers have for this; only a failed connection is an error."""
     models = await client.get("/v1/models")
     listed = models.json()
     entries = listed.get("data") or [] if isinstance(listed, dict) else []
@@ -110,7 +110,7 @@ async def learn_about(client: Client, model: str | None) -> ServerAbout:
 
 
 async def _version(client: Client) -> str | None:
-    """vLLM and we have /version; llama.cpp tells its build in /props."""
+    """The server's version: vLLM and Millrace have /version, llama.cpp reports its build in /props."""
     for path, name in (("/version", "version"), ("/props", "build_info")):
         told = (await client.get(path)).json()
         if isinstance(told, dict) and told.get(name):
@@ -119,7 +119,7 @@ async def _version(client: Client) -> str | None:
 
 
 def _counts_agree(outcome: Outcome, dialect: Dialect) -> bool:
-    """Whether the server counted the token ids that it was sent; one that takes them for text does not."""
+    """Whether the server counted the token ids that it was sent; one that reads them as text does not."""
     counted = outcome.num_prompt_tokens
     if not dialect.token_ids or counted is None:
         return True
@@ -141,7 +141,7 @@ async def _choose_prompts(target: Target, id_range: tuple[int, int] | None) -> P
 
 
 async def _measure_words(target: Target) -> TextPrompts:
-    """Two prompts of known numbers of words, and the line through what the server counted for them."""
+    """Fit a line through the token counts that the server reports for two prompts with known numbers of words."""
     few, many = 32, 160
     counts = [(await target.ask(PlannedRequest("words", words, 1))).num_prompt_tokens for words in (few, many)]
     if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:

@@ -1,4 +1,4 @@
-"""Traces of real traffic: a CSV file with TIMESTAMP, ContextTokens and GeneratedTokens, as Azure publishes them."""
+"""Traces of real traffic: CSV files with TIMESTAMP, ContextTokens and GeneratedTokens, as published by Azure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
 
 def read_trace(path: Path, seed: str, speedup: float = 1.0, limit: int | None = None) -> Stage:
-    """The first `limit` lines as an open loop, their times divided by `speedup`; the first arrives at once."""
+    """The first `limit` lines as an open loop, replayed `speedup` times as fast. Raises BenchError."""
     try:
         with path.open(newline="") as file:
             rows = csv.DictReader(file)
@@ -46,7 +46,7 @@ def _line(row: dict[str, str], number: int, path: Path) -> tuple[float, int, int
 
 
 def parse_timestamp(text: str) -> float:
-    """Seconds. Either a plain number of them, or a date and time with any number of decimals (Azure has seven)."""
+    """A time in seconds, from a plain number or a date and time with any number of decimals (Azure has seven)."""
     try:
         return float(text)
     except ValueError:

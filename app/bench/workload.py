@@ -1,4 +1,4 @@
-"""What is sent and when: seeded, so that the same settings give the same requests at the same times."""
+"""The workloads: which requests are sent and when. The same settings and seed give the same requests and times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of each prompt and of each output."""
+    """The number of tokens of each prompt and of each output."""
 
     prompt: int
     output: int
@@ -17,9 +17,9 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request to be sent `at` seconds after its stage begins. Lengths are in tokens.
+    """A request to be sent `at` seconds after its stage begins. Lengths are in tokens.
 
-    The prompt is drawn from `seed`; its first `num_prefix_tokens` from `prefix_seed`, which others may share.
+    The prompt is generated from `seed`; its first `num_prefix_tokens` from `prefix_seed`, which others may share.
     """
 
     seed: str
@@ -39,8 +39,9 @@ class PlannedRequest:
 class Stage:
     """Requests under one load.
 
-    With `concurrency`, that many streams run at once and the next begins when one ends (a closed loop; `load` counts
-    streams). Without, each is sent at its time whatever the server does (an open loop; `load` is in requests/s).
+    With `concurrency`, that many streams run at once, and the next one starts when one ends (a closed loop; `load` is
+    the number of streams). Otherwise each is sent at its time, whatever the server does (an open loop; `load` is in
+    requests/s).
     """
 
     requests: tuple[PlannedRequest, ...]
@@ -60,9 +61,9 @@ def closed_loop(concurrency: int, num_requests: int, lengths: Lengths, seed: str
 
 
 def poisson(rate: float, num_requests: int, lengths: Lengths, seed: str) -> Stage:
-    """Arrivals of a Poisson process, given that `num_requests` come in `num_requests / rate` seconds.
+    """Arrivals of a Poisson process, under the condition that `num_requests` arrive in `num_requests / rate` seconds.
 
-    Such arrivals are independent and uniform over that time, so the mean rate is exactly the stated one.
+    Such arrivals are independent and uniform over that time, so the mean rate is exactly the given one.
     """
     draw = random.Random(f"{seed}/arrivals{rate}")
     times = sorted(draw.uniform(0, num_requests / rate) for _ in range(num_requests))
@@ -71,7 +72,7 @@ def poisson(rate: float, num_requests: int, lengths: Lengths, seed: str) -> Stag
 
 
 def shared_prefixes(num_prefixes: int, num_again: int, num_prefix_tokens: int, tail: Lengths, seed: str) -> Stage:
-    """One after another: a prompt with a new prefix (`first`), then `num_again` others with the same (`again`)."""
+    """One at a time: a prompt with a new prefix (`first`), then `num_again` others with the same one (`again`)."""
     requests = [
         PlannedRequest(
             seed=f"{seed}/tail{group}.{number}",
@@ -88,7 +89,7 @@ def shared_prefixes(num_prefixes: int, num_again: int, num_prefix_tokens: int, t
 
 
 def fit(requests: Iterable[PlannedRequest], max_model_len: int | None) -> tuple[tuple[PlannedRequest, ...], int]:
-    """Cut prompts, and then outputs, to `max_model_len` tokens in all. Returns how many had to be cut, too."""
+    """Cut prompts, and then outputs, to `max_model_len` tokens in all. Also returns how many had to be cut."""
     fitted, num_cut = [], 0
     for one in requests:
         if max_model_len is not None and one.num_tokens > max_model_len:

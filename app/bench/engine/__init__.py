@@ -1,1 +1,1 @@
-"""`millrace bench --engine`: the engine alone, without HTTP, beside what the machine can do."""
+"""`millrace bench --engine`: the engine alone, without HTTP, compared with what the machine can do."""

@@ -1,4 +1,4 @@
-"""The engine in this process: sequences in, and every step with what it took and what it read."""
+"""Runs the engine in this process, and records the time and the contexts of every step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.messages import Abort, Generate, SamplingParams, StepStats
 
 @dataclass(frozen=True, slots=True)
 class TimedStep:
-    """One step. `contexts`: how many tokens each sequence of the batch had when it began."""
+    """One step. `contexts` has the number of tokens that each sequence of the batch had when the step began."""
 
     stats: StepStats
     contexts: tuple[int, ...]
@@ -26,7 +26,7 @@ class TimedStep:
 
 
 class Engine:
-    """Feeds a core with random prompts, so that no prefix is found in the cache, and ignores end tokens."""
+    """Runs random prompts, so that the prefix cache never hits, and ignores end tokens."""
 
     def __init__(self, core: EngineCore, vocab_size: int, seed: int, temperature: float) -> None:
         self._core = core
@@ -36,13 +36,13 @@ class Engine:
         self._ids = count(1)
 
     def decode(self, load: Load, advance: Callable[[int], object]) -> list[TimedStep]:
-        """Steps in which every sequence decodes one token, and none is at its prompt."""
+        """The steps in which every sequence decodes one token, and none computes its prompt."""
         longest = load.longest(self._core.scheduler.max_num_batched_tokens)
         seq_ids = [self._add(load.prompt_tokens, longest - load.prompt_tokens) for _ in range(load.num_streams)]
         steps: list[TimedStep] = []
         while len(steps) < load.num_steps:
             if not self._core.has_work:
-                raise BenchError("a sequence ended before its time: the model gives numbers that are not finite")
+                raise BenchError("a sequence ended early: the model's logits are not finite")
             step = self._step()
             if step.stats.num_decode_tokens == load.num_streams and not step.stats.num_prefill_tokens:
                 steps.append(step)
@@ -51,7 +51,7 @@ class Engine:
         return steps
 
     def prefill(self, num_tokens: int) -> list[TimedStep]:
-        """The steps that compute one prompt, up to its first output token."""
+        """The steps that compute one prompt, up to the first output token."""
         self._add(num_tokens, 1)
         steps = []
         while self._core.has_work:

@@ -1,4 +1,4 @@
-"""From steps to numbers: time, and how near it came to what the machine can do."""
+"""Turns steps into numbers: times, and how close they come to what the machine can do."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PARTS: dict[str, Callable[[TimedStep], float]] = {
     "sample": lambda step: step.stats.sample_seconds,
     "update": lambda step: step.stats.update_seconds,
 }
-"""Where a step's time goes, in the order of the step."""
+"""The parts of a step's time, in the order of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Of times in seconds."""
+    """Quantiles of times in seconds."""
 
     p10: float
     p50: float
@@ -42,7 +42,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The least a step could take, in seconds, by what it reads and by what it computes (Williams et al. 2009)."""
+    """Lower bounds of a step's time in seconds, by what it reads and by what it computes (Williams et al. 2009)."""
 
     memory_seconds: float
     arithmetic_seconds: float
@@ -58,9 +58,9 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The model's cost beside the machine's ceilings.
+    """The model's costs and the machine's ceilings.
 
-    `cache_bytes` is the size of a number in the cache, `factors` the type in which weights are stored.
+    `cache_bytes` is the size of a number in the KV cache, `factors` the type in which weights are stored.
     """
 
     model: ModelCost
@@ -69,16 +69,16 @@ class Costs:
     factors: str
 
     def bytes_of(self, contexts: Sequence[int]) -> float:
-        """What a decode step reads: weights, and the keys and values of its contexts."""
+        """The bytes that a decode step reads: the weights, and the keys and values of its contexts."""
         return self.model.weight_bytes(len(contexts)) + self.model.cache_elements(contexts) * self.cache_bytes
 
     def operations_of(self, contexts: Sequence[int]) -> float:
-        """What a decode step multiplies and adds."""
+        """The number of multiplications and additions in a decode step."""
         return self.model.operations(contexts, num_logits=len(contexts))
 
     @property
     def arithmetic(self) -> float:
-        """Operations per second, at most, with factors of the weights' type."""
+        """The ceiling in operations per second for products with the weights' type."""
         return self.ceilings.product_for(self.factors)[1].median
 
     def roofline(self, num_bytes: float, operations: float) -> Roofline:
@@ -87,7 +87,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """The decode steps of one load. Rates are those of the step of median time."""
+    """The decode steps of one load. Rates are at the median step time."""
 
     load: Load
     context: float
@@ -99,7 +99,7 @@ class Decode:
 
     @classmethod
     def of(cls, load: Load, steps: Sequence[TimedStep], costs: Costs) -> Decode:
-        """Bytes, operations and contexts are means over the steps, parts the medians of each part."""
+        """Bytes, operations and contexts are means over the steps; the parts of a step are medians."""
         num_bytes = math.fsum(costs.bytes_of(step.contexts) for step in steps) / len(steps)
         operations = math.fsum(costs.operations_of(step.contexts) for step in steps) / len(steps)
         contexts = [context for step in steps for context in step.contexts]
@@ -127,7 +127,7 @@ class Decode:
 
     @property
     def bandwidth_share(self) -> float:
-        """Of the ceiling; above 1 where what is read stays in a cache."""
+        """The fraction of the bandwidth ceiling that is reached; above 1 if the data stays in a cache."""
         return self.roofline.memory_seconds / self.step.p50
 
     @property
@@ -158,7 +158,7 @@ class Decode:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """One prompt, several times."""
+    """The prefill of one prompt length, measured several times."""
 
     num_tokens: int
     num_steps: int
@@ -168,7 +168,7 @@ class Prefill:
 
     @classmethod
     def of(cls, num_tokens: int, runs: Sequence[Sequence[TimedStep]], costs: Costs) -> Prefill:
-        """Logits are wanted of the last token only."""
+        """Operations are counted with the logits of the last token only."""
         total = Quantiles.of([math.fsum(step.seconds for step in run) for run in runs])
         operations = costs.model.operations(range(1, num_tokens + 1), num_logits=1)
         return cls(num_tokens, len(runs[0]), total, operations, operations / costs.arithmetic / total.p50)

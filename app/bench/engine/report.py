@@ -1,4 +1,4 @@
-"""The report as text, and a sweep as charts."""
+"""The report as text, and charts of a sweep."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def report(result: EngineResult) -> str:
 
 
 def document(result: EngineResult) -> str:
-    """One HTML file that needs nothing else."""
+    """A self-contained HTML file."""
     return page(TITLE, charts(result), report(result))
 
 
 def charts(result: EngineResult) -> list[str]:
-    """Step time as measured, and the two bounds that the model of it gives."""
+    """Charts of the measured step time and its two lower bounds."""
     drawn: list[tuple[str, str, Sequence[Decode], Callable[[Decode], float]]] = [
         ("Step time against batch size", "sequences in the batch", result.by_batch, lambda one: one.load.num_streams),
         ("Step time against context", "tokens of context", result.by_context, lambda one: one.context),

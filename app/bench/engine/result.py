@@ -1,4 +1,4 @@
-"""Everything that was measured, with what a reader needs to repeat or to distrust it."""
+"""All results, with what a reader needs to reproduce or to distrust them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = "millrace bench: engine"
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """`by_batch` and `by_context` are empty without a sweep; `left_out` says what of it did not fit."""
+    """The results. `by_batch` and `by_context` are empty without a sweep; `left_out` says what did not fit."""
 
     model: str
     config: dict[str, Any]
@@ -37,7 +37,7 @@ class EngineResult:
         return self.costs.ceilings
 
     def facts(self) -> list[tuple[str, str]]:
-        """Names and values that belong above the numbers."""
+        """Names and values of the circumstances, which a report shows above the numbers."""
         ready, config = self.ready, self.config
         provenance = dict(self.provenance.lines()) | {"machine": self.provenance.machine}
         return [
@@ -60,7 +60,7 @@ class EngineResult:
         return "" if self.ready.quantization == "none" else f", weights in {self.ready.quantization}"
 
     def caveats(self) -> list[str]:
-        """What a reader must know of the numbers."""
+        """What a reader must know about the numbers."""
         notes = list(self.left_out)
         cached = [one for one in self.decodes if one.num_bytes < self.ceilings.cache_bytes]
         if cached:
@@ -76,7 +76,7 @@ class EngineResult:
         return notes
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data, in bytes, operations and seconds."""
+        """All results as plain data, in bytes, operations and seconds."""
         return {
             "benchmark": TITLE,
             "facts": dict(self.facts()),
@@ -95,7 +95,7 @@ class EngineResult:
 
 
 def unit(kind: str) -> str:
-    """Whole numbers are not floating-point operations."""
+    """The unit of a rate of operations: those on integers are not floating-point operations."""
     return "GOP/s" if kind == "int8" else "GFLOP/s"
 
 

@@ -1,4 +1,4 @@
-"""From options to a report: the engine is started in this process, the machine is probed, and loads take turns."""
+"""Runs the benchmark of the engine, from its options to the report: starts the engine, probes the machine, measures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PREFILLS = 5
 
 
 def run_engine_bench(options: Mapping[str, Any], config: Config, importing_seconds: float) -> int:
-    """Returns the exit code: 2 for options that cannot be, 1 for what cannot be served or measured."""
+    """Returns the exit code: 2 for invalid options, 1 if the model cannot be served or measured, else 0."""
     try:
         settings = settings_of(options)
         if config.speculative != "off":
@@ -63,7 +63,7 @@ def run_engine_bench(options: Mapping[str, Any], config: Config, importing_secon
 
 
 def settings_of(options: Mapping[str, Any]) -> EngineBenchSettings:
-    """The settings in the options; what is not given is as the settings have it. Raises BenchError."""
+    """The settings given by the options, with defaults for the others. Raises BenchError."""
     given = {
         field.name: options[field.name] for field in fields(EngineBenchSettings) if options[field.name] is not None
     }
@@ -75,15 +75,16 @@ def settings_of(options: Mapping[str, Any]) -> EngineBenchSettings:
 def measure(
     settings: EngineBenchSettings, config: Config, progress: Progress, importing_seconds: float
 ) -> EngineResult:
-    """All of it. Raises BenchError about what cannot be started, and about loads that do not fit what was.
+    """Run all measurements. Raises BenchError if the engine cannot be started, or loads do not fit it.
 
-    Prompts are computed as fast as the budget allows: nobody waits for the sequences that decode meanwhile.
+    The prefill throttle is off: prompts are computed as fast as the budget allows, since nobody waits for the sequences
+    that decode meanwhile.
     """
     provenance = Provenance.now(own_server=True)
     unpaced = config.model_copy(update={"max_gap_seconds": math.inf})
     try:
         core, ready = start_engine(unpaced, lambda loading: progress.note(loading.phase))
-    except Exception as error:  # whatever it was, it is the reason why nothing can be measured
+    except Exception as error:  # any error at all means that nothing can be measured, and is reported
         raise BenchError(reason_of(error)) from error
     room = Room(ready, config.max_num_seqs, config.max_num_batched_tokens)
     room.check(settings)
@@ -111,7 +112,7 @@ def measure(
 
 
 def _costs(config: Config, ready: EngineReady) -> Costs:
-    """Weights and cache as they are stored; int4 weights meet int8 activations too."""
+    """The costs of the weights and the cache as they are stored. int4 weights are multiplied by int8 activations."""
     dtype, quantized = dtype_named(ready.dtype), ready.quantization != "none"
     library = load_library(dtype, ready.quantization) if ready.backend == "native" else None
     stored = stored_plainly(dtype) if library is None else stored_by_kernels(library)

@@ -1,4 +1,4 @@
-"""What was asked for on the command line, and what of it fits the engine."""
+"""The settings of a benchmark of the engine, and which of its loads fit the engine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`num_streams` sequences whose prompts have `prompt_tokens`, and how many steps with all of them are measured."""
+    """`num_streams` sequences with prompts of `prompt_tokens`, and how many steps with all of them are measured."""
 
     num_streams: int
     prompt_tokens: int
     num_steps: int
 
     def longest(self, max_num_batched_tokens: int) -> int:
-        """Tokens that the first sequence may come to: it goes on while the prompts of the others are computed."""
+        """The longest length of the first sequence, which decodes while the prompts of the others are computed."""
         left = max_num_batched_tokens - self.num_streams + 1
         waiting = -(-(self.num_streams - 1) * self.prompt_tokens // left)
         return self.prompt_tokens + 1 + waiting + self.num_steps
@@ -43,26 +43,26 @@ class EngineBenchSettings:
 
     @property
     def decodes(self) -> list[Load]:
-        """The first token of an output comes with its prompt; the others take a step each."""
+        """The loads to decode. The first token of an output comes with its prompt; the others take a step each."""
         num_steps = (self.output_tokens or OUTPUT_TOKENS) - 1
         return [Load(num_streams, self.prompt_tokens, num_steps) for num_streams in self.streams]
 
     def check(self) -> None:
-        """Raises BenchError about what cannot be."""
+        """Raise BenchError for invalid settings."""
         if self.output_tokens is not None and self.output_tokens < 2:
             raise BenchError("--output-tokens: a decode step needs at least 2")
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What fits the engine that was started."""
+    """Decides which loads fit the engine that was started."""
 
     ready: EngineReady
     max_num_seqs: int
     max_num_batched_tokens: int
 
     def check(self, settings: EngineBenchSettings) -> None:
-        """Raises BenchError about what was asked for and does not fit, naming the option that would change it."""
+        """Raise BenchError for a setting that does not fit, naming the option that would change that."""
         for load in settings.decodes:
             if reason := self.refusal(load):
                 raise BenchError(f"{load.num_streams} streams of {load.prompt_tokens} prompt tokens: {reason}")
@@ -85,13 +85,13 @@ class Room:
         return None
 
     def prefill(self, settings: EngineBenchSettings) -> int:
-        """Tokens of the prompt whose prefill is measured."""
+        """The number of tokens of the prompt whose prefill is measured."""
         return settings.prefill or min(PREFILL_TOKENS, self.ready.max_model_len - 1)
 
     def sweep(self, settings: EngineBenchSettings) -> tuple[list[Load], list[Load], list[str]]:
-        """Loads against the batch size and against the context of one stream, as far as they fit, and what does not.
+        """Loads by batch size and by context of a single stream, as far as they fit, and a note for each that does not.
 
-        A context is what the sequence comes to: the prompt is shorter by the tokens that are measured.
+        A context is the final length of the sequence: its prompt is shorter by the tokens that are measured.
         """
         num_steps = (settings.output_tokens or SWEEP_STEPS + 1) - 1
         batches = [Load(count, settings.prompt_tokens, num_steps) for count in BATCHES]
