@@ -159,7 +159,7 @@ def test_answers_that_ended_early_are_told() -> None:
     outcome = answered([1.0, 2.0])
     outcome.planned = PlannedRequest("", 10, 4)
     run = run_of(outcome)
-    assert caveats(run, summarize(run), "single") == ["1 answers ended before the tokens that were asked for"]
+    assert caveats(run, summarize(run), "single") == ["1 answers ended with fewer tokens than requested"]
 
 
 def test_a_server_that_counts_other_prompts_or_no_tokens_is_told() -> None:
@@ -168,7 +168,7 @@ def test_a_server_that_counts_other_prompts_or_no_tokens_is_told() -> None:
     run = run_of(longer, uncounted)
     assert caveats(run, summarize(run), "single") == [
         "the server sent no usage: an event counts as one output token",
-        "the server counted 11.0 tokens a prompt where 10.0 were meant",
+        "the server counted 11.0 tokens a prompt, intended were 10.0",
     ]
 
 
@@ -177,7 +177,7 @@ def test_cached_prompts_are_told_unless_they_are_the_point() -> None:
     outcome.num_cached_tokens = 5
     run = run_of(outcome)
     [note] = caveats(run, summarize(run), "streams")
-    assert note == "50% of the prompt tokens came from the server's cache: take another --seed"
+    assert note == "50% of the prompt tokens came from the server's cache: use another --seed"
     assert caveats(run, summarize(run), "prefix") == []
 
 

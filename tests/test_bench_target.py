@@ -100,7 +100,7 @@ async def test_a_server_that_takes_some_of_the_fields_gets_those() -> None:
 async def test_a_server_that_takes_text_only_gets_words_in_the_number_it_counts() -> None:
     target = await found(Server(token_ids=False))
     assert target.prompts == TextPrompts(tokens_per_word=2.0, fixed_tokens=5.0)
-    assert "lengths are near" in target.prompts.describe()
+    assert "lengths are approximate" in target.prompts.describe()
 
 
 async def test_a_server_with_chat_only_is_asked_in_chat() -> None:
