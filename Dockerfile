@@ -22,7 +22,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY app/model/native app/model/native
-RUN python -m app.model.native.library
+RUN python -m app.model.native.variants
 
 
 FROM build AS package

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.model.native import compiler, library, structs
+from app.model.native import compiler, library, structs, variants
 from app.model.native.structs import LayoutMismatch, check_layouts
 
 TILE = structs.Tile._fields_
@@ -47,8 +47,8 @@ def test_a_change_on_the_side_of_c_keeps_the_kernels_from_being_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A field that somebody put into a structure, and nowhere else."""
-    sources = shutil.copytree(library.SOURCE.parent, tmp_path / "native", ignore=shutil.ignore_patterns("*.so"))
-    changed = sources / library.SOURCE.name
+    sources = shutil.copytree(variants.SOURCE.parent, tmp_path / "native", ignore=shutil.ignore_patterns("*.so"))
+    changed = sources / variants.SOURCE.name
     declared = "int64_t scores_stride;"
     assert declared in changed.read_text()
     changed.write_text(changed.read_text().replace(declared, f"{declared} int64_t more;"))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from app.messages import SamplingParams
-from app.model.sampling.draw import NUM_CANDIDATES, uniforms
+from app.model.sampling.columns import uniforms
+from app.model.sampling.draw import NUM_CANDIDATES
 from app.model.sampling.logprobs import gather_logprobs
 from app.model.sampling.sampler import sample
 from app.scheduler.batch import NO_TOKEN, Sampled

@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 import torch
 
-from app.model.sampling.draw import Sampler, sample_tokens, uniforms
+from app.model.sampling.columns import uniforms
+from app.model.sampling.draw import Sampler, sample_tokens
 from app.scheduler.batch import NO_TOKEN, Sampled
 from tests.drawing import (
     ALL_KINDS,

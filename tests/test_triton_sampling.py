@@ -12,6 +12,7 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are declared
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
+from app.model.sampling.columns import SamplingColumns  # noqa: E402
 from app.model.sampling.draw import Drawn, Truncated, find_most_likely  # noqa: E402
 from app.model.triton import sampling  # noqa: E402
 from tests.drawing import (  # noqa: E402
@@ -41,13 +42,14 @@ def by_kernel(scores: torch.Tensor, limits: Limits, draws: list[float], lacking:
     def column(*values: float) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=DEVICE)[:, None].expand(len(draws), 1).contiguous()
 
-    rows = Truncated(
-        probabilities=probabilities,
+    columns = SamplingColumns(
+        temperature=column(1.0),
         top_k=column(limits.top_k or len(scores)),
         top_p=column(limits.top_p),
         min_p=column(limits.min_p),
-        draws=column(*draws),
+        uniform=column(*draws),
     )
+    rows = Truncated(probabilities, torch.cat(columns, dim=1))
     drawn = Drawn(
         token_ids=torch.full((len(draws),), UNTOUCHED, device=DEVICE),
         candidates=probabilities.topk(4).values,

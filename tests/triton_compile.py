@@ -159,15 +159,13 @@ def small_sources(has_norms: bool) -> dict[str, ASTSource]:
 
 def sampling_sources(vocab_size: int) -> dict[str, tuple[ASTSource, int]]:
     """And their warps; the most likely of bfloat16 logits."""
-    limits = ("top_k", "top_p", "min_p", "draws")
-    drawn = dict.fromkeys(("probabilities", "candidates", *limits), "*fp32") | {"lacking": "*i1", "token_ids": "*i64"}
+    floats = dict.fromkeys(("probabilities", "candidates", "columns"), "*fp32")
+    drawn = floats | {"lacking": "*i1", "token_ids": "*i64"}
     parts = {"logits": "*bf16", "largest": "*fp32", "first": "*i32", "token_ids": "*i64"}
     sizes = {"VOCAB": vocab_size, "TILE": TILE}
     return {
         "draw_beyond": (
-            source_of(
-                draw_beyond_kernel, drawn, sizes | {"NUM_CANDIDATES": NUM_CANDIDATES}, [*drawn.keys() - {*limits}]
-            ),
+            source_of(draw_beyond_kernel, drawn, sizes | {"NUM_CANDIDATES": NUM_CANDIDATES}, [*drawn]),
             DRAWING_WARPS,
         ),
         "most_likely": (source_of(most_likely_kernel, parts, sizes, ("logits", "largest", "first")), READING_WARPS),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -30,11 +30,6 @@ def _pinned(array: NDArray[Any]) -> torch.Tensor:
     pinned = torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype, pin_memory=True)
     np.copyto(pinned.numpy(), array)
     return pinned
-
-
-def columns(device: torch.device, *values: ArrayLike) -> tuple[torch.Tensor, ...]:
-    """Float32 `[num_rows, 1]` on the device for each list of a number for each row of a matrix, all by one copy."""
-    return to_device(np.array(values, dtype=np.float32)[:, :, None], device).unbind()
 
 
 class ToHost:

@@ -1,7 +1,7 @@
 """What does the host do for a decode step beside the model, and how long does each part of it take?
 
 Everything but the model is real: scheduler, inputs, sampling, update and the way into the pipe. The model's logits are
-made beforehand, and of so few tokens that choosing one costs next to nothing. With overlap the tokens of a step are
+made beforehand, and of so few tokens that sampling one costs next to nothing. With overlap the tokens of a step are
 unknown when the next one is scheduled, and what a step needs is copied to where a recorded graph reads it, as on a GPU.
 With --against, another checkout of this project is measured in turn with this one.
 
@@ -142,8 +142,8 @@ def profile(core: EngineCore, num_steps: int) -> None:
 def compare(options: argparse.Namespace) -> None:
     """Rounds of all checkouts in turn, and then the medians over all steps of a checkout."""
     checkouts = {"this": ROOT} | ({} if options.against is None else {"other": options.against.resolve()})
-    chosen = [f"--{name.replace('_', '-')}" for name in ("one_by_one", "drawn") if getattr(options, name)]
-    chosen += ["--steps", str(options.steps), "--seqs", *map(str, options.seqs)]
+    asked = [f"--{name.replace('_', '-')}" for name in ("one_by_one", "drawn") if getattr(options, name)]
+    asked += ["--steps", str(options.steps), "--seqs", *map(str, options.seqs)]
     way = "one step after the other" if options.one_by_one else "overlap"
     sampling = "drawn" if options.drawn else "greedy"
     print_circumstances(
@@ -152,7 +152,7 @@ def compare(options: argparse.Namespace) -> None:
     rounds: dict[str, list[list[Times]]] = {name: [] for name in checkouts}
     for number in range(options.rounds):
         for name in sorted(checkouts, reverse=number % 2 == 0):
-            rounds[name].append(one_round(checkouts[name], chosen))
+            rounds[name].append(one_round(checkouts[name], asked))
     rows = []
     for index, num_seqs in enumerate(options.seqs):
         for name, measured in rounds.items():
@@ -161,9 +161,9 @@ def compare(options: argparse.Namespace) -> None:
     print_table(["microseconds of a step", *PARTS], rows)
 
 
-def one_round(checkout: Path, chosen: list[str]) -> list[Times]:
-    """This very script over the code of a checkout."""
-    command = [sys.executable, "-P", __file__, "--raw", *chosen]
+def one_round(checkout: Path, asked: list[str]) -> list[Times]:
+    """A checkout's own script, which knows its names."""
+    command = [sys.executable, "-P", "-m", "tests.bench.host_work", "--raw", *asked]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     ended = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(ended.stdout)  # type: ignore[no-any-return]

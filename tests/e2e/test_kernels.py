@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.model.native import compiler, library
+from app.model.native import compiler, variants
 from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving, started
 
@@ -41,7 +41,7 @@ def answering(model: TextModel, *options: str) -> Iterator[ServerProcess]:
 
 @pytest.mark.usefixtures("_quick_compiler")
 def test_a_start_that_finds_half_of_a_library_makes_it_again(model: TextModel, tmp_path: Path) -> None:
-    compiler.compile_library(library.SOURCE)
+    compiler.compile_library(variants.SOURCE)
     [made] = (tmp_path / "cache" / "millrace").glob("*.so")
     content = made.read_bytes()
     made.unlink()  # this process has it mapped

@@ -260,7 +260,7 @@ static void run_model(Thread *thread, const Work *work) {
 static void sample_all(Thread *thread, const Work *work) {
     const Sampling *sampling = &work->sampling;
     float *weights = sampling->weights + (int64_t)thread->index * 2 * sampling->room;
-    SHARED_FOR(thread, row, sampling->num_rows, 1) sampling->token_ids[row] = sampled_token(sampling, row, weights);
+    SHARED_FOR(thread, row, sampling->num_rows, 1) sampling->token_ids[row] = sample_token(sampling, row, weights);
 }
 
 static void take_part(Team *team, int thread_index, unsigned pass, const Work *work) {

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -22,7 +21,7 @@ from app.model.kv_cache import KVCache, LayerShape
 from app.model.llama_like import check_weights, is_llama_like, rotary_tables
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
-from app.model.sampling.draw import uniforms
+from app.model.sampling.columns import build_columns
 from app.scheduler.batch import Sampled
 
 CHUNK = 512
@@ -129,14 +128,9 @@ class NativeDecoder:
             weights=self._buffer("weights", self._model.num_threads * 2 * room, torch.float32),
             token_ids=token_ids.data_ptr(),
         )
-        params = [sequence.params for sequence in sequences]
-        temperatures = [p.temperature for p in params]
-        if any(temperatures):  # else nothing is drawn
-            floats = np.array((temperatures, [p.top_p for p in params], [p.min_p for p in params]), dtype=np.float32)
-            top_k = np.array([p.top_k or vocab_size for p in params], dtype=np.int32)
-            numbers = uniforms(sequences)
-            sampling.temperature, sampling.top_p, sampling.min_p = (row.ctypes.data for row in floats)
-            sampling.top_k, sampling.uniforms = top_k.ctypes.data, numbers.ctypes.data
+        if any(sequence.params.temperature for sequence in sequences):
+            draws = build_columns(sequences, vocab_size)
+            sampling.draws = draws.ctypes.data
         self._library.sample_tokens(self._decoder, ctypes.byref(sampling))
         return token_ids
 

@@ -32,9 +32,10 @@ static const FieldLayout layouts[] = {
     FIELD(Step, scores_stride), FIELD(Step, tiles), FIELD(Step, logits),
 
     WHOLE(Sampling), FIELD(Sampling, num_rows), FIELD(Sampling, vocab_size), FIELD(Sampling, stride),
-    FIELD(Sampling, room), FIELD(Sampling, logits), FIELD(Sampling, temperature), FIELD(Sampling, top_p),
-    FIELD(Sampling, min_p), FIELD(Sampling, top_k), FIELD(Sampling, uniforms), FIELD(Sampling, weights),
+    FIELD(Sampling, room), FIELD(Sampling, logits), FIELD(Sampling, draws), FIELD(Sampling, weights),
     FIELD(Sampling, token_ids),
+
+    WHOLE(Draw), DRAW_FIELDS,
 };
 
 /* Number `index` of them, or NULL behind the last one. */

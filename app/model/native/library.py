@@ -1,7 +1,4 @@
-"""Loads the kernels of `decoder.c`, compiled on this machine or beforehand.
-
-`python -m app.model.native.library` compiles them beforehand, for an image that carries no compiler.
-"""
+"""Loads the kernels of `decoder.c`, compiled on this machine or beforehand."""
 
 from __future__ import annotations
 
@@ -9,23 +6,19 @@ import ctypes
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from app.model.native import prebuilt
 from app.model.native.compiler import NoCompiler, compile_library
 from app.model.native.structs import check_layouts
+from app.model.native.variants import DEFINES, QUANTIZED, SOURCE
 
-if TYPE_CHECKING:
-    import torch  # kernels are compiled for an image where torch is not installed yet
-
-SOURCE = Path(__file__).with_name("decoder.c")
-DEFINES = {"torch.float32": (), "torch.bfloat16": ("-DBF16",)}
 PACKAGES = "Debian, Ubuntu: gcc libc6-dev; Fedora: gcc glibc-devel; Alpine: gcc musl-dev; macOS: xcode-select --install"
-QUANTIZED = {"none": (), "int8": ("-DQUANTIZATION=8",), "int4": ("-DQUANTIZATION=4",)}
 
 
 class NoKernels(RuntimeError):
-    """The compiled kernels cannot be had; in words for the operator, with what would help."""
+    """There are no compiled kernels to be had; the message tells the operator why, and what would help."""
 
 
 @cache
@@ -53,7 +46,3 @@ def find_library(source: Path, defines: tuple[str, ...]) -> ctypes.CDLL:
     if library is None:
         raise NoKernels(reason)
     return library
-
-
-if __name__ == "__main__":
-    prebuilt.build(SOURCE, [(*dtype, *quantized) for dtype in DEFINES.values() for quantized in QUANTIZED.values()])

@@ -8,14 +8,19 @@
  */
 enum { CHUNK = 512, NO_TOKEN = -1, NO_EDGE = 0 };
 
+/* What decides one row's draw: a row of SamplingColumns (app/model/sampling/columns.py), which says what each is. */
+typedef struct {
+    float temperature, top_k, top_p, min_p, uniform;
+} Draw;
+#define DRAW_FIELDS \
+    FIELD(Draw, temperature), FIELD(Draw, top_k), FIELD(Draw, top_p), FIELD(Draw, min_p), FIELD(Draw, uniform)
+
 typedef struct {
     int32_t num_rows, vocab_size, stride, room;
-    const float *logits;                      /* [num_rows][stride] */
-    const float *temperature, *top_p, *min_p; /* [num_rows]; temperature 0, or NULL, chooses the most likely token */
-    const int32_t *top_k;                     /* [num_rows] */
-    const double *uniforms;                   /* [num_rows], below 1 */
-    float *weights;                           /* [num_threads][2][room]: room for whole chunks, and a vector more */
-    int64_t *token_ids;                       /* [num_rows]; NO_TOKEN where the largest logit is not finite */
+    const float *logits; /* [num_rows][stride] */
+    const Draw *draws;   /* [num_rows]; NULL where every row takes its most likely token */
+    float *weights;      /* [num_threads][2][room]: room for whole chunks, and one vector more */
+    int64_t *token_ids;  /* [num_rows]; NO_TOKEN where the largest logit is not finite */
 } Sampling;
 
 /* Weights, filled up with zeros to whole vectors. */
@@ -161,7 +166,7 @@ static int32_t truncate_to(float *weights, float *room, int size, int top_k, flo
 }
 
 /* The first token up to which the weights from the edge on reach the share `uniform` of their sum. */
-static int draw(const float *weights, int size, int32_t edge, double uniform) {
+static int draw_from(const float *weights, int size, int32_t edge, double uniform) {
     double total = 0;
     for (int begin = 0; begin < size; begin += CHUNK)
         total += sum_from(&(List){weights + begin, CHUNK}, edge).weight;
@@ -184,17 +189,17 @@ static int draw(const float *weights, int size, int32_t edge, double uniform) {
     return last; /* summed up in another order, they may miss by a rounding what the last token has */
 }
 
-static int sampled_token(const Sampling *sampling, int row, float *weights) {
+static int sample_token(const Sampling *sampling, int row, float *weights) {
     const int size = sampling->vocab_size;
     const float *logits = sampling->logits + (int64_t)row * sampling->stride;
-    const float largest = largest_of(logits, size), temperature = sampling->temperature ? sampling->temperature[row] : 0;
+    const Draw *draw = sampling->draws ? sampling->draws + row : NULL;
+    const float largest = largest_of(logits, size);
     if (!isfinite(largest)) return NO_TOKEN;
-    if (temperature == 0) return first_of(logits, size, largest);
-    weigh_all(weights, logits, size, largest, temperature);
+    if (!draw || draw->temperature == 0) return first_of(logits, size, largest);
+    weigh_all(weights, logits, size, largest, draw->temperature);
     int32_t edge = NO_EDGE;
-    const int top_k = sampling->top_k[row];
-    if (top_k < size || sampling->top_p[row] < 1)
-        edge = truncate_to(weights, weights + sampling->room, size, top_k, sampling->top_p[row]);
-    const int32_t least = bits_of(sampling->min_p[row]);
-    return draw(weights, size, edge > least ? edge : least, sampling->uniforms[row]);
+    if (draw->top_k < size || draw->top_p < 1)
+        edge = truncate_to(weights, weights + sampling->room, size, (int)draw->top_k, draw->top_p);
+    const int32_t floor = bits_of(draw->min_p);
+    return draw_from(weights, size, edge > floor ? edge : floor, draw->uniform);
 }

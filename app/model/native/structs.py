@@ -6,6 +6,8 @@ import ctypes
 from ctypes import c_char_p, c_float, c_int32, c_int64, c_void_p
 from itertools import count, takewhile
 
+from app.model.sampling.columns import COLUMNS
+
 
 class Matrix(ctypes.Structure):
     _fields_ = (("data", c_void_p), ("bias", c_void_p), ("inputs", c_int32), ("columns", c_int32))
@@ -62,12 +64,17 @@ class Step(ctypes.Structure):
 class Sampling(ctypes.Structure):
     _fields_ = (
         *((name, c_int32) for name in ("num_rows", "vocab_size", "stride", "room")),
-        *((name, c_void_p) for name in ("logits", "temperature", "top_p", "min_p", "top_k", "uniforms")),
-        *((name, c_void_p) for name in ("weights", "token_ids")),
+        *((name, c_void_p) for name in ("logits", "draws", "weights", "token_ids")),
     )
 
 
-MIRRORED: tuple[type[ctypes.Structure], ...] = (Matrix, Layer, Model, Tile, Step, Sampling)
+class Draw(ctypes.Structure):
+    """A row of `SamplingColumns`, as its matrix lies in memory."""
+
+    _fields_ = tuple((name, c_float) for name in COLUMNS)
+
+
+MIRRORED: tuple[type[ctypes.Structure], ...] = (Matrix, Layer, Model, Tile, Step, Sampling, Draw)
 
 
 class FieldLayout(ctypes.Structure):

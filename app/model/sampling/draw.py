@@ -1,7 +1,7 @@
-"""From a row of logits to a token: the most likely one, or one drawn by temperature from all or the most likely ones.
+"""Sampling by torch's operators: from a row of logits to its most likely token, or to one drawn by temperature.
 
-It is drawn where a uniform number falls in the cumulative distribution, in the vocabulary's order. The number is a hash
-of a sequence's seed and the position, so that what is drawn depends on nothing but these and the row.
+A drawn token is where the row's uniform number falls in the cumulative distribution, in the vocabulary's order. What is
+drawn depends on nothing but the row and its `SamplingColumns`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.model.transfer import columns, to_device
+from app.model.sampling.columns import SamplingColumns, build_columns, column
+from app.model.transfer import to_device
 from app.scheduler.batch import NO_TOKEN, Sampled
 
 NUM_CANDIDATES = 256
-"""Most likely tokens that are looked at first: sorting a vocabulary of 150,000 for every row would take longer than a
-small model's step."""
+"""How many of the most likely tokens are tried first: sorting a vocabulary of 150,000 for every row would take longer
+than a small model's step."""
 
 Sampler = Callable[[torch.Tensor, list[Sampled]], torch.Tensor]
 """From logits `[num_rows, vocab]` to int64 tokens `[num_rows]`: `NO_TOKEN` where the largest logit is not finite (NaN
-counts as large)."""
+counts as larger than any number)."""
 
 
 def find_most_likely(logits: torch.Tensor) -> torch.Tensor:
@@ -37,52 +38,37 @@ def find_most_likely(logits: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(found)
 
 
-def uniforms(sequences: list[Sampled]) -> NDArray[np.float64]:
-    """One float64 in [0, 1) per sequence: splitmix64 (Steele et al. 2014) of its seed and the position it draws for."""
-    with np.errstate(over="ignore"):
-        seeds = np.array([sequence.params.seed for sequence in sequences], dtype=np.uint64)
-        positions = np.array([sequence.num_tokens for sequence in sequences], dtype=np.uint64)
-        bits = _mix(_mix(seeds) + positions * np.uint64(0x9E3779B97F4A7C15))
-    return (bits >> np.uint64(40)).astype(np.float64) * 2.0**-24
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-def _draw_whole(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-    """Draw from the whole vocabulary."""
-    params = [sequence.params for sequence in sequences]
-    min_p = [p.min_p for p in params]
-    temperature, share, draws = columns(logits.device, [p.temperature for p in params], min_p, uniforms(sequences))
-    probabilities = (logits / temperature).softmax(-1)
-    if any(min_p):
-        floor = probabilities.amax(-1, keepdim=True) * share
+def _draw_from_all(logits: torch.Tensor, matrix: NDArray[np.float32]) -> torch.Tensor:
+    """Draw from the whole vocabulary, except from tokens less than `min_p` times as likely as the first."""
+    columns = SamplingColumns.of(to_device(matrix, logits.device))
+    probabilities = (logits / columns.temperature).softmax(-1)
+    if column(matrix, "min_p").any():
+        floor = probabilities.amax(-1, keepdim=True) * columns.min_p
         probabilities = probabilities.masked_fill(probabilities < floor, 0)
-    return _invert(probabilities, draws)
+    return _invert(probabilities, columns.uniform)
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """Rows to draw from their most likely tokens only, in float32: `probabilities` `[num_rows, vocab]`, all else
-    `[num_rows, 1]`. `top_k`: the vocabulary's size where that is not limited."""
+    """Rows to draw from their most likely tokens only.
+
+    `probabilities`: float32 `[num_rows, vocab]`. `columns`: float32 `[num_rows, len(COLUMNS)]`.
+    """
 
     probabilities: torch.Tensor
-    top_k: torch.Tensor
-    top_p: torch.Tensor
-    min_p: torch.Tensor
-    draws: torch.Tensor
+    columns: torch.Tensor
 
     def __getitem__(self, rows: torch.Tensor) -> Truncated:
-        return Truncated(*(getattr(self, name).index_select(0, rows) for name in self.__slots__))
+        return Truncated(self.probabilities.index_select(0, rows), self.columns.index_select(0, rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Tokens `[num_rows]` from `candidates` `[num_rows, n]`, the largest probabilities in order; and where these are
-    `lacking`, bool `[num_rows, 1]`, since more than them is to be drawn from: there a token means nothing."""
+    """Tokens `[num_rows]` drawn from `candidates` `[num_rows, n]`, the largest probabilities in descending order.
+
+    `lacking`, bool `[num_rows, 1]`: the row is to be drawn from more tokens than its candidates, and its token means
+    nothing.
+    """
 
     token_ids: torch.Tensor
     candidates: torch.Tensor
@@ -90,63 +76,56 @@ class Drawn:
 
 
 DrawBeyond = Callable[[Truncated, Drawn], None]
-"""Puts into `token_ids` what rows draw that lack candidates."""
+"""Replaces the `token_ids` of rows that lack candidates."""
 
 
-def _draw_truncated(logits: torch.Tensor, sequences: list[Sampled], draw_beyond: DrawBeyond) -> torch.Tensor:
-    """Draw from the most likely tokens only: the `top_k` first, of these the smallest set that holds `top_p`, of
-    these the ones at least `min_p` times as likely as the first (the nucleus: Holtzman et al. 2020)."""
-    vocab_size = logits.shape[-1]
-    params = [sequence.params for sequence in sequences]
-    most = [min(p.top_k or vocab_size, vocab_size) for p in params]
-    temperature, *limits = columns(
-        logits.device,
-        [p.temperature for p in params],
-        most,
-        [p.top_p for p in params],
-        [p.min_p for p in params],
-        uniforms(sequences),
-    )
-    rows = Truncated((logits / temperature).softmax(-1), *limits)
-    drawn = _draw_from(rows, min(max(most), NUM_CANDIDATES))
-    if max(most) > NUM_CANDIDATES:
+def _draw_truncated(logits: torch.Tensor, matrix: NDArray[np.float32], draw_beyond: DrawBeyond) -> torch.Tensor:
+    """Draw from the most likely tokens only: the first `top_k`, of these the smallest set that holds `top_p` (the
+    nucleus: Holtzman et al. 2020), of these the ones at least `min_p` times as likely as the first."""
+    columns = to_device(matrix, logits.device)
+    rows = Truncated((logits / SamplingColumns.of(columns).temperature).softmax(-1), columns)
+    max_top_k = int(column(matrix, "top_k").max())
+    drawn = _draw_from_candidates(rows, min(max_top_k, NUM_CANDIDATES))
+    if max_top_k > NUM_CANDIDATES:
         draw_beyond(rows, drawn)
     return drawn.token_ids
 
 
-def _draw_from(rows: Truncated, num_candidates: int) -> Drawn:
+def _draw_from_candidates(rows: Truncated, num_candidates: int) -> Drawn:
+    columns = SamplingColumns.of(rows.columns)
     vocab_size = rows.probabilities.shape[-1]
     candidates, token_ids = rows.probabilities.topk(num_candidates)
-    weights = candidates.masked_fill(torch.arange(num_candidates, device=candidates.device) >= rows.top_k, 0)
+    ranks = torch.arange(num_candidates, device=candidates.device)
+    weights = candidates.masked_fill(ranks >= columns.top_k, 0)
     weight = weights.sum(-1, keepdim=True)
-    is_limited = rows.top_k < vocab_size
+    is_limited = columns.top_k < vocab_size
     before = weights.cumsum(-1) - weights
-    is_out = (before >= rows.top_p * weight.where(is_limited, 1)) | (weights < weights[:, :1] * rows.min_p)
+    is_out = (before >= columns.top_p * weight.where(is_limited, 1)) | (weights < weights[:, :1] * columns.min_p)
     token_ids, order = token_ids.sort(-1)
-    chosen = _invert(weights.masked_fill(is_out, 0).gather(1, order), rows.draws)
-    lacking = (rows.top_k > num_candidates) & (is_limited | (weight < rows.top_p))
-    return Drawn(token_ids.gather(1, chosen[:, None])[:, 0], candidates, lacking)
+    indices = _invert(weights.masked_fill(is_out, 0).gather(1, order), columns.uniform)
+    lacking = (columns.top_k > num_candidates) & (is_limited | (weight < columns.top_p))
+    return Drawn(token_ids.gather(1, indices[:, None])[:, 0], candidates, lacking)
 
 
 def sort_more(rows: Truncated, drawn: Drawn) -> None:
-    """Draw from 16 times as many candidates while they do not suffice. Waits for the device to know where."""
+    """Draw from 16 times as many candidates while there are too few. Waits for the device to learn for which rows."""
     lacking = drawn.lacking[:, 0].nonzero()[:, 0]
     num_candidates = drawn.candidates.shape[1]
     while len(lacking):
         num_candidates = min(16 * num_candidates, rows.probabilities.shape[-1])
-        again = _draw_from(rows[lacking], num_candidates)
+        again = _draw_from_candidates(rows[lacking], num_candidates)
         drawn.token_ids.index_copy_(0, lacking, again.token_ids)
         lacking = lacking[again.lacking[:, 0]]
 
 
-def _invert(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+def _invert(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """Invert the cumulative distribution of (unnormalised) probabilities at each row's uniform number.
 
-    The first entry whose cumulative sum exceeds `u * total` has a probability above 0, since u < 1.
+    The first entry whose cumulative sum exceeds `uniform * total` has a probability above 0, since `uniform` < 1.
     """
     precise = torch.float32 if probabilities.device.type == "mps" else torch.float64
     cumulative = probabilities.cumsum(-1, dtype=precise)
-    found = torch.searchsorted(cumulative, draws.to(precise) * cumulative[:, -1:], right=True)
+    found = torch.searchsorted(cumulative, uniform.to(precise) * cumulative[:, -1:], right=True)
     return found[:, 0].clamp(max=probabilities.shape[-1] - 1)
 
 
@@ -156,19 +135,20 @@ def sample_tokens(
     most_likely: Callable[[torch.Tensor], torch.Tensor] = find_most_likely,
     draw_beyond: DrawBeyond = sort_more,
 ) -> torch.Tensor:
-    """The `Sampler` by torch's operators, but for the parts that are given."""
+    """The `Sampler` by torch's operators; other executors replace the parts that are slow, or wait for the device."""
     drawn = [index for index, sequence in enumerate(sequences) if sequence.params.temperature > 0]
     if not drawn:
         return most_likely(logits)
     logits = logits.float()
     largest = most_likely(logits)
     token_ids = largest.clone()
+    columns = build_columns(sequences, logits.shape[-1])
     truncated = [index for index in drawn if sequences[index].params.top_k or sequences[index].params.top_p < 1]
-    whole = sorted(set(drawn) - set(truncated))
+    from_all = sorted(set(drawn) - set(truncated))
     draw_truncated = partial(_draw_truncated, draw_beyond=draw_beyond)
-    for draw, rows in ((draw_truncated, truncated), (_draw_whole, whole)):
+    for draw, rows in ((draw_truncated, truncated), (_draw_from_all, from_all)):
         if rows:
             at = to_device(np.array(rows), logits.device)
-            tokens = draw(logits.index_select(0, at), [sequences[index] for index in rows])
+            tokens = draw(logits.index_select(0, at), columns[rows])
             token_ids.index_copy_(0, at, tokens)
     return token_ids.where(largest != NO_TOKEN, NO_TOKEN)

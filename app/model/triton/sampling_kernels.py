@@ -9,8 +9,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# These are parts of one tensor: where each begins depends on how many rows there are.
-PARTS = ["top_k", "top_p", "min_p", "draws"]
+from app.model.sampling.columns import COLUMNS
+
+# Indices into a row of SamplingColumns.
+NUM_COLUMNS: tl.constexpr = tl.constexpr(len(COLUMNS))
+TOP_K: tl.constexpr = tl.constexpr(COLUMNS.index("top_k"))
+TOP_P: tl.constexpr = tl.constexpr(COLUMNS.index("top_p"))
+MIN_P: tl.constexpr = tl.constexpr(COLUMNS.index("min_p"))
+UNIFORM: tl.constexpr = tl.constexpr(COLUMNS.index("uniform"))
 
 
 @triton.jit
@@ -99,15 +105,12 @@ def weights_inside(probabilities, tokens, edge, num_equal, floor, VOCAB: tl.cons
     return tl.where(is_inside & (weights >= floor), weights, 0.0).to(tl.float64), num_equal - tl.sum(is_equal, 0)
 
 
-@triton.jit(do_not_specialize_on_alignment=PARTS)
+@triton.jit
 def draw_beyond_kernel(
     probabilities,  # float32 [num_rows, VOCAB]
     candidates,  # float32 [num_rows, NUM_CANDIDATES]: the largest, in order
     lacking,  # bool [num_rows]: where more are to be drawn from than these, and this is to draw
-    top_k,  # float32 [num_rows]; VOCAB is all
-    top_p,  # float32 [num_rows]: of what the first top_k weigh
-    min_p,  # float32 [num_rows]: times the largest
-    draws,  # float32 [num_rows]: uniform numbers below 1
+    columns,  # float32 [num_rows, NUM_COLUMNS]: SamplingColumns
     token_ids,  # int64 [num_rows]
     VOCAB: tl.constexpr,
     NUM_CANDIDATES: tl.constexpr,
@@ -119,7 +122,8 @@ def draw_beyond_kernel(
     if tl.load(lacking + row):
         probabilities += row.to(tl.int64) * VOCAB
         candidates += row * NUM_CANDIDATES
-        most, wanted = tl.load(top_k + row), tl.load(top_p + row)
+        columns += row * NUM_COLUMNS
+        most, wanted = tl.load(columns + TOP_K), tl.load(columns + TOP_P)
         above = tl.load(candidates + NUM_CANDIDATES - 1).to(tl.int32, bitcast=True)
         if most < VOCAB:
             edge = find_edge(probabilities, tl.full((), 0, tl.int32), above, most, VOCAB, 4 * TILE, True)
@@ -132,14 +136,14 @@ def draw_beyond_kernel(
         missing = wanted - all_from(probabilities, nucleus + 1, VOCAB, 4 * TILE, False)
         at_edge = tl.maximum(tl.ceil(missing / nucleus.to(tl.float32, bitcast=True)), 1.0)
         num_equal = tl.minimum(at_edge, tl.where(nucleus == edge, most, VOCAB)).to(tl.int32)
-        floor = tl.load(candidates) * tl.load(min_p + row)
+        floor = tl.load(candidates) * tl.load(columns + MIN_P)
 
         total, left = tl.full((), 0.0, tl.float64), num_equal
         for begin in range(0, VOCAB, TILE):
             tokens = begin + tl.arange(0, TILE)
             weights, left = weights_inside(probabilities, tokens, nucleus, left, floor, VOCAB)
             total += tl.sum(weights, 0)
-        target = total * tl.load(draws + row).to(tl.float64)
+        target = total * tl.load(columns + UNIFORM).to(tl.float64)
         before, left = tl.full((), 0.0, tl.float64), num_equal
         found, last = tl.full((), VOCAB, tl.int32), tl.full((), 0, tl.int32)
         for begin in range(0, VOCAB, TILE):
