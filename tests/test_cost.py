@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import PretrainedConfig
 
-from app.model.cost import AttentionShape, ModelCost, stored_by_kernels, stored_plainly
+from app.model.cost import AttentionShape, ModelCost, stored_plainly
 from app.model.cost import cost_of as counted
 from app.model.kv_cache import LayerShape
+from app.model.native.executor import stored_by_kernels
 from app.model.native.library import load_library
 from tests.models import ARCHITECTURES
 

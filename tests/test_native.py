@@ -13,12 +13,15 @@ import transformers as tf
 from app.engine.core import EngineCore
 from app.messages import Generate
 from app.model import attention
+from app.model.executor import ModelSetup
 from app.model.inputs import build_forward_batch
 from app.model.kv_cache import KVCache, LayerShape
+from app.model.loading.configuration import ModelFacts
 from app.model.loading.tracing import trace_layers
 from app.model.modules.decoder import ModuleDecoder
 from app.model.native import compiler, library
-from app.model.native.decoder import NativeDecoder, applies
+from app.model.native.decoder import NativeDecoder
+from app.model.native.executor import NativeExecutor
 from app.model.runner import ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
@@ -38,28 +41,37 @@ def llama(**changes: object) -> tf.LlamaConfig:
     return config
 
 
-def test_the_kernels_apply_to_a_llama_on_a_cpu() -> None:
-    assert applies(llama(), LAYERS, 16, CPU)
+def unsupported_reason(config: tf.PretrainedConfig, layers: list[LayerShape], block_size: int) -> str | None:
+    setup = ModelSetup(ModelFacts(config, layers, 128), CPU, torch.float32, block_size)
+    return NativeExecutor().unsupported_reason(setup)
+
+
+def test_the_kernels_run_a_llama() -> None:
+    assert unsupported_reason(llama(), LAYERS, 16) is None
 
 
 @pytest.mark.parametrize(
-    ("config", "layers", "block_size", "device"),
+    ("config", "layers", "block_size", "reason"),
     [
-        (llama(), LAYERS, 16, torch.device("cuda")),
-        (llama(), LAYERS, 8, CPU),
-        (llama(), [LayerShape(2, 24, 24)], 16, CPU),
-        (llama(), [LayerShape(2, 16, 32)], 16, CPU),
-        (llama(hidden_size=72), LAYERS, 16, CPU),
-        (llama(hidden_act="gelu"), LAYERS, 16, CPU),
-        (llama(mlp_bias=True), LAYERS, 16, CPU),
-        (ARCHITECTURES["Gemma-2"](), LAYERS, 16, CPU),
+        (llama(), LAYERS, 8, "the block size is 8, and the kernels need a multiple of 16 (--block-size 16)"),
+        (llama(), [LayerShape(2, 8, 8)], 16, "its head size is 8, and the kernels need a multiple of 16"),
+        (llama(), [LayerShape(2, 16, 32)], 16, "its keys have size 16 and its values 32"),
+        (llama(hidden_size=72), LAYERS, 16, "its hidden size is 72, and the kernels need a multiple of 32"),
+        (llama(hidden_act="gelu"), LAYERS, 16, "its activation is gelu, and the kernels compute silu"),
+        (llama(mlp_bias=True), LAYERS, 16, "its MLP has biases"),
+        (
+            ARCHITECTURES["Gemma-2"](),
+            LAYERS,
+            16,
+            "its type is gemma2, and the kernels compute llama, mistral, qwen2, qwen3",
+        ),
     ],
-    ids=["gpu", "block", "head", "uneven heads", "hidden", "activation", "bias", "architecture"],
+    ids=["block", "head", "uneven heads", "hidden", "activation", "bias", "architecture"],
 )
-def test_they_do_not_apply_where_they_would_compute_something_else(
-    config: tf.PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device
+def test_they_say_why_they_do_not_run_what_they_would_compute_otherwise(
+    config: tf.PretrainedConfig, layers: list[LayerShape], block_size: int, reason: str
 ) -> None:
-    assert not applies(config, layers, block_size, device)
+    assert unsupported_reason(config, layers, block_size) == reason
 
 
 Precision = tuple[torch.dtype, str]

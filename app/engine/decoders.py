@@ -1,4 +1,4 @@
-"""Which of torch's decoders runs a model, what its steps need on a GPU, and what that leaves to the cache."""
+"""A decoder over its cache: what its steps need of a GPU's memory, and what that leaves to the cache."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from transformers import PreTrainedModel
 
 from app.engine.core import EngineCore
 from app.engine.phases import Phases
+from app.model.executor import Executor
+from app.model.executors import Selection
 from app.model.first_steps import compile_kernels
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loading.configuration import ModelFacts
 from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
-from app.model.modules.decoder import ModuleDecoder
 from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.runner import Decoder
-from app.model.triton.support import find_obstacle
 
 if TYPE_CHECKING:
     from app.config import Config
@@ -26,50 +26,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger("millrace.engine")
 
 
-def run_by_torch(
-    config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache, phases: Phases
+def make_decoder(
+    config: Config, selection: Selection, model: PreTrainedModel, cache: KVCache, phases: Phases
 ) -> tuple[Decoder, int]:
-    """A decoder, and the longest sequence that is served. On a GPU the cache gets what steps leave.
+    """The decoder, its cache at full size, and the longest sequence that is served. Raises CacheTooSmall.
 
-    Raises CacheTooSmall.
+    On a GPU the cache gets the memory that steps leave, so the decoder is built and measured before the cache grows.
     """
-    decoder, available = choose_decoder(config, facts, model, cache), available_bytes()
-    if model.device.type == "cuda":
-        available = profile_memory(config, facts, decoder, model.device, phases)
+    facts, device, executor = selection.setup.facts, model.device, selection.executor
+    if device.type != "cuda":
+        phases.begin("making the cache")
+        max_model_len = grow_cache(cache, config, facts, available_bytes(), device)
+        return _build(selection, model, cache, max_model_len, phases), max_model_len
+    decoder = _build(selection, model, cache, limits_of(config, facts).length, phases)
+    available = profile_memory(config, step_limits(config, facts, executor), decoder, device, phases)
     phases.begin("making the cache")
-    max_model_len = grow_cache(cache, config, facts, available, model.device)
+    max_model_len = grow_cache(cache, config, facts, available, device)
     if isinstance(decoder, OnDevice) and not config.enforce_eager:
         phases.begin("recording CUDA graphs")
-        decoder = record_graphs(config, decoder, max_model_len, model.device)
+        decoder = record_graphs(config, decoder, max_model_len, device)
     return decoder, max_model_len
 
 
-def choose_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
-    """Triton's kernels where they are asked for, or where they run on a GPU: they are the fastest that there is."""
-    if config.backend == "triton":
-        return _triton_decoder(config, facts, model, cache)
-    if config.backend != "auto" or model.device.type != "cuda":
-        return ModuleDecoder(model, cache)
-    obstacle = find_obstacle(facts, model.device, model.dtype, is_asked_for=False)
-    if obstacle is None:
-        return _triton_decoder(config, facts, model, cache)
-    logger.warning("the sdpa backend runs, since triton, which is faster, cannot: %s", obstacle)
-    return ModuleDecoder(model, cache)
+def _build(selection: Selection, model: PreTrainedModel, cache: KVCache, max_model_len: int, phases: Phases) -> Decoder:
+    if selection.executor.packs_weights:
+        phases.begin("packing the weights")
+    return selection.executor.build(selection.setup, model, cache, max_model_len, phases.advance)
 
 
-def _triton_decoder(config: Config, facts: ModelFacts, model: PreTrainedModel, cache: KVCache) -> Decoder:
-    from app.model.triton import fused
-    from app.model.triton.decoder import TritonDecoder
-
-    if fused.applies(facts.config, facts.layers):
-        return fused.FusedDecoder(model, cache, limits_of(config, facts).length)
-    return TritonDecoder(model, cache)
-
-
-def profile_memory(config: Config, facts: ModelFacts, decoder: Decoder, device: torch.device, phases: Phases) -> int:
+def profile_memory(config: Config, limits: Limits, decoder: Decoder, device: torch.device, phases: Phases) -> int:
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
-    limits = step_limits(config, facts, decoder)
     try:
         if isinstance(decoder, OnDevice):
             phases.begin("compiling kernels")
@@ -118,7 +105,7 @@ def limits_of(config: Config, facts: ModelFacts) -> Limits:
     return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
 
 
-def step_limits(config: Config, facts: ModelFacts, decoder: Decoder) -> Limits:
-    """Those that the memory of steps depends on."""
+def step_limits(config: Config, facts: ModelFacts, executor: Executor) -> Limits:
+    """The limits that the memory of steps depends on."""
     limits = limits_of(config, facts)
-    return without_long_contexts(limits) if decoder.name == "triton" else limits
+    return limits if executor.copies_context else without_long_contexts(limits)

@@ -17,23 +17,21 @@ from transformers import PreTrainedModel
 from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files
 from app.engine.core import EngineCore
-from app.engine.decoders import grow_cache, prove_room, run_by_torch, step_limits
+from app.engine.decoders import make_decoder, prove_room, step_limits
 from app.engine.failures import CannotServe
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
 from app.messages import EngineLoading, EngineReady, FinishReason, SamplingParams
 from app.model.cores import container_cores
+from app.model.executors import NoExecutor, Selection, select_executor
 from app.model.kv_cache import KVCache
-from app.model.loading.configuration import ModelFacts, inspect_model, select_device, select_dtype
+from app.model.loading.configuration import inspect_model, select_device
 from app.model.loading.hub import find_model
 from app.model.loading.support import UnsupportedModel
 from app.model.loading.weights import load_model
-from app.model.memory import CacheTooSmall, available_bytes
-from app.model.native.decoder import NativeDecoder, applies
+from app.model.memory import CacheTooSmall
 from app.model.native.huge_pages import ask_for_huge_pages
-from app.model.native.library import NoKernels, load_library
-from app.model.runner import Decoder, ModelRunner
-from app.model.triton.support import find_obstacle
+from app.model.runner import ModelRunner
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -53,7 +51,7 @@ def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tup
     phases = Phases(report)
     try:
         return _start(config, phases)
-    except (BadCheckpoint, UnsupportedModel, CacheTooSmall) as error:
+    except (BadCheckpoint, UnsupportedModel, NoExecutor, CacheTooSmall) as error:
         raise CannotServe(str(error)) from error
 
 
@@ -66,35 +64,21 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     check_model_files(directory)
     phases.begin("reading the configuration")
     facts = inspect_model(directory)
-    dtype, library = choose_backend(config, facts, device)
+    selection = select_executor(facts, device, config.backend, config.dtype, config.quantization, config.block_size)
     phases.begin("loading the weights")
     return make_engine(
-        config,
-        facts,
-        load_model(directory, facts, dtype, device, phases.advance),
-        library,
-        phases,
+        config, selection, load_model(directory, facts, selection.setup.dtype, device, phases.advance), phases
     )
 
 
 def make_engine(
-    config: Config, facts: ModelFacts, model: PreTrainedModel, library: ctypes.CDLL | None, phases: Phases
+    config: Config, selection: Selection, model: PreTrainedModel, phases: Phases
 ) -> tuple[EngineCore, EngineReady]:
-    """All that follows on a loaded model, which nobody else should hold any more. Raises CacheTooSmall.
-
-    `library`: the compiled kernels, or None for torch's operators.
-    """
-    device, dtype = model.device, model.dtype
+    """All that follows on a loaded model, which nobody else should hold any more. Raises CacheTooSmall."""
+    facts, device, dtype = selection.setup.facts, model.device, model.dtype
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
-    decoder: Decoder
-    if library is None:
-        decoder, max_model_len = run_by_torch(config, facts, model, cache, phases)
-    else:
-        phases.begin("making the cache")
-        max_model_len = grow_cache(cache, config, facts, available_bytes(), device)
-        phases.begin("packing the weights")
-        decoder = NativeDecoder(library, model, cache, max_model_len, phases.advance)
+    decoder, max_model_len = make_decoder(config, selection, model, cache, phases)
     del model
     scheduler = make_scheduler(config, cache.num_blocks)
     overlap = config.overlap == "on" or (config.overlap == "auto" and device.type == "cuda")
@@ -106,7 +90,7 @@ def make_engine(
         scheduler.speculation.step_cost = step_cost
         logger.info("speculation: a step costs as much as %.1f tokens more in it", step_cost)
     if device.type == "cuda":
-        prove_room(core, step_limits(config, facts, decoder))
+        prove_room(core, step_limits(config, facts, selection.executor))
     # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
     gc.collect()
     gc.freeze()
@@ -139,28 +123,6 @@ def make_scheduler(config: Config, num_blocks: int) -> Scheduler:
         step_cost=1 if config.speculative == "ngram" else 0,
         max_gap_seconds=config.max_gap_seconds,
     )
-
-
-def choose_backend(config: Config, facts: ModelFacts, device: torch.device) -> tuple[torch.dtype, ctypes.CDLL | None]:
-    """The dtype of weights and cache, and the compiled kernels, or None for torch's operators. Raises CannotServe."""
-    applicable = config.backend in ("auto", "native") and applies(facts.config, facts.layers, config.block_size, device)
-    reason = "the compiled kernels do not apply to this model, block size or device"
-    if applicable:
-        dtype = select_dtype(config.dtype, facts.config, device, keeps_bfloat16=True)
-        try:
-            return dtype, load_library(dtype, config.quantization)
-        except NoKernels as error:
-            reason = str(error)
-    if config.backend == "native" or config.quantization != "none":
-        asked = "--backend native" if config.backend == "native" else f"--quantization {config.quantization}"
-        raise CannotServe(f"{asked}: {reason}; or use --backend auto --quantization none")
-    plain = select_dtype(config.dtype, facts.config, device, keeps_bfloat16=False)
-    if applicable:
-        widened = f" in {plain}, which takes twice the memory,".replace("torch.", "") if plain != dtype else ""
-        logger.warning("the model runs on torch's own operators%s at about a fifth of the speed: %s", widened, reason)
-    if config.backend == "triton" and (obstacle := find_obstacle(facts, device, plain, is_asked_for=True)):
-        raise CannotServe(f"--backend triton cannot run; use --backend auto: {obstacle}")
-    return plain, None
 
 
 def describe(ready: EngineReady) -> str:

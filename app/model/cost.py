@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,8 +11,6 @@ from transformers import PretrainedConfig
 
 from app.model.kv_cache import LayerShape
 from app.model.loading.tracing import run_without_weights, trace_layers
-from app.model.native.decoder import PANEL
-from app.model.native.structs import Matrix
 
 
 class Stored(Protocol):
@@ -109,17 +106,6 @@ def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
 def stored_plainly(dtype: torch.dtype) -> Stored:
     """Matrices as torch holds them."""
     return lambda outputs, inputs, is_head: outputs * inputs * dtype.itemsize  # noqa: ARG005
-
-
-def stored_by_kernels(library: ctypes.CDLL) -> Stored:
-    """Matrices as the compiled kernels pack them: padded, and quantised where the library does that."""
-
-    def num_bytes(outputs: int, inputs: int, is_head: bool) -> int:
-        matrix = Matrix(inputs=library.packed_inputs(inputs, is_head), columns=-(-outputs // PANEL) * PANEL)
-        packed: int = library.packed_bytes(ctypes.byref(matrix), is_head)
-        return packed
-
-    return num_bytes
 
 
 @dataclass(slots=True)

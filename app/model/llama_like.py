@@ -14,8 +14,14 @@ from app.model.loading.support import UnsupportedModel
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 
 
-def is_llama_like(config: PretrainedConfig) -> bool:
-    return type(config) in ARCHITECTURES and config.hidden_act == "silu" and not getattr(config, "mlp_bias", False)
+def unsupported_reason(config: PretrainedConfig) -> str | None:
+    """Why a model is not computed as a Llama is; None if it is."""
+    if type(config) not in ARCHITECTURES:
+        known = ", ".join(architecture.model_type for architecture in ARCHITECTURES)
+        return f"its type is {config.model_type}, and the kernels compute {known}"
+    if config.hidden_act != "silu":
+        return f"its activation is {config.hidden_act}, and the kernels compute silu"
+    return "its MLP has biases" if getattr(config, "mlp_bias", False) else None
 
 
 def check_weights(model: Any, dtype: torch.dtype) -> None:

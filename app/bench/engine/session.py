@@ -23,10 +23,10 @@ from app.bench.session import SEED_BITS
 from app.engine.failures import reason_of
 from app.engine.startup import start_engine
 from app.messages import EngineReady
-from app.model.cost import cost_of, stored_by_kernels, stored_plainly
+from app.model.cost import cost_of
+from app.model.executors import executor_named
 from app.model.loading.configuration import dtype_named, inspect_model
 from app.model.loading.hub import find_model
-from app.model.native.library import load_library
 
 if TYPE_CHECKING:
     from app.config import Config
@@ -114,8 +114,7 @@ def measure(
 def _costs(config: Config, ready: EngineReady) -> Costs:
     """The costs of the weights and the cache as they are stored. int4 weights are multiplied by int8 activations."""
     dtype, quantized = dtype_named(ready.dtype), ready.quantization != "none"
-    library = load_library(dtype, ready.quantization) if ready.backend == "native" else None
-    stored = stored_plainly(dtype) if library is None else stored_by_kernels(library)
+    stored = executor_named(ready.backend).stored(dtype, ready.quantization)
     model = cost_of(inspect_model(find_model(config.model_path, config.revision)).config, stored)
     return Costs(
         model=model,

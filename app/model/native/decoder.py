@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from app.model.inputs import ForwardBatch
-from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import check_weights, is_llama_like, rotary_tables
+from app.model.kv_cache import KVCache
+from app.model.llama_like import check_weights, rotary_tables
 from app.model.native import structs
 from app.model.native.huge_pages import HugePages
 from app.model.sampling.columns import build_columns
@@ -28,18 +28,6 @@ CHUNK = 512
 LANES = 16
 PANEL = 32
 MAX_QUERIES = 32
-
-
-def applies(config: PretrainedConfig, layers: list[LayerShape], block_size: int, device: torch.device) -> bool:
-    """Whether the kernels compute exactly what this model's modules do. A given config may still lack a compiler."""
-    if device.type != "cpu" or not is_llama_like(config):
-        return False
-    return (
-        config.hidden_size % PANEL == 0
-        and config.intermediate_size % LANES == 0
-        and all(layer.key_size == layer.value_size and layer.key_size % LANES == 0 for layer in layers)
-        and block_size % LANES == 0
-    )
 
 
 class NativeDecoder:

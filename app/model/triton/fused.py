@@ -16,10 +16,11 @@ import triton
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from app.model import llama_like
 from app.model.device_batch import DeviceBatch
 from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache, LayerShape
-from app.model.llama_like import check_weights, is_llama_like, rotary_tables
+from app.model.llama_like import check_weights, rotary_tables
 from app.model.triton.attention import NewTokens, Options, attend
 from app.model.triton.launch import launch_options
 from app.model.triton.products import add_product, gated_of_norm, of_norm
@@ -31,11 +32,11 @@ HEADS_AT_ONCE = 8
 """Of one token, queries', keys' and values' counted alike."""
 
 
-def applies(config: PretrainedConfig, layers: list[LayerShape]) -> bool:
-    """Whether this computes what the model's modules do."""
-    return is_llama_like(config) and all(
-        layer.key_size == layer.value_size and layer.key_size % 2 == 0 for layer in layers
-    )
+def unsupported_reason(config: PretrainedConfig, layers: list[LayerShape]) -> str | None:
+    """Why this would not compute what the model's modules do; None if it does."""
+    if all(layer.key_size == layer.value_size and layer.key_size % 2 == 0 for layer in layers):
+        return llama_like.unsupported_reason(config)
+    return "its keys and values are not of one even size"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from app.engine.phases import Phases
 from app.engine.startup import make_engine
 from app.messages import Abort, Generate, SamplingParams, StepOutput
 from app.model import attention
+from app.model.executors import select_executor
 from app.model.loading.configuration import ModelFacts
 from app.model.loading.tracing import trace_layers
 from tests.bench.gpu.scale import Scale
@@ -74,7 +75,10 @@ class Engine:
     def of(cls, scale: Scale, shape: Shape, **changes: Any) -> Engine:
         model = random_model(scale, shape)
         facts = ModelFacts(model.config, trace_layers(model.config), shape.max_position_embeddings)
-        core, ready = make_engine(settings(scale, **changes), facts, model, None, Phases(lambda _: None))
+        config = settings(scale, **changes)
+        options = (config.backend, config.dtype, config.quantization, config.block_size)
+        selection = select_executor(facts, scale.device, *options)
+        core, ready = make_engine(config, selection, model, Phases(lambda _: None))
         return cls(core, ready.vocab_size, ready.num_cache_tokens, count(1))
 
     def add(self, num_prompt_tokens: int, **params: Any) -> int:
