@@ -14,7 +14,7 @@ from app.model.executors import EXECUTORS, NoExecutor, Selection, select_executo
 from app.model.kv_cache import LayerShape
 from app.model.loading.configuration import ModelFacts
 from app.model.triton import executor
-from app.settings import EngineSettings
+from app.settings import DeviceSettings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SLOWER = "the sdpa backend runs the model, since {}, which is faster, cannot: {}"
@@ -52,7 +52,7 @@ def room(gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_executor_can_be_asked_for_by_its_name() -> None:
-    names = get_args(EngineSettings.model_fields["backend"].annotation)
+    names = get_args(DeviceSettings.model_fields["backend"].annotation)
     assert sorted(names) == sorted(["auto", *(entry.name for entry in EXECUTORS)])
 
 
