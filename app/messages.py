@@ -23,17 +23,10 @@ class FinishReason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How one sequence is sampled. The API validates all fields; the engine trusts them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is drawn from the model's logits. A `top_k` of 0 and a `top_p` of 1.0 mean off."""
 
-    `max_tokens` counts output tokens. A `top_k` of 0 and a `top_p` of 1.0 mean off. `stop_token_ids` already contains
-    the model's end tokens unless the request ignores them. `logprobs` and `prompt_logprobs` are how many of the most
-    likely tokens to report besides the actual one; None reports nothing.
-    """
-
-    max_tokens: int
-    min_tokens: int = 0
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -42,6 +35,19 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
     logit_bias: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams(Sampling):
+    """How one sequence is sampled. The API validates all fields; the engine trusts them.
+
+    `max_tokens` counts output tokens. `stop_token_ids` already contains the model's end tokens unless the request
+    ignores them. `logprobs` and `prompt_logprobs` are how many of the most likely tokens to report besides the actual
+    one; None reports nothing.
+    """
+
+    max_tokens: int
+    min_tokens: int = 0
     stop_token_ids: frozenset[int] = frozenset()
     seed: int = 0
     logprobs: int | None = None

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 
 from app.api.app import create_app
 from app.api.gate.authentication import Access
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.api.service import Service
 from app.api.telemetry.tracing import Telemetry
 from app.api.wire.certificate import Certificate
@@ -214,7 +214,7 @@ def make_app(
     engine: ScriptedEngine,
     *,
     load_tokenizer: Callable[[], Tokenizer] = byte_tokenizer,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     metrics: Metrics | None = None,
     access: Access | None = None,
     collector: StatisticsCollector | None = None,
@@ -231,7 +231,7 @@ def make_app(
         version="1.2.3",
         metrics=metrics or Metrics(),
         collector=collector or StatisticsCollector(MODEL),
-        limits=limits or Limits(),
+        limits=limits or RequestLimits(),
         seeds=random.Random(0),
         on_failed=engine.failures.append,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.engine.health import Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import EOS, ScriptedEngine, data_of, ids, make_app, small, started
@@ -238,7 +238,7 @@ async def test_a_refused_sequence_takes_the_others_of_its_request_with_it() -> N
 
 
 async def test_one_request_may_not_be_many() -> None:
-    async with started(make_app(ScriptedEngine(), limits=Limits(max_sequences=5))) as client:
+    async with started(make_app(ScriptedEngine(), limits=RequestLimits(max_sequences=5))) as client:
         answer = await client.post("/v1/completions", json={"prompt": ["a", "b", "c"], "n": 2})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
     assert "6" in answer.json()["error"]["message"]
@@ -249,7 +249,7 @@ async def test_one_request_may_not_be_many() -> None:
     [("n", 3, 4), ("stop", ["a", "b"], ["a", "b", "c"]), ("logprobs", 1, 2), ("prompt_logprobs", 1, 2)],
 )
 async def test_how_much_a_request_may_ask_for_is_the_operators_to_say(field: str, most: object, more: object) -> None:
-    limits = Limits(max_sequences=3, max_stop_strings=2, max_logprobs=1)
+    limits = RequestLimits(max_sequences=3, max_stop_strings=2, max_logprobs=1)
     async with started(make_app(ScriptedEngine(script=ids("x")), limits=limits)) as client:
         answers = [await client.post("/v1/completions", json={"prompt": "a", field: value}) for value in (most, more)]
     assert [answer.status_code for answer in answers] == [200, 400]

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.generation.choices import Piece, ScoredToken
-from app.api.generation.reply import Reply
-from app.api.generation.sse import EventWriter, encode
-from app.api.openai.chat import ChatReply
+from app.api.openai.chat_reply import ChatReply
 from app.api.openai.completions import CompletionReply
+from app.api.openai.events import EventWriter
+from app.api.openai.reply import Reply
+from app.api.wire.json_parts import encode
 from app.messages import FinishReason
 from app.text.chat_format import ChatFormat, ReplyReader
 from tests.scripted_engine import byte_tokenizer

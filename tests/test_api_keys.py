@@ -157,7 +157,7 @@ def test_every_guess_meets_the_same_comparisons_however_much_of_it_is_right(
 def test_a_file_is_read_again_when_it_changes_and_a_slip_in_it_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_CHECKS", 0.0)
     monkeypatch.setattr(keys_module, "SECONDS_AT_REST", 0.0)
     file = tmp_path / "keys"
     file.write_text("alice:one\n")

@@ -13,8 +13,8 @@ from openai.types.completion_create_params import CompletionCreateParamsStreamin
 
 from app.api.openai.schemas.chat import ChatCompletionRequest
 from app.api.openai.schemas.completion import CompletionRequest
-from app.api.openai.schemas.values import MAX_VALUES
-from app.api.request_limits import MAX_STOP_CHARACTERS, Limits
+from app.api.request_limits import MAX_STOP_CHARACTERS, RequestLimits
+from app.api.wire.body_values import MAX_VALUES
 from tests.raw_client import connected, post
 from tests.scripted_engine import EOS, ScriptedEngine, ids, listening, make_app, started
 
@@ -42,7 +42,7 @@ CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": "{
 
 
 async def send_text(text: str | bytes, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
-    async with started(make_app(ScriptedEngine(), limits=Limits(max_body_bytes=20_000))) as client:
+    async with started(make_app(ScriptedEngine(), limits=RequestLimits(max_body_bytes=20_000))) as client:
         answer = await client.post(COMPLETIONS, content=text, headers={"content-type": content_type})
     error: dict[str, Any] = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}

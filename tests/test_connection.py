@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.api.wire.connection import MAX_HEAD_BYTES, MAX_HEADERS
-from app.api.wire.open_files import MAX_OPEN_FILES, allow_many_files, room_of
+from app.api.wire.open_files import MAX_OPEN_FILES, raise_open_file_limit, room_of
 from app.messages import FinishReason
 from tests.raw_client import RawClient, connected, post, until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
@@ -98,7 +98,7 @@ async def test_who_sends_no_end_is_told_why_it_is_closed_and_another_stream_goes
     attack: Attack, seconds: float, status: int, code: str
 ) -> None:
     engine = ScriptedEngine()
-    app = make_app(engine, limits=Limits(receive_seconds=seconds))
+    app = make_app(engine, limits=RequestLimits(receive_seconds=seconds))
     async with listening(app) as (address, _), somebody_reading(engine, address), connected(address) as client:
         attacking = asyncio.create_task(attack(client))
         answered, headers, body = await client.answer()
@@ -111,13 +111,13 @@ async def test_who_sends_no_end_is_told_why_it_is_closed_and_another_stream_goes
 
 
 async def test_who_connects_and_says_nothing_is_let_go() -> None:
-    app = make_app(ScriptedEngine(), limits=Limits(receive_seconds=IMPATIENT))
+    app = make_app(ScriptedEngine(), limits=RequestLimits(receive_seconds=IMPATIENT))
     async with listening(app) as (address, _), connected(address) as client:
         assert await client.rest() == b""
 
 
 async def test_who_is_answered_and_goes_on_sending_is_let_go() -> None:
-    app = make_app(ScriptedEngine(), limits=Limits(receive_seconds=IMPATIENT))
+    app = make_app(ScriptedEngine(), limits=RequestLimits(receive_seconds=IMPATIENT))
     async with listening(app) as (address, _), connected(address) as client:
         await client.send(post(b"{", path="/nowhere", length=10))
         assert (await client.answer())[0] == 404
@@ -173,8 +173,10 @@ def test_a_process_opens_as_many_files_as_it_may() -> None:
     before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
     try:
-        assert allow_many_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        assert allow_many_files() == (MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES))
+        assert raise_open_file_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert raise_open_file_limit() == (
+            MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

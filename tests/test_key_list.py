@@ -126,7 +126,7 @@ def test_a_setting_that_would_open_to_nobody_or_to_everybody_is_refused(settings
 def test_a_file_that_is_caught_at_any_byte_of_being_written_changes_nothing_within_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_CHECKS", 0.0)
     monkeypatch.setattr(keys_module, "SECONDS_AT_REST", 0.0)
     caplog.set_level(logging.INFO)
     file, new = tmp_path / "keys", b"alice:KEY-alice-new\n"
@@ -145,7 +145,7 @@ def test_a_file_that_is_caught_at_any_byte_of_being_written_changes_nothing_with
 def test_a_file_is_left_alone_while_it_may_still_be_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_CHECKS", 0.0)
     monkeypatch.setattr(keys_module, "SECONDS_AT_REST", 1000.0)
     file = tmp_path / "keys"
     file.write_text("alice:A\nbob:B\n")

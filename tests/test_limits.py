@@ -14,8 +14,9 @@ from openai import AsyncOpenAI, RateLimitError
 from app.api.gate.authentication import Access
 from app.api.gate.key_list import BadKeys
 from app.api.gate.keys import KeyRing
-from app.api.gate.quota import Bucket, Quota
+from app.api.gate.quota import Quota
 from app.api.gate.rate_limits import Limiter, RateLimited, duration
+from app.api.gate.token_bucket import Bucket
 from app.engine.health import Overloaded
 from app.metrics import Metrics
 from app.metrics.server import MAX_NAMES

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.api.wire.json_parts import PART_CHARACTERS, JsonInParts, encode, encode_in_parts
 from tests.scripted_engine import ScriptedEngine, data_of, ids, listening, make_app, small, started
 
@@ -21,7 +21,7 @@ MUCH = "x" * (4 * PART_CHARACTERS)
 LONG = small(max_model_len=16384, num_blocks=10_000)
 
 
-async def send(path: str, limits: Limits | None = None, **body: Any) -> tuple[httpx.Response, ScriptedEngine]:
+async def send(path: str, limits: RequestLimits | None = None, **body: Any) -> tuple[httpx.Response, ScriptedEngine]:
     engine = ScriptedEngine(ids("miller"), ready=LONG)
     async with started(make_app(engine, limits=limits)) as client:
         return await client.post(path, json=body), engine
@@ -69,12 +69,12 @@ async def test_a_request_that_asks_for_too_much_in_all_is_told_the_account_and_w
 async def test_a_request_may_ask_for_as_much_as_the_setting_says_and_no_more(
     body: dict[str, Any], asked: int, room: int, status: int
 ) -> None:
-    answer, _ = await send(COMPLETIONS, Limits(max_values=asked + room), **body)
+    answer, _ = await send(COMPLETIONS, RequestLimits(max_values=asked + room), **body)
     assert answer.status_code == status
 
 
 async def test_without_max_tokens_a_sequence_may_have_what_the_account_allows() -> None:
-    limits = Limits(max_values=1000)
+    limits = RequestLimits(max_values=1000)
     answer, engine = await send(CHAT, limits, messages=HI, n=2, logprobs=True, top_logprobs=3)
     assert answer.status_code == httpx.codes.OK
     num_prompt_tokens = answer.json()["usage"]["prompt_tokens"]

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app.api.gate.authentication import Access
 from app.api.gate.keys import KeyRing
 from app.api.openapi import DESCRIPTIONS, OF_CONNECTIONS
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.engine.health import EngineState, Overloaded
 from app.messages import FinishReason
 from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, ids, make_app, started
@@ -60,7 +60,7 @@ def ending(reason: FinishReason) -> ScriptedEngine:
 async def test_every_status_that_is_documented_of_generation_comes_and_every_one_that_comes_is_documented(
     path: str,
 ) -> None:
-    limits = Limits(max_body_bytes=1000, receive_seconds=0.01)
+    limits = RequestLimits(max_body_bytes=1000, receive_seconds=0.01)
     body = BODIES[path]
     came = await statuses(
         make_app(ScriptedEngine(ids("k")), limits=limits),

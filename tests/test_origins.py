@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from app.api.gate.authentication import Access
-from app.api.gate.cors import HEADERS
 from app.api.gate.keys import KeyRing
+from app.api.wire.server import HEADERS
 from app.config import ConfigError, load_config
 from tests.raw_client import connected
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app, started

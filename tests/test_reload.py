@@ -23,7 +23,7 @@ from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
 @pytest.fixture(autouse=True)
 def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is not looked at now and then."""
-    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_LOOKS", inf)
+    monkeypatch.setattr(keys_module, "SECONDS_BETWEEN_CHECKS", inf)
 
 
 @dataclass

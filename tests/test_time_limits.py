@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.request_limits import Limits
+from app.api.request_limits import RequestLimits
 from app.messages import FinishReason
 from tests.scripted_engine import ScriptedEngine, make_app, started
 
 COMPLETIONS = "/v1/completions"
-BRIEF = Limits(request_seconds=0.02)
+BRIEF = RequestLimits(request_seconds=0.02)
 
 
 def counted(app: FastAPI, code: str) -> int:

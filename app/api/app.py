@@ -11,21 +11,19 @@ from contextlib import asynccontextmanager
 from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
-from app.api import operations, statistics, web
-from app.api.errors import answer_errors
-from app.api.gate.authentication import Access, Guard
+from app.api.error_handlers import answer_errors
+from app.api.gate.authentication import Access, Authentication
 from app.api.gate.cors import allow_origins
 from app.api.gate.hosts import HostCheck
 from app.api.gate.rate_limits import Limiter
 from app.api.gate.throttle import Throttle
-from app.api.openai import chat, completions
+from app.api.generation.dialect import endpoints_by_path
 from app.api.openapi import document_answers
+from app.api.routes import DEFAULT_DIALECT, ENDPOINTS, OTHER_ROUTERS
 from app.api.service import Service
-from app.api.telemetry.request_middleware import Recording
+from app.api.telemetry.request_middleware import RequestMiddleware
 from app.api.telemetry.tracing import Telemetry
-from app.api.wire.event_loop_lag import watch_loop
-
-GENERATING_PATHS = frozenset(route.path for module in (completions, chat) for route in module.router.routes)
+from app.api.wire.event_loop_lag import watch_event_loop_lag
 
 
 def create_app(
@@ -38,17 +36,17 @@ def create_app(
     hosts: Seq[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """The application. Its lifespan starts the service and stops it, with `drain_seconds` for what still runs.
+    """The application. Its lifespan starts the service and stops it, leaving `drain_seconds` for what still runs.
 
-    Requests may only name one of `hosts`, unless there are none. `clock` gives the seconds by which limits per minute
-    go.
+    Requests may only name one of `hosts`, unless it is empty. `clock` gives the seconds that limits per minute are
+    measured in.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        await checkpoint()  # imports what anyio runs on, while the engine starts instead of in the first request
-        watching = asyncio.create_task(watch_loop(service.metrics.loop_was_late))
+        await checkpoint()  # imports what anyio runs on while the engine starts, instead of in the first request
+        watching = asyncio.create_task(watch_event_loop_lag(service.metrics.loop_was_late))
         try:
             yield
         finally:
@@ -67,23 +65,25 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.dialect = DEFAULT_DIALECT
     answer_errors(app)
-    limiter = Limiter(access.keys.quota_of, clock, service.metrics.rate_limited)
-    app.add_middleware(Throttle, limiter=limiter)
-    app.add_middleware(Guard, access=access)
+    # What is added later runs earlier.
+    app.add_middleware(Throttle, limiter=Limiter(access.keys.quota_of, clock, service.metrics.rate_limited))
+    app.add_middleware(Authentication, access=access)
     if hosts:
         app.add_middleware(HostCheck, hosts=hosts)
     app.add_middleware(
-        Recording,
+        RequestMiddleware,
         metrics=service.metrics,
-        failed=service.collector.failed,
+        on_error=service.collector.failed,
         telemetry=telemetry,
         log_prompts=log_prompts,
-        generating_paths=GENERATING_PATHS,
+        endpoints=endpoints_by_path(ENDPOINTS),
+        default_dialect=DEFAULT_DIALECT,
     )
     if cors_origins:
-        allow_origins(app, cors_origins)  # outermost, so that a page can read what any other of these has to say
-    for module in (completions, chat, operations, statistics, web):
-        app.include_router(module.router)
+        allow_origins(app, cors_origins)  # outermost, so that a page can read the answers of all others
+    for router in (*(endpoint.router for endpoint in ENDPOINTS), *OTHER_ROUTERS):
+        app.include_router(router)
     document_answers(app)
     return app

@@ -1,4 +1,4 @@
-"""Work in a thread that nobody waits for when the server ends."""
+"""Work in a thread that does not keep the server from ending."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 async def run_in_daemon_thread(function: Callable[[], T]) -> T:
-    """Run what may take long. Unlike with `asyncio.to_thread`, neither event loop nor interpreter wait for its end."""
+    """Run what may take long. Unlike with `asyncio.to_thread`, neither event loop nor interpreter waits for its end."""
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # from here on nobody who stops waiting cancels it
+    future.set_running_or_notify_cancel()  # so that a waiter that gives up does not cancel it
 
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # which is raised where it is waited for
+        except BaseException as error:  # raised again where it is awaited
             future.set_exception(error)
 
     Thread(target=run, daemon=True).start()

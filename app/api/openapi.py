@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of answers: each status that a route may give, and the shape of every error."""
+"""What `/openapi.json` says about answers: every status that a route may give, and the shape of its errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 class ErrorObject(BaseModel):
-    """What went wrong and what would work. `param` is the first field at fault, `code` a name of the kind of error."""
+    """What went wrong and what would work. `param` is the first field at fault, `code` names the kind of error."""
 
     message: str
     type: str
@@ -20,7 +20,7 @@ class ErrorObject(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every error has this shape, OpenAI's."""
+    """The shape of errors in OpenAI's dialect, which is also that of all routes without a dialect of their own."""
 
     error: ErrorObject
 
@@ -41,28 +41,32 @@ DESCRIPTIONS = {
 }
 
 OF_CONNECTIONS = (400, 403, 408, 431, 500, 503)
-"""What any request may be answered with, before its route is known."""
+"""Errors that any request may get, before its route is known."""
 
 
-def errors(*statuses: int) -> Responses:
-    """Those that a route gives beside what any gives."""
+def errors(*statuses: int, body: type[BaseModel] = ErrorBody) -> Responses:
+    """The errors of a route that has these beside those of any route, with bodies of a dialect's shape."""
     return {
-        status: {"model": ErrorBody, "description": DESCRIPTIONS[status]}
-        for status in sorted({*OF_CONNECTIONS, *statuses})
+        status: {"model": body, "description": DESCRIPTIONS[status]} for status in sorted({*OF_CONNECTIONS, *statuses})
     }
 
 
 def content(status: int, *media_types: str, description: str = "As asked for.") -> Responses:
-    """An answer that is no error object, in one of these media types."""
+    """An answer that is not an error, in one of these media types."""
     return {status: {"description": description, "content": {media_type: {} for media_type in media_types}}}
 
 
 KEYED = errors(401)
-GENERATION = content(200, "application/json", "text/event-stream") | errors(401, 404, 413, 415, 429, 504)
+
+
+def generation(body: type[BaseModel] = ErrorBody) -> Responses:
+    """The answers of a route that generates."""
+    statuses = (401, 404, 413, 415, 429, 504)
+    return content(200, "application/json", "text/event-stream") | errors(*statuses, body=body)
 
 
 def document_answers(app: FastAPI) -> None:
-    """Leave out of the schema what FastAPI thinks of and this application never answers: 422."""
+    """Leave out of the schema what FastAPI assumes and this application never answers: 422."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an operator asks: which models, is it well, is it ready, what has it measured, which version."""
+"""Routes for operators: models, health, readiness, metrics and the version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.api.generation.reply import Json
+from app.api.generation.dialect import Json
 from app.api.openapi import KEYED, content, errors
 from app.api.service import RETRY_SECONDS, Service, ServiceDependency
 
@@ -21,7 +21,7 @@ METRICS = content(200, "text/plain", "application/openmetrics-text") | KEYED
 
 @router.get("/v1/models", responses=KEYED)
 async def list_models(service: ServiceDependency) -> JSONResponse:
-    """The one model, whether it is loaded yet or not."""
+    """The one model, whether or not it is loaded yet."""
     return JSONResponse({"object": "list", "data": [_model(service)]})
 
 

@@ -1,25 +1,25 @@
-"""What is known of one request while it is answered, and what there is to tell of it in the end."""
+"""The one place for what belongs to a request: whose it is, how it is answered and what became of it."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.engine.stream import SequenceTimes
-from app.text.detokenizer import IncrementalDetokenizer
-
 if TYPE_CHECKING:
-    from starlette.types import Send
+    from starlette.types import Scope, Send
 
     from app.api.errors import ApiError
-    from app.api.gate.rate_limits import Visit
+    from app.api.gate.owner import Owner
+    from app.api.gate.rate_limits import Ticket
+    from app.api.generation.dialect import Answer, Dialect
     from app.api.generation.generation import Generation
-    from app.api.generation.reply import Reply
-    from app.api.openai.schemas.sampling import SamplingFields
-    from app.text.tokenizer import Tokenizer
+    from app.api.generation.request import GenerationRequest
+    from app.api.wire.client import Client
+
+RECORD = "record"
+"""The key of a scope's state that holds the request's record."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -28,7 +28,7 @@ SAMPLED = 1
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The span that a request belongs to: ours if we record spans, else the client's. Ids are hexadecimal."""
+    """The span that a request belongs to: ours if spans are recorded, else the client's. Ids are hexadecimal."""
 
     trace_id: str = ""
     span_id: str = ""
@@ -36,7 +36,7 @@ class Trace:
 
 
 def parse_traceparent(header: str) -> Trace:
-    """The client's span, by W3C Trace Context. One that is malformed counts as none, as the standard demands."""
+    """The client's span, by W3C Trace Context. A malformed header counts as none, as the standard demands."""
     found = TRACEPARENT.fullmatch(header)
     if found is None or (header.startswith("00") and found[4]):
         return Trace()
@@ -44,102 +44,57 @@ def parse_traceparent(header: str) -> Trace:
 
 
 def choose_request_id(header: str) -> str:
-    """The client's id if it can safely be logged and sent back, else one of our own."""
+    """The client's id if it is safe to log and to send back, else a new one."""
     return header if REQUEST_ID.fullmatch(header) else uuid.uuid4().hex
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Filled in by whoever learns something. `arrived` is a moment of the monotonic clock.
+    """Filled in step by step by whatever handles the request. `arrived` is in seconds of the monotonic clock.
 
-    `send` is the server's own, past all middleware: for what it minds nothing of, which is all but a response's start.
-    `visit` stands for it where what its key may use is counted.
+    `operation` is OpenTelemetry's name for what the route generates, "" for a request that does not ask to generate.
+    `send` is the server's own, past all middleware: only the start of a response concerns them. `owner` is set by
+    authentication, and `ticket` where rate limits apply. `request`, `generation` and `answer` are set together, once
+    the sequences have been submitted.
     """
 
     request_id: str
     trace: Trace
     arrived: float
     send: Send
-    asks_to_generate: bool = False
+    dialect: Dialect
+    client: Client
+    operation: str = ""
+    owner: Owner = field(init=False)
+    ticket: Ticket | None = None
     route: str = ""
     status: int = 0
     error: ApiError | None = None
-    body: SamplingFields | None = None
-    reply: Reply | None = None
+    request: GenerationRequest | None = None
     generation: Generation | None = None
-    visit: Visit | None = None
+    answer: Answer | None = None
 
-    def begin(self, generation: Generation, reply: Reply, body: SamplingFields) -> None:
-        """Its sequences have been submitted, and nothing has come of them yet."""
-        self.generation, self.reply, self.body = generation, reply, body
+    def begin(self, request: GenerationRequest, generation: Generation, answer: Answer) -> None:
+        """The sequences have been submitted, and nothing has come of them yet."""
+        self.request, self.generation, self.answer = request, generation, answer
         if self.trace.sampled:
             for stream in generation.streams:
                 stream.trace_id = self.trace.trace_id
 
     @property
+    def asks_to_generate(self) -> bool:
+        return bool(self.operation)
+
+    @property
     def outcome(self) -> str:
-        """How its sequences ended, or the code of the error that kept them from beginning."""
+        """How the sequences ended, or the code of the error that kept them from beginning."""
         if self.generation is not None:
             reasons = (stream.finish_reason for stream in self.generation.streams)
             return "+".join(sorted({reason for reason in reasons if reason is not None}))
         return self.error.cause if self.error is not None else str(self.status)
 
 
-_current: ContextVar[RequestRecord] = ContextVar("record")
-
-
-def recording(record: RequestRecord) -> None:
-    """Make `record` that of the request which this task answers, and those tasks that it starts."""
-    _current.set(record)
-
-
-def current_record() -> RequestRecord:
-    return _current.get()
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Of a whole request, in seconds from its arrival; None for what did not happen.
-
-    `queued` lasts until the first sequence is scheduled, `first_token` until the first token of all.
-    `per_output_token` is the mean after the first tokens.
-    """
-
-    total: float
-    queued: float | None
-    first_token: float | None
-    per_output_token: float | None
-
-    @classmethod
-    def of(cls, record: RequestRecord, now: float) -> Timings:
-        streams = record.generation.streams if record.generation is not None else []
-        all_times = [stream.times for stream in streams]
-        scheduled = [times.scheduled for times in all_times if times.scheduled is not None]
-        first = [times.first_token for times in all_times if times.first_token is not None]
-        num_after_first = sum(max(0, stream.num_output_tokens - 1) for stream in streams)
-        return cls(
-            total=now - record.arrived,
-            queued=min(scheduled) - record.arrived if scheduled else None,
-            first_token=min(first) - record.arrived if first else None,
-            per_output_token=sum(map(_decoding, all_times)) / num_after_first if num_after_first else None,
-        )
-
-
-def _decoding(times: SequenceTimes) -> float:
-    return times.last_token - times.first_token if times.first_token and times.last_token else 0.0
-
-
-def texts_of(record: RequestRecord) -> list[tuple[str, str]]:
-    """The prompt and the answer of each choice, as they are to the model."""
-    if record.generation is None or record.reply is None:
-        return []
-    tokenizer = record.reply.tokenizer
-    return [
-        (_text(tokenizer, choice.prompt.token_ids), _text(tokenizer, choice.stream.output_token_ids))
-        for choice in record.generation.choices
-    ]
-
-
-def _text(tokenizer: Tokenizer, token_ids: list[int]) -> str:
-    detokenizer = IncrementalDetokenizer(tokenizer, skip_special_tokens=False)
-    return detokenizer.push(token_ids) + detokenizer.flush()
+def record_of(scope: Scope) -> RequestRecord:
+    """The record of the request with this ASGI scope."""
+    record: RequestRecord = scope["state"][RECORD]
+    return record

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from app.api.app import create_app
 from app.api.gate.authentication import Access
@@ -21,8 +21,8 @@ from app.api.gate.hosts import ANY_HOST, LOCAL_HOST, is_loopback
 from app.api.gate.key_list import BadKeys
 from app.api.gate.keys import KeyRing
 from app.api.gate.quota import Quota
-from app.api.openai.schemas.sampling import SamplingFields
-from app.api.request_limits import Limits
+from app.api.openai.schemas.sampling import sampling_default_faults
+from app.api.request_limits import RequestLimits
 from app.api.service import Service
 from app.api.start_report import farewell, reachable_url, watch_start
 from app.api.telemetry.tracing import TelemetryError, make_telemetry
@@ -107,11 +107,8 @@ def load_tokenizer(config: Config, template: str | None) -> Tokenizer:
 
 def check_sampling_defaults(model: str, defaults: Mapping[str, object]) -> None:
     """Hold what a model's generation_config.json says against what a request may say. Raises BadCheckpoint."""
-    try:
-        SamplingFields.model_validate(dict(defaults))
-    except ValidationError as error:
-        faults = "; ".join(f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors())
-        raise BadCheckpoint(f"generation_config.json of {model}: {faults}; correct it or leave it out") from error
+    if faults := sampling_default_faults(defaults):
+        raise BadCheckpoint(f"generation_config.json of {model}: {'; '.join(faults)}; correct it or leave it out")
 
 
 def make_reload(config: Config, access: Access, certificate: Certificate | None) -> Callable[[], None] | None:
@@ -163,7 +160,7 @@ def _serve(
         version=version("millrace"),
         metrics=metrics,
         collector=collector,
-        limits=Limits(
+        limits=RequestLimits(
             max_body_bytes=config.max_body_size,
             receive_seconds=config.receive_timeout,
             request_seconds=config.request_timeout,

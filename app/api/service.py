@@ -1,4 +1,4 @@
-"""What the routes share: the engine, the tokenizer once it is loaded, and the name the model is served under."""
+"""What the routes share: the engine, the tokenizer once it is loaded, and the name under which the model is served."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from app.api.background import run_in_daemon_thread
 from app.api.errors import ApiError
-from app.api.openai.schemas.base import shortened
-from app.api.request_limits import Limits
+from app.api.excerpts import shortened
+from app.api.generation.engine import Engine
+from app.api.request_limits import RequestLimits
 from app.checkpoint.files import BadCheckpoint
-from app.engine.health import EngineHealth, EngineState, Unavailable
-from app.engine.stream import TokenStream
-from app.messages import EngineReady, SamplingParams
+from app.engine.health import EngineState, Unavailable
+from app.messages import EngineReady
 from app.metrics import Metrics
 from app.statistics.broadcast import Broadcast
 from app.statistics.collector import StatisticsCollector
@@ -31,35 +30,9 @@ RETRY_SECONDS = 5
 log = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
-    """What the API needs of the engine; `EngineClient` is one. `stop` may be called more than once."""
-
-    @property
-    def ready(self) -> EngineReady | None: ...
-
-    @property
-    def health(self) -> EngineHealth: ...
-
-    async def start(self) -> None: ...
-
-    async def stop(self, drain_seconds: float) -> None: ...
-
-    def check_room(self, num_sequences: int, owner: str = "") -> None: ...
-
-    def generate(
-        self,
-        prompt_token_ids: Seq[int],
-        params: SamplingParams,
-        priority: int = 0,
-        cache_salt: str = "",
-        owner: str = "",
-        precedence: int | None = None,
-    ) -> TokenStream: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a generation can begin now, and if not, why."""
+    """Whether a generation can start now and, if not, why."""
 
     state: EngineState
     reason: str = ""
@@ -74,7 +47,8 @@ class Availability:
 class Service:
     """The engine and the tokenizer, started together and served together.
 
-    `seeds` draws for requests that bring no seed. `on_failed` is told if the tokenizer cannot be loaded.
+    `seeds` draws seeds for requests that bring none. `on_failed` is called with the reason if the tokenizer cannot be
+    loaded.
     """
 
     def __init__(
@@ -84,7 +58,7 @@ class Service:
         load_tokenizer: Callable[[], Tokenizer],
         model_name: str,
         version: str,
-        limits: Limits,
+        limits: RequestLimits,
         metrics: Metrics,
         collector: StatisticsCollector,
         seeds: random.Random,
@@ -100,22 +74,22 @@ class Service:
         self.broadcast = Broadcast(collector, self.describe)
         self.tokenizer: Tokenizer | None = None
         self.loading: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._broadcasting: asyncio.Task[None] | None = None
         self._load_tokenizer = load_tokenizer
         self._on_failed = on_failed
         self._failure = ""
 
     async def start(self) -> None:
-        """Begin to load; returns before anything is loaded."""
+        """Start to load; returns before anything is loaded."""
         await self.engine.start()
         self.loading = asyncio.create_task(self._load())
-        self._telling = asyncio.create_task(self.broadcast.run())
+        self._broadcasting = asyncio.create_task(self.broadcast.run())
 
     async def stop(self, drain_seconds: float) -> None:
-        """Let the engine end what runs, and itself."""
+        """Let the engine finish what runs, then end it."""
         await self.engine.stop(drain_seconds)
         self.broadcast.close()
-        begun = [task for task in (self.loading, self._telling) if task is not None]
+        begun = [task for task in (self.loading, self._broadcasting) if task is not None]
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
@@ -123,7 +97,7 @@ class Service:
     async def _load(self) -> None:
         try:
             self.tokenizer = await run_in_daemon_thread(self._load_tokenizer)
-        except Exception as error:  # tokenizers come from anywhere and fail in every way
+        except Exception as error:  # tokenizers come from anywhere, and fail in any way
             log.debug("The tokenizer cannot be loaded", exc_info=error)
             says_what_to_do = isinstance(error, BadCheckpoint | TokenizerError)
             self._failure = str(error) if says_what_to_do else f"The tokenizer cannot be loaded: {error}"
@@ -141,7 +115,7 @@ class Service:
         return Availability(health.state, health.reason, health.phase, health.progress)
 
     def describe(self) -> dict[str, object]:
-        """How the server is, and what it serves once that is known."""
+        """The state of the server, and what it serves once that is known."""
         now, engine, ready = self.availability(), self.engine.health, self.engine.ready
         return {
             "state": now.state,
@@ -156,7 +130,9 @@ class Service:
         }
 
     def require(self, model: str | None) -> tuple[Tokenizer, EngineReady]:
-        """The tokenizer and the limits of the model asked for: 404 if it is another one, 503 if it is not there yet."""
+        """The tokenizer and the properties of the model asked for. Raises ApiError (404) if another one is served, and
+        Unavailable if the server cannot generate now.
+        """
         if model not in (None, self.model_name):
             raise self.unknown_model(model)
         now = self.availability()
@@ -166,8 +142,9 @@ class Service:
         return self.tokenizer, self.engine.ready
 
     def unknown_model(self, model: str | None) -> ApiError:
+        """The 404 for a model that is not the one served."""
         message = f"The model {shortened(repr(model))} is not served here; {self.model_name!r} is."
-        return ApiError(404, message, param="model", code="model_not_found")
+        return ApiError(404, message, field="model", code="model_not_found")
 
 
 async def _service(request: Request) -> Service:

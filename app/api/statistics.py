@@ -1,4 +1,4 @@
-"""`GET /v1/stats/stream`: what the dashboard shows, live."""
+"""`GET /v1/stats/stream`: the live data of the dashboard."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 from fastapi import APIRouter, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.generation.sse import DONE, EventStream
 from app.api.openapi import content, errors
 from app.api.service import ServiceDependency
+from app.api.wire.event_stream import DONE, EventStream
 from app.statistics.broadcast import Subscription
 
 router = APIRouter()
@@ -22,7 +22,7 @@ async def stream_statistics(service: ServiceDependency) -> Response:
 
 
 class StatisticsEvents(EventStream):
-    """Gives the subscription's place back however it ends. It needs no pings: there is always something new."""
+    """Closes its subscription however it ends. It needs no pings: there is always something new."""
 
     def __init__(self, subscription: Subscription) -> None:
         super().__init__(_events(subscription), ping=0)

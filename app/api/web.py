@@ -1,4 +1,4 @@
-"""The chat, the dashboard and their assets: files of `app/web`, under a policy that lets nothing in from elsewhere."""
+"""The chat, the dashboard and their assets: files of `app/web`, under a policy that admits nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Nothing inline and nothing from other origins. With no trusted types to be had, the browser itself refuses to turn a
+"""Nothing inline and nothing from other origins. Since there are no trusted types, the browser itself refuses to turn a
 string into markup or code, whatever the script does with what a model wrote.
 """
 
@@ -25,13 +25,13 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""`no-cache` lets a browser keep a file and makes it ask each time, with the ETag, whether that is still the one."""
+"""`no-cache` lets a browser keep a file, but makes it ask each time, by ETag, whether it is still current."""
 
 router = APIRouter(include_in_schema=False)
 
 
 class GuardedFiles(StaticFiles):
-    """Files that carry `HEADERS`."""
+    """Files sent with `HEADERS`."""
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200

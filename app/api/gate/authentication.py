@@ -1,4 +1,4 @@
-"""Who may come in: every route asks for a key, but for those listed here."""
+"""Who may use which route: every route needs a key, except those listed here."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.error_handlers import send_error
 from app.api.errors import ApiError
 from app.api.gate.keys import KeyRing
 from app.api.gate.owner import Owner
-from app.api.record import current_record
+from app.api.record import record_of
 
 OPEN_PATHS = frozenset({"/", "/dashboard", "/health", "/ready"})
 OPEN_PREFIX = "/assets/"
 METRICS_PATH = "/metrics"
 STATISTICS_PATH = "/v1/stats/stream"
-"""What everybody's requests come to, request by request: not for everybody who may send one."""
+"""Shows everybody's requests one by one: not meant for everybody who may send one."""
 
 BLANKS = b" \t"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`keys` open every route but the statistics, which `admin_keys` open; without any keys they are open too.
+    """Which keys open which routes: `keys` open every route except the statistics, which `admin_keys` open. On a server
+    without any keys those are open too.
 
     Metrics are open to all unless they have keys of their own. `shares_cache` lets all keys share cached blocks.
     """
@@ -34,7 +36,7 @@ class Access:
     shares_cache: bool = False
 
     def admit(self, path: str, authorization: bytes) -> str:
-        """The name of whoever comes with this header, "" where no name is needed. Raises ApiError with 401 or 403."""
+        """The name of the key in this header, "" where no key is needed. Raises ApiError with 401 or 403."""
         if path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return ""
         ring = self._ring(path)
@@ -51,7 +53,7 @@ class Access:
         return key.name
 
     def owner(self, name: str) -> Owner:
-        """What a request is to the engine whose key has this name."""
+        """How the engine is to treat requests with the key of this name."""
         return Owner(name, self.keys.quota_of(name).min_priority, self.shares_cache)
 
     def _ring(self, path: str) -> KeyRing:
@@ -60,8 +62,8 @@ class Access:
         return self.admin_keys if path == STATISTICS_PATH and self.admin_keys.is_needed else self.keys
 
 
-class Guard:
-    """Asks for keys, and notes in `state.owner` whose request it is. Plain ASGI: it costs a stream nothing."""
+class Authentication:
+    """Checks keys, and records whose request it is. Plain ASGI: it costs a stream nothing."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -69,15 +71,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            # Compared as it was sent: what characters the bytes were meant to be, clients do not agree on.
+            # Compared byte for byte: clients do not agree on which characters the bytes stand for.
             authorization = Headers(scope=scope).get("authorization", "").encode("latin-1")
             try:
                 name = self._access.admit(scope["path"], authorization)
             except ApiError as error:
-                current_record().error = error
-                await error.response()(scope, receive, send)
+                await send_error(error, scope, receive, send)
                 return
-            scope.setdefault("state", {})["owner"] = self._access.owner(name)
+            record_of(scope).owner = self._access.owner(name)
         await self._app(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""What browsers are told: nobody guesses types, frames us or learns where from, and which other origins may call."""
+"""Which other origins may call the API from a browser (CORS)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Sequence as Seq
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
-"""For every response, whoever wrote it."""
-
 RATE_LIMITS = [f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")]
 
 
 def allow_origins(app: FastAPI, origins: Seq[str]) -> None:
     """Let pages of these origins use the API; without this, a browser keeps them out.
 
-    A page brings its key itself: there are no cookies that another one could ride on.
+    A page brings its key itself: there are no cookies that another page could make use of.
     """
     app.add_middleware(
         CORSMiddleware,

@@ -1,4 +1,4 @@
-"""Which names the server answers to, so that no page of another site reaches it by having its name lead here."""
+"""Which host names the server answers to, so that no page of another site reaches it by DNS rebinding."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.error_handlers import send_error
 from app.api.errors import ApiError
-from app.api.openai.schemas.base import shortened
-from app.api.record import current_record
+from app.api.excerpts import shortened
 
 LOCAL_HOST = "localhost"
 ANY_HOST = "*"
@@ -21,15 +21,15 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to `host`, a name or an address to listen on."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:  # which binding to it will tell
+    except OSError:  # binding to it will report that
         return host.lower() == LOCAL_HOST
     return all(ip_address(address[4][0]).is_loopback for address in found)
 
 
 class HostCheck:
-    """Refuses requests whose `Host` header has a name other than `hosts`, with any port. Plain ASGI.
+    """Refuses requests whose `Host` header names anything but `hosts`, with any port. Plain ASGI.
 
-    A browser that DNS rebinding sends here still names the site that it believes to talk to. An address cannot be
+    A browser that DNS rebinding led here still names the site that it believes it is talking to. An address cannot be
     rebound, and a request without the header does not come from a browser.
     """
 
@@ -41,8 +41,7 @@ class HostCheck:
         if scope["type"] == "http":
             named = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
             if strangers := [host for host in named if not self._is_served(host)]:
-                error = current_record().error = self._refusal(strangers[0])
-                await error.response()(scope, receive, send)
+                await send_error(self._refusal(strangers[0]), scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Keys as they are written, in a setting or in a file: read exactly as they stand, or refused."""
+"""Keys as written in a setting or in a file: taken literally, or refused."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ DIGEST = "sha256:"
 
 
 class BadKeys(ValueError):
-    """The keys cannot be read; the message says where and why, and never shows a key."""
+    """The keys cannot be read. The message says where and why, and never shows a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key by its SHA-256 digest; the key itself is not kept. A name may have several, while one replaces another."""
+    """A key, kept only as its SHA-256 digest. A name may have several, while one key replaces another."""
 
     name: str
     digest: bytes
 
 
 def digest_of(secret: bytes) -> bytes:
-    """32 bytes, however long the secret is: comparing digests tells nothing of how much of a guess was right."""
+    """32 bytes, however long the secret is: comparing digests reveals nothing about how much of a guess was right."""
     return hashlib.sha256(secret).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """Keys, and limits by the name that they hold for; those of `EVERYBODY` hold where a name says nothing else."""
+    """Keys, and limits by name. Those of `EVERYBODY` apply where a name has none of its own."""
 
     keys: list[Key]
     limits: dict[str, dict[str, int | None]]
 
     def with_more(self, more: KeyList) -> KeyList:
-        """Both; where they set the same limit differently, `more` wins. Raises BadKeys if one key has two names."""
+        """Both lists together; where they disagree on a limit, `more` wins. Raises BadKeys if one key has two names."""
         names = self.limits | more.limits
         limits = {name: self.limits.get(name, {}) | more.limits.get(name, {}) for name in names}
         keys = self.keys + more.keys
@@ -56,7 +56,8 @@ NO_KEYS = KeyList([], {})
 
 
 def parse_given(text: str) -> KeyList:
-    """Read the entries of a setting, between commas or on lines: `name:key` or `name:sha256:digest in hexadecimal`.
+    """Read the entries of a setting, separated by commas or newlines: `name:key`, or `name:sha256:digest` with a
+    hexadecimal digest.
 
     Limits may follow a key, as in `name:key tokens_per_minute=1000`, and those for all keys follow `*`. There are no
     comments here: `#` is a character like any other. Raises BadKeys.
@@ -66,10 +67,10 @@ def parse_given(text: str) -> KeyList:
 
 
 def parse_file(content: bytes, where: str) -> KeyList:
-    """Read a file with an entry on each line, written as in `parse_given`. Raises BadKeys.
+    """Read a file with one entry a line, written as for `parse_given`. Raises BadKeys.
 
-    A line that begins with `#` is a comment. The last line must end with a newline: one that does not may have been
-    caught half-written, and half a key must not open anything.
+    A line that begins with `#` is a comment. The last line must end with a newline: without one, the file may have been
+    read half-written, and half a key must not open anything.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -83,7 +84,7 @@ def parse_file(content: bytes, where: str) -> KeyList:
 
 
 def parse_secret(secret: str) -> bytes:
-    """The digest of a key, or of one that is written as `sha256:digest`. Raises ValueError, which never shows it."""
+    """The digest of a key, which may itself be written as `sha256:digest`. Raises ValueError that never shows it."""
     if secret.startswith(DIGEST):
         if not re.fullmatch(r"[0-9a-fA-F]{64}", digits := secret.removeprefix(DIGEST)):
             raise ValueError("a SHA-256 digest has 64 hexadecimal digits")
@@ -94,7 +95,7 @@ def parse_secret(secret: str) -> bytes:
 
 
 def _parse(entries: Iterable[tuple[str, str]]) -> KeyList:
-    """Entries, each with the place where it stands."""
+    """Read entries, each given with the place that an error names."""
     keys: list[Key] = []
     limits: dict[str, dict[str, int | None]] = defaultdict(dict)
     for place, entry in entries:
@@ -108,7 +109,7 @@ def _parse(entries: Iterable[tuple[str, str]]) -> KeyList:
 
 
 def _parse_entry(entry: str) -> tuple[Key | None, list[str]]:
-    """A key, or None for everybody, and the limits behind it."""
+    """A key, or None for everybody, and the limits that follow it."""
     first, *limits = re.split(r"[ \t]+", entry)
     if first == EVERYBODY:
         return None, limits
@@ -126,7 +127,7 @@ def _parse_entry(entry: str) -> tuple[Key | None, list[str]]:
 
 
 def _add_limits(limits: dict[str, dict[str, int | None]], name: str, words: Iterable[str]) -> None:
-    """A name may have several entries, and each limit may stand in any of them, but not with different values."""
+    """Add limits to those of a name, whose entries may repeat a limit but not contradict each other."""
     for limit, amount in map(parse_limit, words):
         if limits[name].setdefault(limit, amount) != amount:
             raise ValueError(f"another entry of {name} has another {limit}")

@@ -1,4 +1,4 @@
-"""API keys: how they are kept, looked up and replaced, and what each may use."""
+"""API keys: how they are kept, looked up and reloaded, and what each may use."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 from app.api.gate.key_list import EVERYBODY, BadKeys, Key, KeyList, digest_of, parse_file, parse_given, parse_secret
 from app.api.gate.quota import Quota
 
-SECONDS_BETWEEN_LOOKS = 2.0
-"""A file of keys is looked at this often, when somebody comes with a key."""
+SECONDS_BETWEEN_CHECKS = 2.0
+"""How often a file of keys is checked for changes, at most: only when a request brings a key."""
 
 SECONDS_AT_REST = 1.0
-"""A file that was changed less than this ago may still be being written, and is left for the next look."""
+"""A file changed more recently than this may still be being written, and is left for the next check."""
 
 log = logging.getLogger(__name__)
 
 
 class KeyRing:
-    """Given keys and those of a file, which is read again when it changes. Raises BadKeys if it cannot be read now.
+    """Keys that are given and keys from a file, which is read again when it changes. Raises BadKeys if it cannot be
+    read at first.
 
-    A file that cannot be read later leaves all as it was: a slip in it locks nobody out and lets nobody in.
-    `quota` is what a key may use where neither its entries nor those for everybody say anything else.
+    If the file cannot be read later, everything stays as it was: a mistake in it locks nobody out and lets nobody in.
+    `quota` is what a key may use where neither its own entries nor those for everybody say otherwise.
     """
 
     def __init__(self, given: str = "", file: Path | None = None, quota: Quota | None = None) -> None:
@@ -32,43 +33,43 @@ class KeyRing:
         self._quota = quota or Quota()
         self._in_use = self._given
         self._version: object = None
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
         if file is not None:
             self._read(file)
 
     @classmethod
     def of_one(cls, name: str, secret: str) -> KeyRing:
-        """A single key, of which no character has a meaning. Raises ValueError if no client could bring it."""
+        """A single key, in which no character has a special meaning. Raises ValueError if no client could send it."""
         ring = cls()
         ring._given = ring._in_use = KeyList([Key(name, parse_secret(secret))], {})
         return ring
 
     @property
     def is_needed(self) -> bool:
-        """Whether keys are asked for at all: a file that holds none yet lets nobody in."""
+        """Whether a key is needed at all. With a file that holds none yet it is, and nobody gets in."""
         return bool(self._given.keys) or self._file is not None
 
     def find(self, secret: bytes) -> Key | None:
-        """The key that `secret` is, as the client sent it. All are compared, each in constant time."""
-        self._look_again()
+        """The key that the client sent as `secret`, if it is known. All keys are compared, each in constant time."""
+        self._check_file()
         digest = digest_of(secret)
         matching = [key for key in self._in_use.keys if hmac.compare_digest(key.digest, digest)]
         return matching[0] if matching else None
 
     def quota_of(self, name: str) -> Quota:
-        """What whoever has this name may use."""
+        """What the keys of this name may use."""
         limits = self._in_use.limits
         return self._quota.but(limits.get(EVERYBODY, {}) | limits.get(name, {}))
 
     def reload(self) -> None:
-        """Read the file now, whether it seems to have changed or not."""
+        """Read the file now, whether or not it seems to have changed."""
         self._version = None
         self._try_to_read(seconds_at_rest=0)
 
-    def _look_again(self) -> None:
+    def _check_file(self) -> None:
         now = time.monotonic()
-        if now - self._looked >= SECONDS_BETWEEN_LOOKS:
-            self._looked = now
+        if now - self._checked >= SECONDS_BETWEEN_CHECKS:
+            self._checked = now
             self._try_to_read(SECONDS_AT_REST)
 
     def _try_to_read(self, seconds_at_rest: float) -> None:

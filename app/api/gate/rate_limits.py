@@ -1,4 +1,4 @@
-"""What keys have used of what they may use, and what is said to a request that wants more."""
+"""How much of its limits each key has used, and what a request that wants more is answered."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ from collections.abc import Callable
 from math import ceil
 
 from app.api.errors import ApiError
-from app.api.gate.quota import TOLERANCE, Bucket, Quota
+from app.api.gate.quota import Quota
+from app.api.gate.token_bucket import TOLERANCE, Bucket
 
-SECONDS_TO_A_PLACE = 1
+CONCURRENCY_RETRY_SECONDS = 1
 """A guess: nobody knows when an open request will end."""
 
 
 class RateLimited(ApiError):
-    """A 429 in OpenAI's words: `type` says which limit it is. Without `seconds` to wait, waiting would not help."""
+    """A 429 that names the limit reached. If `seconds` is None, waiting would not help."""
 
     def __init__(self, limit: str, message: str, seconds: float | None) -> None:
-        headers = {"X-Should-Retry": "false"} if seconds is None else {"Retry-After": str(max(1, ceil(seconds)))}
-        super().__init__(429, message, type=limit, code="rate_limit_exceeded", headers=headers)
+        super().__init__(
+            429,
+            message,
+            code="rate_limit_exceeded",
+            limit=limit,
+            retry_after=None if seconds is None else max(1, ceil(seconds)),
+            is_permanent=seconds is None,
+        )
 
     @property
     def cause(self) -> str:
-        return f"rate_limit_{self.type}"
+        return f"rate_limit_{self.limit}"
 
 
 class Account:
-    """What one owner has used: a bucket for each of its limits over time, and how many sequences are open."""
+    """What one owner has used: a bucket for each limit per minute, and the number of open sequences."""
 
     def __init__(self) -> None:
         self.quota = Quota()
@@ -34,7 +41,7 @@ class Account:
         self.num_open = 0
 
     def adopt(self, quota: Quota, now: float) -> None:
-        """Keep to this quota from now on, and remember what has been used."""
+        """Apply this quota from now on, without forgetting what has been used."""
         if quota == self.quota:
             return
         self.quota = quota
@@ -46,8 +53,8 @@ class Account:
                 bucket.resize(per_minute, now)
 
 
-class Visit:
-    """One request of an owner. What it took is settled as soon as it is known what it used."""
+class Ticket:
+    """What one request has taken from its owner's account. It is settled as soon as it is known what was used."""
 
     def __init__(self, owner: str, account: Account, limiter: Limiter) -> None:
         self._owner = owner
@@ -58,11 +65,11 @@ class Visit:
 
     @property
     def tokens_per_minute(self) -> int | None:
-        """The most tokens that one request can have; None is without a limit."""
+        """The most tokens that a single request can have; None means unlimited."""
         return self._account.quota.tokens_per_minute
 
     def begin(self) -> None:
-        """Take a place and a request. Raises RateLimited, as also if tokens are owed: so much is known already."""
+        """Take one place and one request. Raises RateLimited, also if more tokens were used than there were."""
         self._check_places(1)
         self._check("requests", 1)
         self._check("tokens", 1)
@@ -70,24 +77,25 @@ class Visit:
         self._take_places(1)
 
     def reserve(self, num_sequences: int, num_tokens: int, hint: str = "") -> None:
-        """Take a place for each sequence, and all tokens that they may use. Raises RateLimited, with `hint` behind what
-        it says of tokens; then nothing more is taken."""
+        """Take a place for each sequence and all tokens that they may use. Raises RateLimited, with `hint` appended to
+        what it says about tokens; then nothing more is taken.
+        """
         self._check_places(num_sequences)
         self._check("tokens", num_tokens, hint)
         self._take_places(num_sequences)
         self._take("tokens", num_tokens)
 
     def settle(self, num_tokens: int, *, counts: bool) -> None:
-        """Have taken just so many tokens, more or fewer than were reserved, and a request only if it counts."""
+        """Replace the reservation by the tokens really used, more or fewer, and count the request only if it counts."""
         self._take("tokens", num_tokens - self._taken["tokens"])
         self._take("requests", counts - self._taken["requests"])
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Give the places back."""
         self._take_places(0)
 
     def headers(self) -> dict[str, str]:
-        """How much is left of each limit over time, and when all of it will be there again."""
+        """How much is left of each limit per minute, and when all of it will be available again."""
         now = self._limiter.clock()
         headers = {}
         for name, bucket in self._account.buckets.items():
@@ -102,7 +110,7 @@ class Visit:
             self._account.buckets[name].take(amount, self._limiter.clock())
 
     def _take_places(self, num_places: int) -> None:
-        """Have just so many."""
+        """Hold exactly this many."""
         self._account.num_open += num_places - self._num_places
         self._num_places = num_places
 
@@ -110,12 +118,12 @@ class Visit:
         limit, num_others = self._account.quota.concurrent_requests, self._account.num_open - self._num_places
         if limit is None or num_others + num_places <= limit:
             return
-        kind, told = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
+        kind, reason = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
         if num_places > limit:
-            told += "Waiting does not help; ask for fewer choices or prompts at once."
-            raise self._refused(kind, "concurrent sequences", told, None)
-        told += "Try again when others have ended."
-        raise self._refused(kind, "concurrent sequences", told, SECONDS_TO_A_PLACE)
+            reason += "Waiting does not help; ask for fewer choices or prompts at once."
+            raise self._refused(kind, "concurrent sequences", reason, None)
+        reason += "Try again when others have ended."
+        raise self._refused(kind, "concurrent sequences", reason, CONCURRENCY_RETRY_SECONDS)
 
     def _check(self, name: str, amount: int, hint: str = "") -> None:
         bucket = self._account.buckets.get(name)
@@ -123,36 +131,38 @@ class Visit:
             return
         now, kind, limit = self._limiter.clock(), f"{name} per minute", f"limit {bucket.per_minute}"
         if amount > bucket.per_minute:
-            told = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller.{hint}"
-            raise self._refused(name, kind, told, None)
+            reason = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller.{hint}"
+            raise self._refused(name, kind, reason, None)
         if seconds := bucket.seconds_until(amount, now):
             left = f"remaining {_whole(bucket.level(now))}, requested {amount}"
             raise self._refused(name, kind, f"{limit}, {left}. Try again in {duration(seconds)}.{hint}", seconds)
 
-    def _refused(self, limit: str, kind: str, told: str, seconds: float | None) -> RateLimited:
-        self._limiter.refused(limit, self._owner)
+    def _refused(self, limit: str, kind: str, reason: str, seconds: float | None) -> RateLimited:
+        self._limiter.on_refused(limit, self._owner)
         whose = f" for '{self._owner}'" if self._owner else ""
-        return RateLimited(limit, f"Rate limit reached{whose} on {kind}: {told}", seconds)
+        return RateLimited(limit, f"Rate limit reached{whose} on {kind}: {reason}", seconds)
 
 
 class Limiter:
-    """Accounts by owner. `quota_of` may say something else each time; `refused` is told limit and owner.
+    """The accounts of all owners. `quota_of` is asked for each request, and `on_refused` is called with the limit and
+    the owner of each refusal.
 
-    `clock` gives seconds. The keys' names are the operator's, so that there are no more accounts than were ever named.
+    `clock` gives seconds. Names of keys are the operator's, so there are never more accounts than names.
     """
 
     def __init__(
-        self, quota_of: Callable[[str], Quota], clock: Callable[[], float], refused: Callable[[str, str], None]
+        self, quota_of: Callable[[str], Quota], clock: Callable[[], float], on_refused: Callable[[str, str], None]
     ) -> None:
         self.clock = clock
-        self.refused = refused
+        self.on_refused = on_refused
         self._quota_of = quota_of
         self._accounts: dict[str, Account] = {}
 
-    def visit(self, owner: str) -> Visit:
+    def ticket(self, owner: str) -> Ticket:
+        """A ticket for one request of `owner`, on which nothing is taken yet."""
         account = self._accounts.setdefault(owner, Account())
         account.adopt(self._quota_of(owner), self.clock())
-        return Visit(owner, account, self)
+        return Ticket(owner, account, self)
 
 
 def _whole(level: float) -> int:
@@ -160,7 +170,7 @@ def _whole(level: float) -> int:
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes it: `6m0s`, `1.5s`, `20ms`; rounded up, since less would be too early."""
+    """Seconds as OpenAI writes them: `6m0s`, `1.5s`, `20ms`; rounded up, since less would be too early."""
     milliseconds = ceil(seconds * 1000 - TOLERANCE)
     if milliseconds < 1000:
         return f"{milliseconds}ms"

@@ -1,4 +1,4 @@
-"""One sequence of a request on its way to text: pieces of it, with the scored tokens that they are made of."""
+"""One sequence of a request on its way to text: pieces of text with the scored tokens that they are made of."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from app.api.errors import ended_with
+from app.api.errors import error_at_end
 from app.api.generation.admission import Prompt
-from app.api.openai.schemas.sampling import SamplingFields
+from app.api.generation.request import GenerationRequest
 from app.engine.stream import TokenDelta, TokenStream
 from app.messages import FinishReason, TokenLogprobs
 from app.text.chat_format import CallArguments, CallBegins, Reasoning
@@ -16,12 +16,13 @@ from app.text.detokenizer import IncrementalDetokenizer
 from app.text.tokenizer import Tokenizer
 
 MAX_SCORED_TOKENS = 256
-"""Tokens with logprobs, until others have the event loop: with alternatives each takes tens of microseconds."""
+"""How many tokens with logprobs may be written before others get the event loop: with alternatives, each takes tens of
+microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
-    """A token with its logprob and its place in the text; the first token of a prompt has no logprob."""
+    """A token with its logprob and its offset in the text. The first token of a prompt has no logprob."""
 
     token_id: int
     offset: int
@@ -31,9 +32,9 @@ class ScoredToken:
 
 @dataclass(slots=True)
 class Piece:
-    """What became known of one choice at once: text, the scored tokens it is made of, perhaps the end.
+    """What became known of one choice at once: text, the scored tokens that it is made of and perhaps why it ended.
 
-    `part` is what the text was read as, if it is not content: then `text` is empty.
+    If the text was recognised as anything but content, it is in `part`, and `text` is empty.
     """
 
     index: int
@@ -47,15 +48,15 @@ class Choice:
     """One sequence on its way to text. Logprobs wait here until the text of their tokens is released."""
 
     def __init__(
-        self, index: int, prompt: Prompt, stream: TokenStream, body: SamplingFields, tokenizer: Tokenizer
+        self, index: int, prompt: Prompt, stream: TokenStream, request: GenerationRequest, tokenizer: Tokenizer
     ) -> None:
         self.index = index
         self.prompt = prompt
         self.stream = stream
         self.num_tokens = 0
         self.finished = False
-        self._is_scored = body.num_logprobs is not None
-        self._shows_stop_token = body.include_stop_str_in_output
+        self._is_scored = request.num_logprobs is not None
+        self._shows_stop_token = request.includes_stop_string
         self._held: list[TokenLogprobs] = []
         self._num_released = 0
         self._echo = self._echoed()
@@ -63,18 +64,18 @@ class Choice:
         self._offset = len(prompt.echo.text) if prompt.echo is not None else 0
         self._detokenizer = IncrementalDetokenizer(
             tokenizer,
-            stop=tuple(body.stop),
-            skip_special_tokens=body.skip_special_tokens,
-            include_stop=body.include_stop_str_in_output,
+            stop=tuple(request.stop),
+            skip_special_tokens=request.skips_special_tokens,
+            include_stop=request.includes_stop_string,
             prompt_token_ids=prompt.token_ids,
         )
 
     def advance(self, delta: TokenDelta) -> Piece:
-        """The next piece. Here it is decided how the sequence ended, and with how many tokens: a stop string ends it
-        whatever the engine has made since.
+        """The next piece. This is where it is decided how the sequence ended, and with how many tokens: a stop string
+        ends it whatever the engine has generated since. Raises ApiError if it failed.
         """
         reason = delta.finish_reason
-        if reason is not None and (error := ended_with(reason)):
+        if reason is not None and (error := error_at_end(reason)):
             raise error
         text, tokens = "", list[ScoredToken]()
         if self.prompt.max_tokens > 0:
@@ -90,11 +91,13 @@ class Choice:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is more to be had at once than was taken."""
+        """Whether more was available at once than has been taken."""
         return self.stream.is_behind or (self._echoes and self.stream.num_output_tokens > 0)
 
     def pieces(self) -> Iterator[Piece]:
-        """What has come since the last time, first of all the prompt if it is sent back; of very much the beginning."""
+        """What has arrived since the last call, limited to a first part if it is very much. A prompt that is sent back
+        comes first.
+        """
         if self._echoes and self.stream.num_output_tokens:
             if echoed := next(self._echo, None):
                 yield echoed
@@ -119,7 +122,9 @@ class Choice:
             yield Piece(self.index, echo.text[echo.offsets[start] : until], [*islice(tokens, MAX_SCORED_TOKENS)])
 
     def _release(self, delta: TokenDelta, tokens: list[ScoredToken]) -> str:
-        """The text that is safe to show; adds its tokens to `tokens`. A stop token counts, but shows only if asked."""
+        """The text that is safe to show, whose tokens are appended to `tokens`. A stop token counts, but is shown only
+        if the request asks for that.
+        """
         detokenizer, reason = self._detokenizer, delta.finish_reason
         hidden = reason is FinishReason.STOP and not self._shows_stop_token
         text = detokenizer.push(delta.token_ids[:-1] if hidden else delta.token_ids)

@@ -1,4 +1,4 @@
-"""What one request may cost, in all: tokens and reports are kept until its last sequence has ended."""
+"""What one request may cost in all: its tokens and the reports on them are kept until its last sequence ends."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from app.api.errors import Fault
-from app.api.openai.schemas.sampling import SamplingFields
+from app.api.generation.request import FieldNames, GenerationRequest
+
+CODE = "request_too_large"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """Values of a request, counted before anything is computed: a token is one, and so is each logprob reported on it.
+class Cost:
+    """The values of a request, counted before anything is computed: a token is one, and so is each logprob reported
+    about it.
 
-    Each of `num_choices` choices has the prompts' tokens, and the reports on them, for itself. `per_prompt_token` and
-    `per_output_token` are how many values a token is, with the reports.
+    Each of `num_choices` choices has its own copy of the prompts' tokens and of the reports on them. `per_prompt_token`
+    and `per_output_token` are how many values a token is, including the reports.
     """
 
     num_prompts: int
@@ -24,44 +27,43 @@ class Account:
     per_output_token: int
 
     @classmethod
-    def of(cls, prompts: Seq[Seq[int]], body: SamplingFields) -> Account:
+    def of(cls, prompts: Seq[Seq[int]], request: GenerationRequest) -> Cost:
         return cls(
             num_prompts=len(prompts),
-            num_choices=body.n,
+            num_choices=request.num_choices,
             num_prompt_tokens=sum(map(len, prompts)),
-            per_prompt_token=_values_of_token(body.num_prompt_logprobs),
-            per_output_token=_values_of_token(body.num_logprobs),
+            per_prompt_token=_values_per_token(request.num_prompt_logprobs),
+            per_output_token=_values_per_token(request.num_logprobs),
         )
 
     @property
     def of_prompts(self) -> int:
         return self.num_choices * self.num_prompt_tokens * self.per_prompt_token
 
-    def fault(self, max_tokens: int, limit: int, field: str) -> Fault | None:
-        """What to say of a request that is over `limit` with `max_tokens` in each sequence, which `field` asks for."""
+    def fault(self, max_tokens: int, limit: int, names: FieldNames) -> Fault | None:
+        """What is wrong with `max_tokens` for each sequence, if that takes the request over `limit` values."""
+        field = names.max_tokens
         num_output_tokens = self.num_prompts * self.num_choices * max_tokens
         asked = self.of_prompts + num_output_tokens * self.per_output_token
         if asked <= limit:
             return None
         message = (
             f"The request asks for {asked:,} values in all, of at most {limit:,}: {self.num_prompt_tokens:,} tokens in "
-            f"{self.num_prompts:,} prompts, n = {self.num_choices}, {field} = {max_tokens:,}; with its logprobs a "
-            f"prompt token is {self.per_prompt_token} values, and an output token {self.per_output_token}."
+            f"{self.num_prompts:,} prompts, {names.num_choices} = {self.num_choices}, {field} = {max_tokens:,}; with "
+            f"its logprobs a prompt token is {self.per_prompt_token} values, and an output token "
+            f"{self.per_output_token}."
         )
-        if (fitting := self.most_output_tokens(limit)) > 0:
+        if (fitting := self.max_output_tokens(limit)) > 0:
             return Fault(f"{message} The largest {field} that fits is {fitting:,}.", field, CODE)
         if (fitting := self.num_prompts * limit // asked) > 0:
-            return Fault(f"{message} Send {fitting:,} prompts like these at a time.", "prompt", CODE)
-        return Fault(f"{message} Ask for fewer logprobs, or for fewer choices.", "n", CODE)
+            return Fault(f"{message} Send {fitting:,} prompts like these at a time.", names.prompt, CODE)
+        return Fault(f"{message} Ask for fewer logprobs, or for fewer choices.", names.num_choices, CODE)
 
-    def most_output_tokens(self, limit: int) -> int:
-        """That each sequence may have; none or less if the prompts alone are too much."""
+    def max_output_tokens(self, limit: int) -> int:
+        """How many tokens each sequence may have; 0 or less if the prompts alone are too much."""
         return (limit - self.of_prompts) // (self.num_prompts * self.num_choices * self.per_output_token)
 
 
-CODE = "request_too_large"
-
-
-def _values_of_token(num_logprobs: int | None) -> int:
-    """Itself, and beside it its own logprob and those of so many alternatives."""
+def _values_per_token(num_logprobs: int | None) -> int:
+    """The token itself and, if logprobs are reported, its own and those of so many alternatives."""
     return 1 if num_logprobs is None else 2 + num_logprobs

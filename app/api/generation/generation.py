@@ -1,94 +1,81 @@
-"""From prompts to pieces of text: the sequences of one request, begun, merged, counted and closed together."""
+"""From prompts to pieces of text: the sequences of one request, started, merged, counted and closed together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-from app.api.gate.owner import Owner
 from app.api.generation.admission import SEED_BITS, Prompt
 from app.api.generation.choices import MAX_SCORED_TOKENS, Choice, Piece
-from app.api.openai.schemas.sampling import SamplingFields
-from app.api.service import Engine
+from app.api.generation.engine import Engine
+from app.api.generation.request import GenerationRequest
+from app.api.generation.usage import Usage
 from app.engine.stream import TokenStream
-from app.messages import FinishReason, SamplingParams
+from app.messages import FinishReason, Sampling, SamplingParams
 from app.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from app.api.gate.owner import Owner
 
 SEED_STRIDE = 0x9E3779B97F4A7C15
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of a whole request. A prompt counts once, however many choices share it."""
-
-    num_prompt_tokens: int
-    num_cached_tokens: int
-    num_output_tokens: int
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "prompt_tokens": self.num_prompt_tokens,
-            "completion_tokens": self.num_output_tokens,
-            "total_tokens": self.num_prompt_tokens + self.num_output_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.num_cached_tokens},
-        }
-
-
 class Generation:
-    """All sequences of one request: `n` choices of each prompt, in that order. Either all begin or none.
+    """All sequences of one request: the choices of each prompt, in that order. Either all of them start or none.
 
-    `news` is set when there may be more pieces, until they are asked for, unless something else is to be called.
+    `news` is set when there may be more pieces, until they are taken, unless something else is to be called instead.
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], body: SamplingFields, owner: Owner
+        self, engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], request: GenerationRequest, owner: Owner
     ) -> None:
+        self.tokenizer = tokenizer
         self.streams: list[TokenStream] = []
         self._end: asyncio.TimerHandle | None = None
-        wanted = [(prompt, number) for prompt in prompts for number in range(body.n)]
+        wanted = [(prompt, number) for prompt in prompts for number in range(request.num_choices)]
         engine.check_room(len(wanted), owner.name)
+        sampling = request.sampling_with(tokenizer.sampling_defaults)
         try:
             for prompt, number in wanted:
-                params = _params(prompt, number, body, tokenizer)
                 stream = engine.generate(
                     prompt.token_ids,
-                    params,
-                    body.priority,
-                    owner.cache_salt(body.cache_salt),
+                    _params(prompt, number, request, sampling),
+                    request.priority,
+                    owner.cache_salt(request.cache_salt),
                     owner.name,
-                    owner.precedence(body.priority),
+                    owner.precedence(request.priority),
                 )
                 self.streams.append(stream)
             self.choices = [
-                Choice(index, prompt, stream, body, tokenizer)
+                Choice(index, prompt, stream, request, tokenizer)
                 for index, ((prompt, _), stream) in enumerate(zip(wanted, self.streams, strict=True))
             ]
-        except BaseException:  # whatever it was: none begins without the others
+        except BaseException:  # whatever it was: none starts without the others
             self.close()
             raise
-        self._first_choices = self.choices[:: body.n]
+        self._first_choices = self.choices[:: request.num_choices]
         self._unfinished = list(self.choices)
         self.news = asyncio.Event()
         self.call(self.news.set)
-        self.news.set()  # for what was there before
+        self.news.set()  # for what came before
 
     def call(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when there may be more pieces, instead of what was called before: first `news.set`."""
+        """Have `wake` called when there may be more pieces, in place of what was called before: `news.set` at first."""
         self._wake = wake
         for stream in self.streams:
             stream.wake = wake
 
-    def end_by(self, moment: float) -> None:
-        """Cut off what has not ended at this moment of the event loop's clock."""
-        if moment < inf:
-            self._end = asyncio.get_running_loop().call_at(moment, self._cut)
+    def end_by(self, deadline: float) -> None:
+        """Cut off what has not ended by `deadline`, a time of the event loop's clock."""
+        if deadline < inf:
+            self._end = asyncio.get_running_loop().call_at(deadline, self._time_out)
 
     def pieces(self) -> Iterator[Piece]:
-        """What the choices have given since the last time. Raises what ended one of them, behind its last piece.
+        """What the choices have produced since the last call. Raises what ended one of them, after its last piece.
 
-        Of very much only a part comes at once; the rest, when the event loop has turned to others.
+        If it is very much, only a part comes at once, and the rest after the event loop has served others.
         """
         self.news.clear()
         num_scored = 0
@@ -104,22 +91,23 @@ class Generation:
 
     @property
     def is_finished(self) -> bool:
-        """Whether its choices give nothing more."""
+        """Whether there are no more pieces to come."""
         return not self._unfinished
 
     @property
     def is_over(self) -> bool:
-        """Whether every sequence has come to an end."""
+        """Whether every sequence has ended."""
         return all(stream.finish_reason is not None for stream in self.streams)
 
     def usage(self) -> Usage:
+        """What has been used so far."""
         return Usage(
             num_prompt_tokens=sum(len(choice.prompt.token_ids) for choice in self._first_choices),
             num_cached_tokens=sum(choice.stream.num_cached_tokens for choice in self._first_choices),
             num_output_tokens=sum(choice.num_tokens for choice in self.choices),
         )
 
-    def _cut(self) -> None:
+    def _time_out(self) -> None:
         for stream in self.streams:
             stream.cut(FinishReason.REQUEST_TIMEOUT)
 
@@ -131,8 +119,15 @@ class Generation:
             stream.close(reason)
 
 
-def _params(prompt: Prompt, number: int, body: SamplingFields, tokenizer: Tokenizer) -> SamplingParams:
-    """Choice 0 has the prompt's seed, the others seeds derived from it, all of them different."""
-    seed = (prompt.seed + number * SEED_STRIDE) % 2**SEED_BITS
-    body = body.with_defaults(tokenizer.sampling_defaults)
-    return body.sampling_params(max(prompt.max_tokens, 1), seed, prompt.stop_token_ids)
+def _params(prompt: Prompt, number: int, request: GenerationRequest, sampling: Sampling) -> SamplingParams:
+    """What the engine gets. Choice 0 has the prompt's seed, the others different seeds derived from it."""
+    drawn = {name: getattr(sampling, name) for name in Sampling.__dataclass_fields__}
+    return SamplingParams(
+        max_tokens=max(prompt.max_tokens, 1),
+        min_tokens=request.min_tokens,
+        stop_token_ids=prompt.stop_token_ids,
+        seed=(prompt.seed + number * SEED_STRIDE) % 2**SEED_BITS,
+        logprobs=request.num_logprobs,
+        prompt_logprobs=request.num_prompt_logprobs,
+        **drawn,
+    )

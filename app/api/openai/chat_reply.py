@@ -1,4 +1,4 @@
-"""How a chat completion writes a reply: deltas or a message, with reasoning and tool calls told apart."""
+"""How a chat completion writes a reply: as deltas or as a message, with fields for reasoning and tool calls."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from app.api.generation.choices import Piece, ScoredToken
-from app.api.generation.reply import Json, Reply
+from app.api.generation.dialect import Json
 from app.api.openai.logprobs import chat_logprobs
+from app.api.openai.reply import Reply
 from app.messages import FinishReason
 from app.text.chat_format import CallArguments, CallBegins, Content, Reasoning, ReplyReader
 from app.text.tokenizer import Tokenizer
 
 
 class ChatReply(Reply):
-    """In a stream each choice begins with its role and ends with an empty delta."""
+    """In a stream, each choice begins with its role and ends with an empty delta."""
 
     id_prefix = "chatcmpl"
     object = "chat.completion"
@@ -24,7 +25,7 @@ class ChatReply(Reply):
     def __init__(
         self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, make_reader: Callable[[], ReplyReader]
     ) -> None:
-        """`make_reader` gives a reader for each choice."""
+        """`make_reader` is called for each choice."""
         super().__init__(model, tokenizer, num_logprobs)
         self._begun: set[int] = set()
         self._readers = defaultdict[int, ReplyReader](make_reader)
@@ -79,7 +80,7 @@ class ChatReply(Reply):
         }
 
     def _shown(self, piece: Piece) -> Json:
-        """The delta of a piece: one field."""
+        """The delta that shows a piece: a single field."""
         calls = self._calls[piece.index]
         match piece.part:
             case Reasoning(text):
@@ -94,7 +95,7 @@ class ChatReply(Reply):
                 return {"content": piece.text}
 
     def _finish_reason(self, piece: Piece) -> str | None:
-        """A reply that stopped after calling tools stopped for that, unless it stopped within a call."""
+        """A reply that called tools and then stopped did so for the calls, unless one of them is incomplete."""
         is_calling = bool(self._calls[piece.index]) and not self._readers[piece.index].has_broken_call
         return "tool_calls" if is_calling and piece.finish_reason is FinishReason.STOP else piece.finish_reason
 

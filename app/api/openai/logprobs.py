@@ -1,4 +1,4 @@
-"""Logprobs in the three shapes that clients know. There may be very many: iterators make them as they are written."""
+"""Logprobs in the three shapes that clients know. Since there may be very many, they are made while they are sent."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 
 from app.api.generation.choices import ScoredToken
-from app.api.generation.reply import Json
+from app.api.generation.dialect import Json
 from app.messages import TokenLogprobs
 from app.text.tokenizer import Tokenizer
 
-LOWEST = -9999.0
+MIN_LOGPROB = -9999.0
+"""What OpenAI reports for a token that cannot come; JSON has no infinity."""
 
 
 def completion_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer) -> Json:
-    """OpenAI's completions: columns. The chosen token is always among its alternatives, by its own name."""
+    """Columns, as in OpenAI's completions. The chosen token is always among its alternatives, under its own name."""
     return {
         "tokens": (tokenizer.token_name(token.token_id) for token in tokens),
         "token_logprobs": (None if token.logprob is None else _finite(token.logprob) for token in tokens),
@@ -24,8 +25,8 @@ def completion_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Toke
 
 
 def _alternatives(token: ScoredToken, num_top: int, tokenizer: Tokenizer) -> dict[str, float] | None:
-    """The name of each token and its logprob. Of two with one name (a letter, and the byte token of that letter) the
-    second is called `token_id:…`; the chosen one keeps its name.
+    """Logprobs by token name. Of two tokens with the same name (a letter, and the byte token of that letter) the second
+    is called `token_id:…`; the chosen token keeps its name.
     """
     if token.logprob is None:
         return None
@@ -39,7 +40,7 @@ def _alternatives(token: ScoredToken, num_top: int, tokenizer: Tokenizer) -> dic
 
 
 def chat_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer) -> Json:
-    """OpenAI's chat completions: one object for each token."""
+    """One object for each token, as in OpenAI's chat completions."""
 
     def entry(token_id: int, logprob: float | None) -> Json:
         return {
@@ -56,7 +57,9 @@ def chat_logprobs(tokens: list[ScoredToken], num_top: int, tokenizer: Tokenizer)
 
 
 def prompt_logprobs(tokens: Seq[TokenLogprobs], num_top: int, tokenizer: Tokenizer) -> Iterator[Json | None]:
-    """The prompt's tokens by id, as vLLM gives them; the first has nothing before it. `rank` is known for the best."""
+    """The prompt's tokens by id, as vLLM reports them; nothing precedes the first. `rank` is only known for the top
+    tokens.
+    """
     yield None
     for token in tokens:
         best = token.top[:num_top]
@@ -72,5 +75,4 @@ def prompt_logprobs(tokens: Seq[TokenLogprobs], num_top: int, tokenizer: Tokeniz
 
 
 def _finite(logprob: float) -> float:
-    """JSON has no infinity; a token that cannot come gets OpenAI's number for it."""
-    return max(logprob, LOWEST)
+    return max(logprob, MIN_LOGPROB)

@@ -1,17 +1,21 @@
-"""Every request has an id and a record, and in the end its record is told: to the metrics and to the log."""
+"""Gives every request an id and a record, and in the end reports the record to the metrics, the traces and the log."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.error_handlers import send_error
 from app.api.errors import as_api_error
-from app.api.record import RequestRecord, Timings, choose_request_id, parse_traceparent, recording, texts_of
+from app.api.generation.dialect import Dialect, Endpoint
+from app.api.record import RECORD, RequestRecord, choose_request_id, parse_traceparent
+from app.api.telemetry.timings import Timings, texts_of
 from app.api.telemetry.tracing import Telemetry
+from app.api.wire.client import client_of
 from app.logs import LogContext, log_context
 from app.metrics import Metrics
 
@@ -21,40 +25,42 @@ UNKNOWN_ROUTE = "unknown"
 log = logging.getLogger("millrace.request")
 
 
-class Recording:
-    """Plain ASGI: it costs a stream nothing. Also answers the exceptions that nobody expected.
+class RequestMiddleware:
+    """Plain ASGI: it costs a stream nothing. It also answers unexpected exceptions.
 
-    `failed` is told the cause of every error that a client was answered with. A request asks to generate if it is a
-    POST to one of `generating_paths`; only such requests are counted when they are refused, and by limits.
+    `on_error` is called with the cause of every error that a client was answered with. A POST to one of `endpoints`
+    asks to generate: only such requests are subject to rate limits, and counted when they are refused. Errors are
+    written in the dialect of the endpoint, and everywhere else in `default_dialect`.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         metrics: Metrics,
-        failed: Callable[[str], None],
+        on_error: Callable[[str], None],
         telemetry: Telemetry | None,
         log_prompts: bool,
-        generating_paths: Container[str],
+        endpoints: Mapping[str, Endpoint],
+        default_dialect: Dialect,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._failed = failed
+        self._on_error = on_error
         self._telemetry = telemetry
         self._log_prompts = log_prompts
-        self._generating_paths = generating_paths
+        self._endpoints = endpoints
+        self._default_dialect = default_dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        record = begin_record(headers, send)
-        record.asks_to_generate = scope["method"] == "POST" and scope["path"] in self._generating_paths
-        span = self._telemetry.begin(scope["path"], headers, record) if self._telemetry is not None else None
+        record = self._begin(scope, headers, send)
+        span = self._telemetry.begin(headers, record) if self._telemetry is not None else None
         log_context.set(LogContext(record.request_id, record.trace.trace_id, record.trace.span_id))
 
-        async def recorded(message: Message) -> None:
+        async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 self._metrics.http_response(_route_of(scope), record.status)
@@ -62,54 +68,61 @@ class Recording:
             await send(message)
 
         try:
-            await self._app(scope, receive, recorded)
+            await self._app(scope, receive, send_recorded)
         except Exception as error:  # nobody expected it, and the client is owed an answer
             if record.status:
                 raise
             log.exception("An unexpected error")
-            record.error = as_api_error(error)
-            await record.error.response()(scope, receive, recorded)
+            await send_error(as_api_error(error), scope, receive, send_recorded)
         finally:
             record.route = f"{scope['method']} {_route_of(scope)}"
             timings = Timings.of(record, time.monotonic())
             if self._telemetry is not None:
-                self._telemetry.end(scope["path"], span, record, timings)
-            self._tell(record, timings)
+                self._telemetry.end(span, record, timings)
+            self._report(record, timings)
 
-    def _tell(self, record: RequestRecord, timings: Timings) -> None:
+    def _begin(self, scope: Scope, headers: Headers, send: Send) -> RequestRecord:
+        """Start the record of a request and put it into the scope."""
+        endpoint = self._endpoints.get(scope["path"])
+        asks_to_generate = endpoint is not None and scope["method"] == "POST"
+        record = RequestRecord(
+            request_id=choose_request_id(headers.get(REQUEST_ID_HEADER, "")),
+            trace=parse_traceparent(headers.get("traceparent", "")),
+            arrived=time.monotonic(),
+            send=send,
+            dialect=endpoint.dialect if endpoint is not None else self._default_dialect,
+            client=client_of(scope),
+            operation=endpoint.operation if endpoint is not None and asks_to_generate else "",
+        )
+        scope.setdefault("state", {})[RECORD] = record
+        return record
+
+    def _report(self, record: RequestRecord, timings: Timings) -> None:
         if record.error is not None:
-            self._failed(record.error.cause)
+            self._on_error(record.error.cause)
         if record.asks_to_generate and record.generation is None:
             self._metrics.request_rejected(record.outcome)
         if log.isEnabledFor(level := logging.INFO if record.asks_to_generate else logging.DEBUG):
-            told = told_of(record, timings)
+            fields = log_fields(record, timings)
             if self._log_prompts:
-                told["texts"] = [{"prompt": prompt, "answer": answer} for prompt, answer in texts_of(record)]
-            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": told})
+                fields["texts"] = [{"prompt": prompt, "answer": answer} for prompt, answer in texts_of(record)]
+            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": fields})
 
 
-def begin_record(headers: Headers, send: Send) -> RequestRecord:
-    """The record of a request that comes with these headers."""
-    trace = parse_traceparent(headers.get("traceparent", ""))
-    record = RequestRecord(choose_request_id(headers.get(REQUEST_ID_HEADER, "")), trace, time.monotonic(), send)
-    recording(record)
-    return record
-
-
-def told_of(record: RequestRecord, timings: Timings) -> dict[str, object]:
-    """The fields of a request's line: sizes in tokens, times in milliseconds; what does not apply is left out."""
-    told: dict[str, object] = {
+def log_fields(record: RequestRecord, timings: Timings) -> dict[str, object]:
+    """The fields of a request's log line: sizes in tokens, times in milliseconds. What does not apply is left out."""
+    fields: dict[str, object] = {
         "route": record.route,
         "status": record.status,
         "outcome": record.outcome,
         "error": str(record.error) if record.error is not None else None,
         "duration_ms": _milliseconds(timings.total),
     }
-    if record.generation is not None and record.reply is not None and record.body is not None:
+    if record.generation is not None and record.answer is not None and record.request is not None:
         streams, usage = record.generation.streams, record.generation.usage()
-        told |= {
-            "response_id": record.reply.id,
-            "stream": record.body.stream,
+        fields |= {
+            "response_id": record.answer.id,
+            "stream": record.request.stream,
             "sequences": len(streams),
             "prompt_tokens": usage.num_prompt_tokens,
             "cached_tokens": usage.num_cached_tokens,
@@ -119,7 +132,7 @@ def told_of(record: RequestRecord, timings: Timings) -> dict[str, object]:
             "per_output_token_ms": _milliseconds(timings.per_output_token),
             "preemptions": sum(len(stream.times.preempted) for stream in streams),
         }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _milliseconds(seconds: float | None) -> float | None:

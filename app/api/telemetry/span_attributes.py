@@ -1,49 +1,51 @@
-"""What a span says of a request, under the names of OpenTelemetry's conventions for generative AI."""
+"""What spans and metrics say about a request, under the names of OpenTelemetry's conventions for generative AI."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from app.api.generation.dialect import Answer
 from app.api.generation.generation import Generation
-from app.api.generation.reply import Reply
-from app.api.openai.schemas.sampling import SamplingFields
-from app.api.record import RequestRecord, Timings, texts_of
+from app.api.generation.request import GenerationRequest
+from app.api.record import RequestRecord
+from app.api.telemetry.timings import Timings, texts_of
 
 Attributes = dict[str, Any]
 
 PROVIDER = "millrace"
 
 
-def metric_attributes(operation: str, model_name: str, record: RequestRecord) -> dict[str, str]:
-    """Those of few values, which metrics can bear."""
-    told = {
-        "gen_ai.operation.name": operation,
+def metric_attributes(model_name: str, record: RequestRecord) -> dict[str, str]:
+    """Those with few different values, which metrics can afford."""
+    attributes = {
+        "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": PROVIDER,
         "gen_ai.request.model": model_name,
         "gen_ai.response.model": model_name,
     }
-    return told | ({"error.type": record.error.cause} if record.error is not None else {})
+    return attributes | ({"error.type": record.error.cause} if record.error is not None else {})
 
 
-def request_attributes(operation: str, model_name: str, record: RequestRecord, timings: Timings) -> Attributes:
-    """All but the texts."""
-    told: Attributes = metric_attributes(operation, model_name, record) | {
+def request_attributes(model_name: str, record: RequestRecord, timings: Timings) -> Attributes:
+    """All attributes except the texts."""
+    attributes: Attributes = metric_attributes(model_name, record) | {
         "http.request.method": "POST",
         "http.route": record.route.removeprefix("POST "),
         "http.response.status_code": record.status,
         "millrace.request.id": record.request_id,
         "millrace.outcome": record.outcome,
     }
-    if record.generation is not None and record.reply is not None and record.body is not None:
-        told |= _generation_attributes(record.generation, record.reply, timings) | _body_attributes(record.body)
-    return {name: value for name, value in told.items() if value is not None}
+    if record.generation is not None and record.answer is not None and record.request is not None:
+        attributes |= _generation_attributes(record.generation, record.answer, timings)
+        attributes |= _sampling_attributes(record.request)
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _generation_attributes(generation: Generation, reply: Reply, timings: Timings) -> Attributes:
+def _generation_attributes(generation: Generation, answer: Answer, timings: Timings) -> Attributes:
     usage = generation.usage()
     return {
-        "gen_ai.response.id": reply.id,
+        "gen_ai.response.id": answer.id,
         "gen_ai.response.finish_reasons": [str(stream.finish_reason) for stream in generation.streams],
         "gen_ai.response.time_to_first_chunk": timings.first_token,
         "gen_ai.usage.input_tokens": usage.num_prompt_tokens,
@@ -54,24 +56,25 @@ def _generation_attributes(generation: Generation, reply: Reply, timings: Timing
     }
 
 
-def _body_attributes(body: SamplingFields) -> Attributes:
+def _sampling_attributes(request: GenerationRequest) -> Attributes:
+    sampling = request.sampling
     return {
-        "gen_ai.request.choice.count": body.n if body.n > 1 else None,
-        "gen_ai.request.stream": body.stream,
-        "gen_ai.request.max_tokens": body.wanted_tokens[1],
-        "gen_ai.request.temperature": body.temperature,
-        "gen_ai.request.top_p": body.top_p,
-        "gen_ai.request.top_k": body.top_k or None,
-        "gen_ai.request.frequency_penalty": body.frequency_penalty or None,
-        "gen_ai.request.presence_penalty": body.presence_penalty or None,
-        "gen_ai.request.seed": body.seed,
-        "gen_ai.request.stop_sequences": body.stop or None,
+        "gen_ai.request.choice.count": request.num_choices if request.num_choices > 1 else None,
+        "gen_ai.request.stream": request.stream,
+        "gen_ai.request.max_tokens": request.max_tokens,
+        "gen_ai.request.temperature": sampling.temperature,
+        "gen_ai.request.top_p": sampling.top_p,
+        "gen_ai.request.top_k": sampling.top_k or None,
+        "gen_ai.request.frequency_penalty": sampling.frequency_penalty or None,
+        "gen_ai.request.presence_penalty": sampling.presence_penalty or None,
+        "gen_ai.request.seed": request.seed,
+        "gen_ai.request.stop_sequences": list(request.stop) or None,
     }
 
 
 def content_attributes(record: RequestRecord) -> Attributes:
-    """The texts, in and out, as they are to the model: only where somebody asked for them."""
-    if record.generation is None or record.reply is None:
+    """The texts, in and out, as the model sees them: only where the operator asked for them."""
+    if record.generation is None:
         return {}
     inputs, outputs = [], []
     for choice, (prompt, answer) in zip(record.generation.choices, texts_of(record), strict=True):

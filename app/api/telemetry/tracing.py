@@ -1,7 +1,7 @@
-"""Spans and metrics by OpenTelemetry, sent by OTLP, with the names of its conventions for generative AI.
+"""OpenTelemetry spans and metrics, sent over OTLP, under the names of its conventions for generative AI.
 
-Whether, where to and how much of it is said by OpenTelemetry's own environment variables; without them nothing of it is
-imported, and a request costs nothing more.
+OpenTelemetry's own environment variables say whether, where to and how much. Without them nothing of it is imported,
+and requests cost nothing more.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from app.api.record import RequestRecord, Timings, Trace
+from app.api.record import RequestRecord, Trace
 from app.api.telemetry.span_attributes import content_attributes, metric_attributes, request_attributes
+from app.api.telemetry.timings import Timings
 from app.logs import wall_clock
 
 if TYPE_CHECKING:
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-OPERATIONS = {"/v1/completions": "text_completion", "/v1/chat/completions": "chat"}
 CAPTURE_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 PROTOCOL = "http/protobuf"
 SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 
 
 class TelemetryError(RuntimeError):
-    """OpenTelemetry was asked for in a way that cannot be had; the message says what would work."""
+    """OpenTelemetry is configured in a way that is not supported; the message says what would work."""
 
 
 def is_asked_for(signal: str, environment: Mapping[str, str]) -> bool:
-    """Whether `signal`, TRACES or METRICS, is to be sent: its exporter or an endpoint is set. Raises TelemetryError."""
+    """Whether `signal`, TRACES or METRICS, is to be sent, because its exporter or an endpoint is set. Raises
+    TelemetryError.
+    """
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
@@ -43,7 +45,7 @@ def is_asked_for(signal: str, environment: Mapping[str, str]) -> bool:
 
 
 class Telemetry:
-    """Begins a span for a request and ends it with all that its record tells; records the durations as metrics."""
+    """Starts a span for a request, ends it with what the record says, and observes durations as metrics."""
 
     def __init__(
         self,
@@ -59,16 +61,15 @@ class Telemetry:
         self._durations = _Durations(metrics.get_meter("millrace")) if metrics is not None else None
         self._captures_content = captures_content
 
-    def begin(self, path: str, headers: Mapping[str, str], record: RequestRecord) -> Span | None:
-        """A span that is a child of the client's; the record's trace becomes its own. None where none is wanted."""
-        operation = OPERATIONS.get(path)
-        if self._tracer is None or operation is None:
+    def begin(self, headers: Mapping[str, str], record: RequestRecord) -> Span | None:
+        """Start a span as a child of the client's, and make it the record's trace. None where none is wanted."""
+        if self._tracer is None or not record.operation:
             return None
         from opentelemetry.propagate import extract
         from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
         span = self._tracer.start_span(
-            f"{operation} {self._model_name}",
+            f"{record.operation} {self._model_name}",
             extract(dict(headers)),
             SpanKind.SERVER,
             start_time=_nanoseconds(record.arrived),
@@ -79,18 +80,17 @@ class Telemetry:
         )
         return span
 
-    def end(self, path: str, span: Span | None, record: RequestRecord, timings: Timings) -> None:
-        """Nothing more comes of the request."""
-        operation = OPERATIONS.get(path)
-        if operation is None:
+    def end(self, span: Span | None, record: RequestRecord, timings: Timings) -> None:
+        """Report a request that has ended."""
+        if not record.operation:
             return
         if self._durations is not None:
-            attributes = metric_attributes(operation, self._model_name, record)
+            attributes = metric_attributes(self._model_name, record)
             self._durations.observe(timings, attributes, ok=record.error is None)
         if span is None:
             return
         if span.is_recording():
-            span.set_attributes(request_attributes(operation, self._model_name, record, timings))
+            span.set_attributes(request_attributes(self._model_name, record, timings))
             if self._captures_content:
                 span.set_attributes(content_attributes(record))
             _add_events(span, record)
@@ -101,7 +101,7 @@ class Telemetry:
         span.end()
 
     def close(self) -> None:
-        """Send what has not been sent. May take as long as the exporter's timeout."""
+        """Send what has not been sent yet. May take as long as the exporter's timeout."""
         for provider in self._providers:
             provider.shutdown()
 
@@ -118,7 +118,7 @@ class _Durations:
         self._per_token = histogram("time_per_output_token", "Mean time of an output token after the first.")
 
     def observe(self, timings: Timings, attributes: dict[str, str], *, ok: bool) -> None:
-        """The times to tokens are of requests that succeeded, as the conventions have it."""
+        """Token times are observed for requests that succeeded only, as the conventions demand."""
         self._duration.record(timings.total, attributes)
         if ok and timings.first_token is not None:
             self._first_token.record(timings.first_token, attributes)
@@ -127,7 +127,7 @@ class _Durations:
 
 
 def make_telemetry(model_name: str, version: str, environment: Mapping[str, str]) -> Telemetry | None:
-    """What the environment asks for, None if that is nothing. Raises TelemetryError."""
+    """The telemetry that the environment asks for, None if it asks for none. Raises TelemetryError."""
     wants_traces, wants_metrics = (is_asked_for(signal, environment) for signal in ("TRACES", "METRICS"))
     if not wants_traces and not wants_metrics:
         return None
@@ -172,7 +172,7 @@ def _meter_provider(resource: Resource) -> MeterProvider:
 
 
 def _add_events(span: Span, record: RequestRecord) -> None:
-    """What happened to each sequence, at the moment it happened."""
+    """Add what happened to each sequence, with the time at which it happened."""
     for index, stream in enumerate(record.generation.streams if record.generation is not None else []):
         times = stream.times
         moments = [("queued", times.arrived), ("scheduled", times.scheduled), ("first_token", times.first_token)]

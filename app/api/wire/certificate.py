@@ -11,11 +11,11 @@ log = logging.getLogger(__name__)
 
 
 class BadCertificate(ValueError):
-    """A certificate or its key cannot be used; the message says which files and why."""
+    """A certificate or its key cannot be used; the message names the files and the reason."""
 
 
 class Certificate:
-    """A chain and its private key in PEM; without `key`, the key is in the file of the chain. TLS 1.2 and newer."""
+    """A chain and its private key in PEM format, for TLS 1.2 and newer. Without `key`, `file` holds the key too."""
 
     def __init__(self, file: Path, key: Path | None = None, password: str = "") -> None:
         """Raises BadCertificate."""
@@ -23,9 +23,9 @@ class Certificate:
         self.context = self._load(_context())
 
     def reload(self) -> None:
-        """Read the files again, for connections made from now on. One that cannot be used changes nothing."""
+        """Read the files again, for new connections. Files that cannot be used change nothing."""
         try:
-            self._load(_context())  # a fault must not leave half of it in the context that is in use
+            self._load(_context())  # first into a spare context: a fault must not leave the one in use half changed
             self._load(self.context)
             log.info("The certificate %s was read again", self._files[0])
         except BadCertificate as error:
@@ -36,7 +36,7 @@ class Certificate:
         try:
             if _ends_within_a_certificate(file.read_bytes()):
                 raise BadCertificate(f"{file} ends within a certificate, as if it were only half-written")
-            # A password is always given, be it empty: without one, OpenSSL would ask for it at the terminal.
+            # Always pass a password, even an empty one: without it, OpenSSL would ask for one at the terminal.
             context.load_cert_chain(file, key, password)
         except OSError as error:
             files = f"{file} with the key {key}" if key else str(file)
@@ -45,7 +45,7 @@ class Certificate:
 
 
 def _ends_within_a_certificate(pem: bytes) -> bool:
-    """Whether the last line is part of a boundary: OpenSSL would take what stands before it for the whole chain."""
+    """Whether the last line is a cut-off boundary: OpenSSL would take what precedes it for the whole chain."""
     last = pem.rstrip().rpartition(b"\n")[2]
     return last.startswith(b"-") and not re.fullmatch(rb"-----END [A-Z0-9 ]+-----", last)
 

@@ -1,6 +1,6 @@
-"""A client's connection: how much of a request, and how slow a client, one connection may hold on to.
+"""A client's connection, with bounds on what one may send and on how slow a client may be.
 
-uvicorn's own has no bound on a request's head, waits for ever for the rest of a request, and for ever for a client to
+uvicorn's own connection bounds no request's head, waits forever for the rest of a request, and forever for a client to
 read what it was sent.
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.api.errors import ApiError
-from app.api.wire.framing import OUTLET, Outlet, Unframed
+from app.api.wire.client import CLIENT, Client
+from app.api.wire.framing import Outlet, Unframed
 from app.api.wire.half_closed import HalfClosed
 from app.api.wire.upgrade import without_upgrade
 from app.messages import FinishReason
@@ -23,30 +24,29 @@ from app.messages import FinishReason
 MAX_HEAD_BYTES = 1 << 16
 MAX_HEADERS = 100
 BYTES_FED = 1 << 14
-"""The parser gets this much at a time, so a head is refused when it is at most this much too long."""
+"""The parser is fed this much at a time, so an oversized head is refused at most this much too late."""
 
 UNSENT_BYTES = 1 << 16
-"""What the kernel may hold beyond what the client's window takes. By itself it would let that grow to megabytes."""
+"""How much the kernel may buffer beyond the client's window. Left alone, it would let that grow to megabytes."""
 
 LINGER_SECONDS = 1.0
-"""How long a refused client may still send. A connection closed in the middle of that would lose the answer."""
+"""How long a refused client may go on sending. Closing the connection while it does would lose the answer."""
 
 MAX_DISCARDED_BYTES = 1 << 20
-"""Bytes that are read of a refused client before it is left to wait for its end."""
+"""How much a refused client may send before nothing more is read from it."""
 
 RETRY_SECONDS = 1
-"""When somebody may have left, where there are too many."""
-
-LEFT_AS = "left_as"
-"""Where a scope's state says how the client has left, if it is not simply gone."""
+"""When a client that finds too many connections may try again: another may have closed by then."""
 
 
 class Connection(HttpToolsProtocol):
     """HTTP/1.1 by httptools, within bounds.
 
-    `receive_seconds` bound a request's head, and what still comes of a request once it is answered; its body is the
-    application's to wait for. A client that takes nothing of its answer for `stall_seconds` is cut off. `refused` is
-    told each error that the application does not know of. Of all connections there are at most `most_connections`.
+    `receive_seconds` is how long a request's head may take to arrive, and so may the rest of a request that is answered
+    already; waiting for a body is up to the application. A client that takes nothing of its answer for `stall_seconds`
+    is cut off. There are at most `max_connections` in all.
+
+    `on_refused` is called with each error sent without the application, and `error_body` writes its body.
     """
 
     def __init__(
@@ -54,38 +54,40 @@ class Connection(HttpToolsProtocol):
         *,
         receive_seconds: float,
         stall_seconds: float,
-        most_connections: int,
-        refused: Callable[[ApiError], None],
+        max_connections: int,
+        on_refused: Callable[[ApiError], None],
+        error_body: Callable[[ApiError], str],
         **uvicorns: Any,
     ) -> None:
         super().__init__(**uvicorns)
         self._receive_seconds = receive_seconds
         self._stall_seconds = stall_seconds
-        self._most_connections = most_connections
-        self._refused = refused
+        self._max_connections = max_connections
+        self._on_refused = on_refused
+        self._error_body = error_body
         self._open: deque[RequestResponseCycle] = deque()
-        self._num_fruitless = 0
+        self._num_unparsed_bytes = 0
         self._in_body = False
-        self._is_deaf = False
-        self._impatience: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
+        self._is_refusing = False
+        self._receive_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._half_closed: HalfClosed | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Whatever the kernel does not take at once counts as unread: uvicorn waits, and the clock runs.
+        # Whatever the kernel does not take at once counts as unread: uvicorn pauses, and the stall timer runs.
         transport.set_write_buffer_limits(high=1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        self._wait_for_client()
-        if len(self.connections) > self._most_connections:
-            self._refuse(_too_many(self._most_connections))
-            self.transport.close()  # without lingering: its place is what is lacking
+        self._start_receive_timer()
+        if len(self.connections) > self._max_connections:
+            self._refuse(_too_many(self._max_connections))
+            self.transport.close()  # without lingering: its place is what is needed
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """uvicorn tells the latest request only; one before it may still be being answered."""
-        self._wait_no_longer()
-        self._end_stall()
+        """Notify every open request: uvicorn notifies only the latest, but earlier ones may still be being answered."""
+        self._stop_receive_timer()
+        self._stop_stall_timer()
         if self._half_closed is not None:
             self._half_closed.close()
         for cycle in self._open:
@@ -93,12 +95,13 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what has come whole, as long as the client is there for it. TLS has no half-closed connections.
+        """Whether to keep the connection open, to answer a request that has arrived whole. TLS has no half-closed
+        connections.
 
-        Where nothing can be sent to find that out, within an answer and in HTTP/1.0, whoever closes is taken to leave:
-        what is computed for nobody is to end at once.
+        Where no probe can be sent, inside an answer and in HTTP/1.0, a client that closes its side is taken to have
+        left: what nobody will read must stop being computed at once.
         """
-        if not self._open or self._in_body or self._is_deaf or self.scheme == "https":
+        if not self._open or self._in_body or self._is_refusing or self.scheme == "https":
             return False
         latest = self._open[-1]
         if self._open[0].response_started or latest.scope["http_version"] != "1.1":
@@ -111,134 +114,135 @@ class Connection(HttpToolsProtocol):
         return bool(self._open) and not self._open[0].response_started
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._is_refusing:
             self._discard(len(data))
             return
         if not self._in_body:
-            self._wait_for_client()
+            self._start_receive_timer()
         for start in range(0, len(data), BYTES_FED):
-            if self._is_deaf:
+            if self._is_refusing:
                 return
             part = data[start : start + BYTES_FED]
             if not self._in_body:
                 part = without_upgrade(part)
-            self._num_fruitless += len(part)
+            self._num_unparsed_bytes += len(part)
             super().data_received(part)
-            if self._num_fruitless > MAX_HEAD_BYTES:
+            if self._num_unparsed_bytes > MAX_HEAD_BYTES:
                 self._refuse(_too_large(f"The request's head is larger than the {MAX_HEAD_BYTES} bytes allowed."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Also called for the trailers of a body."""
+        """Called by the parser, for the trailers of a body too."""
         if len(self.headers) == MAX_HEADERS:
             self._refuse(_too_large(f"The request has more than the {MAX_HEADERS} header fields allowed."))
-            raise OverflowError  # which ends the parser's work
+            raise OverflowError  # stops the parser
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._wait_no_longer()
-        self._num_fruitless, self._in_body = 0, True
+        self._stop_receive_timer()
+        self._num_unparsed_bytes, self._in_body = 0, True
         if self.parser.should_upgrade():
             self._refuse(ApiError(501, "This server speaks HTTP/1.1 only; leave out 'Upgrade'.", code="no_upgrade"))
-            raise OverflowError  # which ends the parser's work: it would take the body for another protocol
+            raise OverflowError  # stops the parser, which would take the body for another protocol
         super().on_headers_complete()
         self._open.append(self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] == "1.1":
-            cycle.scope["state"][OUTLET] = Outlet(self.transport, self.flow)
+            outlet: Outlet | None = Outlet(self.transport, self.flow)
         else:
-            app = Unframed(app, cycle)
+            outlet, app = None, Unframed(app, cycle)
+        cycle.scope["state"][CLIENT] = Client(outlet)
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        self._num_fruitless = 0
+        self._num_unparsed_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._wait_no_longer()
-        self._num_fruitless, self._in_body = 0, False
+        self._stop_receive_timer()
+        self._num_unparsed_bytes, self._in_body = 0, False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._open.popleft()
         super().on_response_complete()
         if self._in_body and not self._open:
-            self._wait_for_client()
+            self._start_receive_timer()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (ours says it in the shape of the others)
-        """The parser gives up."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (our own is in the shape of all other errors)
+        """Called when the parser gives up."""
         self._refuse(ApiError(400, "The request is not valid HTTP/1.1.", code="invalid_http"))
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall = self._watch_unread()
+        self._stall_timer = self._start_stall_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._end_stall()
+        self._stop_stall_timer()
 
-    def look_at_unread(self, before: int) -> None:
-        """Cut off a client that has taken none of `before` bytes since: they would be kept for ever."""
+    def check_for_stall(self, before: int) -> None:
+        """Cut off a client that has taken none of the `before` bytes since: they would be kept forever."""
         if self.transport.get_write_buffer_size() < before:
-            self._stall = self._watch_unread()
+            self._stall_timer = self._start_stall_timer()
             return
         for cycle in self._open:
-            cycle.scope["state"][LEFT_AS] = FinishReason.CLIENT_STALLED
+            cycle.scope["state"][CLIENT].left_as = FinishReason.CLIENT_STALLED
         self.transport.abort()
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with an error and hear no more; an answer that has begun is brought to its end instead."""
-        if self._is_deaf:
+        """Answer with an error and listen no more; if an answer has begun, let it end instead."""
+        if self._is_refusing:
             return
-        self._is_deaf = True
-        self._refused(error)
+        self._is_refusing = True
+        self._on_refused(error)
         if self._open and self._open[0].response_started:
             self._open[0].keep_alive = False
             return
         for cycle in self._open:
             _disconnect(cycle)
-        self.transport.write(_written(error, self.server_state.default_headers))
+        self.transport.write(_response(error, self._error_body(error), self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._wait_no_longer()
-        self._impatience = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._stop_receive_timer()
+        self._receive_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _discard(self, num_bytes: int) -> None:
-        """Read on, since only that tells when the client leaves; but not all that a refused one may send."""
-        self._num_fruitless += num_bytes
-        if self._num_fruitless > MAX_DISCARDED_BYTES and not self._open:
+        """Go on reading, the only way to notice a disconnect, but not all that a refused client may send."""
+        self._num_unparsed_bytes += num_bytes
+        if self._num_unparsed_bytes > MAX_DISCARDED_BYTES and not self._open:
             self.flow.pause_reading()
 
-    def _wait_for_client(self) -> None:
-        if self._impatience is None:
-            self._impatience = self.loop.call_later(self._receive_seconds, self._waited)
+    def _start_receive_timer(self) -> None:
+        if self._receive_timer is None:
+            self._receive_timer = self.loop.call_later(self._receive_seconds, self._receive_timed_out)
 
-    def _wait_no_longer(self) -> None:
-        if self._impatience is not None:
-            self._impatience.cancel()
-            self._impatience = None
+    def _stop_receive_timer(self) -> None:
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
 
-    def _waited(self) -> None:
-        self._impatience = None
+    def _receive_timed_out(self) -> None:
+        self._receive_timer = None
         if self._open:
             self._open[0].keep_alive = False
-        elif self._num_fruitless and not self._in_body:
+        elif self._num_unparsed_bytes and not self._in_body:
             message = f"The request's head did not come within {self._receive_seconds:g} seconds."
             self._refuse(ApiError(408, message, code="receive_timeout"))
         else:
             self.transport.close()
 
-    def _watch_unread(self) -> asyncio.TimerHandle:
-        return self.loop.call_later(self._stall_seconds, self.look_at_unread, self.transport.get_write_buffer_size())
+    def _start_stall_timer(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(self._stall_seconds, self.check_for_stall, self.transport.get_write_buffer_size())
 
-    def _end_stall(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """What uvicorn does for the request that it knows of."""
+    """What uvicorn itself does for the latest request."""
     cycle.disconnected = True
     cycle.message_event.set()
 
@@ -247,16 +251,14 @@ def _too_large(message: str) -> ApiError:
     return ApiError(431, message, code="headers_too_large")
 
 
-def _too_many(most: int) -> ApiError:
-    message = f"There are {most} connections already, as many as this server can have."
-    return ApiError(
-        503, message, type="server_error", code="too_many_connections", headers={"Retry-After": str(RETRY_SECONDS)}
-    )
+def _too_many(limit: int) -> ApiError:
+    message = f"There are {limit} connections already, as many as this server can have."
+    return ApiError(503, message, code="too_many_connections", retry_after=RETRY_SECONDS)
 
 
-def _written(error: ApiError, headers: list[tuple[bytes, bytes]]) -> bytes:
-    body = error.body().encode()
-    of_error = ((name.encode(), value.encode()) for name, value in (error.headers or {}).items())
+def _response(error: ApiError, text: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    body = text.encode()
+    of_error = ((name.encode(), value.encode()) for name, value in error.headers.items())
     own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close"))
     fields = b"".join(b"%b: %b\r\n" % field for field in (*headers, *of_error, *own))
     return STATUS_LINE[error.status] + fields + b"\r\n" + body

@@ -1,4 +1,4 @@
-"""Work that is done for a client as long as it is there."""
+"""Work that is done for a client for as long as it is there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
-async def unless_client_leaves(receive: Receive, work: Coroutine[None, None, T]) -> T | None:
-    """The result of `work`, or None as soon as nobody waits for it any more."""
+async def unless_client_disconnects(receive: Receive, work: Coroutine[None, None, T]) -> T | None:
+    """The result of `work`, or None as soon as the client has disconnected."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(receive))
     try:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 INTERVAL = 0.25
 
 
-async def watch_loop(observe: Callable[[float], None]) -> None:
-    """Tell again and again by how many seconds a timer was late, until cancelled."""
+async def watch_event_loop_lag(observe: Callable[[float], None]) -> None:
+    """Report the seconds by which a timer was late, every `INTERVAL` seconds, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + INTERVAL

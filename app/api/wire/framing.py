@@ -1,4 +1,4 @@
-"""How a response of unknown length goes over a connection: in chunks, or until the connection is closed."""
+"""How a response of unknown length goes over a connection: in chunks, or until the connection closes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-OUTLET = "outlet"
-"""Where a scope's state has the `Outlet` of its response, if that goes in chunks."""
-
 
 class Outlet:
-    """Takes the parts of a body that goes in chunks, past ASGI: for that a task would have to be woken for each."""
+    """Writes parts of a chunked body past ASGI, which would have to wake a task for each of them."""
 
     def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
         self._transport = transport
@@ -21,18 +18,18 @@ class Outlet:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a client, which takes what it is sent."""
+        """Whether the client is there and takes what it is sent."""
         return not (self._flow.write_paused or self._transport.is_closing())
 
     def write(self, part: bytes) -> None:
-        """Only while it is open, and between the beginning of the response and its end."""
+        """To be called only while it is open, after the response has begun and before it ends."""
         self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
 
 
 class Unframed:
-    """Answers a client of HTTP/1.0, which does not know chunks (RFC 9112, section 6.1).
+    """Answers an HTTP/1.0 client, which does not know chunks (RFC 9112, section 6.1).
 
-    uvicorn would send chunks. Here a body without `Content-Length` goes as it is, and the connection's end is its own.
+    uvicorn would send chunks. Here a body without `Content-Length` is sent as it is, and ends with the connection.
     """
 
     def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:

@@ -1,4 +1,4 @@
-"""A client that has sent its request and closed its own side of the connection may still be waiting for the answer."""
+"""A client that has sent its request and closed its side of the connection may still be waiting for the answer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import socket
 from collections.abc import Callable
 
 POLL_SECONDS = 0.1
-"""asyncio no longer reports anything about a connection whose end has been read, so its error is asked for."""
+"""asyncio reports nothing more about a connection whose end has been read, so the socket is polled for its error."""
 
 PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""An interim response, of which a client may get any number at any time (RFC 9110, section 15.2)."""
+"""An interim response. A client must accept any number of them at any time (RFC 9110, section 15.2)."""
 
 
 class HalfClosed:
-    """Aborts the connection once its client turns out to have gone.
+    """Aborts the connection once the client turns out to be gone.
 
-    A half-closed connection looks the same as one that is closed at both ends until something is sent: then whoever has
-    gone answers with a reset. So probes are sent for as long as `may_probe` says that no answer has begun.
+    A half-closed connection looks like one that is closed on both sides until something is sent: a client that is gone
+    then answers with a reset. So probes are sent for as long as `may_probe` says that no answer has begun.
     """
 
     def __init__(self, transport: asyncio.Transport, may_probe: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""JSON that is written while it is sent: however long an answer is, each of its parts is soon made."""
+"""JSON that is encoded while it is sent: however long an answer is, each part of it takes little time."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.wire.disconnect import unless_client_leaves
+from app.api.wire.disconnect import unless_client_disconnects
 
 PART_CHARACTERS = 1 << 15
 ITEMS_AT_ONCE = 64
-"""To encode an item by itself costs more than the item; with twenty alternatives so many tokens take 3 ms."""
+"""Encoding items one by one costs more than the items; this many tokens with twenty alternatives take 3 ms."""
 
 
 def _as_list(value: Any) -> list[Any]:
-    """For the encoder, which knows no iterators."""
+    """What the encoder, which knows no iterators, calls for one."""
     if isinstance(value, Iterator):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_list).encode
-"""A whole value at once. An iterator stands for an array."""
+"""Encode a whole value at once. An iterator stands for an array."""
 
 
 def encode_in_parts(value: Any) -> Iterator[str]:
-    """The same text, of which parts are made as they are asked for: an iterator is gone through batch by batch."""
+    """Encode to the same text lazily, part by part: an iterator is consumed in batches."""
     if isinstance(value, dict):
         yield from _joined("{}", (_parts_of_field(name, item) for name, item in value.items()))
     elif isinstance(value, list):
@@ -57,8 +57,8 @@ def _joined(brackets: str, items: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 class JsonInParts(Response):
-    """A whole answer. If it fits in one part it is sent with its length; else in parts, between which others have the
-    event loop, until the client leaves.
+    """A whole answer. If it fits in one part it is sent with its length; otherwise in parts, between which the event
+    loop serves others, until the client disconnects.
     """
 
     media_type = "application/json"
@@ -75,7 +75,7 @@ class JsonInParts(Response):
         if self._second is None:
             await super().__call__(scope, receive, send)
         else:
-            await unless_client_leaves(receive, self._send_parts(send, self._second))
+            await unless_client_disconnects(receive, self._send_parts(send, self._second))
 
     async def _send_parts(self, send: Send, second: bytes) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -86,7 +86,7 @@ class JsonInParts(Response):
 
 
 def _grouped(texts: Iterator[str]) -> Iterator[bytes]:
-    """The same in parts of about `PART_CHARACTERS`; at least one."""
+    """Join texts into parts of about `PART_CHARACTERS` each; there is at least one part."""
     group, size = [], 0
     for text in texts:
         group.append(text)

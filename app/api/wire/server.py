@@ -1,4 +1,4 @@
-"""uvicorn with an end in the right order: first the engine drains, and with it the streams; then the rest stops."""
+"""uvicorn with an orderly shutdown: first the engine drains, and the streams with it; then everything else stops."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import Timer
 from types import FrameType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app.api.errors import ApiError
-from app.api.gate.cors import HEADERS
-from app.api.service import Service
 from app.api.wire.certificate import Certificate
 from app.api.wire.connection import Connection
 from app.api.wire.open_files import MAX_OPEN_FILES, room_of
 from app.api.wire.sockets import url_of
 from app.logs import LOG_ONLY
 
+if TYPE_CHECKING:
+    from app.api.generation.dialect import Dialect
+    from app.api.service import Service
+
 log = logging.getLogger("millrace.server")
 
+HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
+"""Added to every response, whatever wrote it: browsers must not guess types, frame our pages or pass on where a user
+came from."""
+
 KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection is kept: longer than proxies do, or they might send a request into a closing one."""
+"""How long an idle connection is kept: longer than proxies keep theirs, or they may send a request into one that is
+closing."""
 
 SHUTDOWN_MARGIN = 5
-"""Seconds that streams have to carry their last events after the engine has drained."""
+"""Seconds that streams have to send their last events after the engine has drained."""
 
 
 def server_config(
@@ -42,14 +49,15 @@ def server_config(
     certificate: Certificate | None = None,
     num_files: int = MAX_OPEN_FILES,
 ) -> uvicorn.Config:
-    """How uvicorn is to serve `app`: over our own connections, and with no log but ours.
+    """The configuration of uvicorn for `app`: with our own connections, and no log but ours.
 
-    `num_files` is how many this process may have open.
+    `num_files` is how many files this process may have open.
     """
     service: Service = app.state.service
+    dialect: Dialect = app.state.dialect
     room = room_of(num_files)
 
-    def refused(error: ApiError) -> None:
+    def on_refused(error: ApiError) -> None:
         service.metrics.request_rejected(error.cause)
         service.collector.failed(error.cause)
 
@@ -57,8 +65,9 @@ def server_config(
         Connection,
         receive_seconds=service.limits.receive_seconds,
         stall_seconds=stall_seconds,
-        most_connections=room.connections,
-        refused=refused,
+        max_connections=room.connections,
+        on_refused=on_refused,
+        error_body=dialect.error_body,
     )
     return uvicorn.Config(
         app,
@@ -78,18 +87,18 @@ def server_config(
 
 
 FORCED_SECONDS = 3
-"""What a second signal leaves to streams for their last events, and to the engine."""
+"""How long streams have for their last events, and the engine to end, after a second signal."""
 
 FORCED_EXIT_CODE = 130
-"""As a shell has it for a program that Ctrl-C ended."""
+"""What a shell reports for a program that Ctrl-C ended."""
 
 
 class Server(uvicorn.Server):
-    """On the first signal `drain` ends what runs, while the port still answers; then it closes. A second signal cancels
-    `drain`, which then ends at once what still runs.
+    """On the first signal, `drain` lets what runs end while the port still answers; then the port closes. A second
+    signal cancels `drain`, which then ends at once whatever still runs.
 
-    Whoever balances load learns from `/ready` that this server is leaving, and a request that comes all the same is
-    told so; uvicorn alone would refuse connections at once, and wait for every stream without a bound.
+    A load balancer learns from `/ready` that this server is leaving, and a request that arrives nevertheless gets an
+    error that says so. uvicorn alone would refuse connections at once, and wait for every stream without a bound.
     SIGHUP calls `reload`; without one it ends the process, as it does when a terminal is closed.
     `on_listening` is called once requests are read; `say` is for whoever started the server.
     """
@@ -135,13 +144,13 @@ class Server(uvicorn.Server):
             draining.result()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Any second signal forces, not only Ctrl+C. None is raised again at the end: to be told is no failure."""
-        # uvicorn looks at `should_exit` ten times a second; readiness ends now.
+        """Any second signal forces the end, not only Ctrl-C. None is raised again: being stopped is no failure."""
+        # uvicorn checks `should_exit` ten times a second; `/ready` must change now.
         self._loop.call_soon_threadsafe(self._force if self.should_exit else self._begin_to_drain)
         self.should_exit = True
 
     def _force(self) -> None:
-        """Wait for nothing more. What cannot end in order within `FORCED_SECONDS` ends where it stands."""
+        """Wait for nothing more. Whatever has not ended within `FORCED_SECONDS` ends with the process."""
         if self._deadline.is_alive():
             return
         self._say("Stopping now")
@@ -151,8 +160,8 @@ class Server(uvicorn.Server):
 
     def _begin_to_drain(self) -> asyncio.Future[None]:
         if self._draining is None:
-            # Whoever comes over a kept connection opens the next one elsewhere. The second list is that of all
-            # connections; uvicorn makes it anew from the first, once a second.
+            # So that clients on kept connections open their next one elsewhere. The second list serves all connections;
+            # uvicorn builds it from the first again once a second.
             for headers in (self.config.encoded_headers, self.server_state.default_headers):
                 headers.append((b"connection", b"close"))
             self._draining = asyncio.ensure_future(self._drain())

@@ -1,4 +1,4 @@
-"""The port, taken before anything is loaded: who finds it in use should not have waited for a model."""
+"""The port, taken before anything is loaded: nobody should wait for a model only to learn that the port is in use."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import socket
 from contextlib import suppress
 
 NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""Of one of a host's addresses, as of `::1` where there is no IPv6: the others do."""
+"""Errors for one address of a host, such as `::1` where there is no IPv6; its other addresses suffice."""
 
 FREE_PORT = "--port 0 picks a free one"
 
 
 class PortUnavailable(ValueError):
-    """The server cannot listen where it should; the message says why, and what would work."""
+    """The server cannot listen where it was asked to; the message says why, and what would work."""
 
 
 def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Sockets that listen on every address of a host, of which `localhost` may have two. Raises PortUnavailable.
+    """Listen on every address of a host; `localhost` may have two. Raises PortUnavailable.
 
-    From here on connections are accepted by the system, and wait for the server to read them.
+    From here on the operating system accepts connections, which wait until the server reads from them.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -42,7 +42,7 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
 
 
 def url_of(listener: socket.socket, *, is_secure: bool) -> str:
-    """Where clients reach a listening socket."""
+    """The address under which clients reach a listening socket."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if is_secure else 'http'}://{shown}:{port}"
@@ -79,7 +79,7 @@ def _reason(host: str, port: int, error: OSError) -> str:
 
 
 def _holder(port: int) -> str:
-    """The process that listens on a port, as far as this user may know it."""
+    """Which process listens on a port, in words for a message; empty if this user may not know."""
     import psutil
 
     with suppress(psutil.Error, OSError):

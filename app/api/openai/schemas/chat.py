@@ -8,10 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from app.api.openai.schemas.base import refusal
+from app.api.generation.request import Conversation, FieldNames, GenerationRequest
 from app.api.openai.schemas.messages import ChatMessage
 from app.api.openai.schemas.sampling import NumLogprobs, SamplingFields
 from app.api.openai.schemas.tools import Tool, supported_choice
+from app.api.wire.request_model import refusal
 
 NOT_VARIABLES = {"self", "messages", "tools", "add_generation_prompt", "continue_final_message"}
 
@@ -43,6 +44,8 @@ class ChatCompletionRequest(SamplingFields):
         "service_tier": ("auto", "default"),
     }
 
+    stand_ins: ClassVar = {"messages": [{"role": "user", "content": "-"}]}
+
     messages: list[ChatMessage] = Field(min_length=1)
     tools: list[Tool] = Field([])
     tool_choice: Annotated[Literal["auto", "none"] | None, BeforeValidator(supported_choice)] = None
@@ -69,26 +72,26 @@ class ChatCompletionRequest(SamplingFields):
 
     @property
     def offered_tools(self) -> list[Tool]:
-        """The tools that the model is told of."""
+        """The tools that the model gets to know."""
         return [] if self.tool_choice == "none" else self.tools
-
-    @property
-    def template_kwargs(self) -> dict[str, Any]:
-        """How the template is to be applied: the assistant's turn is begun, unless its last message goes on."""
-        begins = not self.continue_final_message if self.add_generation_prompt is None else self.add_generation_prompt
-        how = {"add_generation_prompt": begins, "continue_final_message": self.continue_final_message}
-        return self.chat_template_kwargs | how
-
-    @property
-    def wanted_tokens(self) -> tuple[str, int | None]:
-        if self.max_completion_tokens is not None:
-            return "max_completion_tokens", self.max_completion_tokens
-        return super().wanted_tokens
-
-    @property
-    def wanted_logprobs(self) -> dict[str, int | None]:
-        return super().wanted_logprobs | {"top_logprobs": self.top_logprobs}
 
     @property
     def num_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    def neutral(self) -> GenerationRequest:
+        name, max_tokens = "max_tokens", self.max_tokens
+        if self.max_completion_tokens is not None:
+            name, max_tokens = "max_completion_tokens", self.max_completion_tokens
+        names = FieldNames(prompt="messages", max_tokens=name, logprobs="top_logprobs")
+        return self.neutral_with(self._conversation(), names, max_tokens)
+
+    def _conversation(self) -> Conversation:
+        """What the template is applied to. It begins the assistant's turn, unless the last message is continued."""
+        begins = not self.continue_final_message if self.add_generation_prompt is None else self.add_generation_prompt
+        how = {"add_generation_prompt": begins, "continue_final_message": self.continue_final_message}
+        return Conversation(
+            messages=[message.for_template() for message in self.messages],
+            tools=[tool.for_template() for tool in self.offered_tools],
+            variables=self.chat_template_kwargs | how,
+        )

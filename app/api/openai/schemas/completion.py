@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from app.api.openai.schemas.base import refusal
+from app.api.generation.request import FieldNames, GenerationRequest
 from app.api.openai.schemas.sampling import NumLogprobs, SamplingFields
+from app.api.wire.request_model import refusal
 
 PROMPT_SCHEMA = {
     "anyOf": [
@@ -22,7 +24,7 @@ PROMPT_SCHEMA = {
 
 
 def _prompts(value: Any) -> list[str | list[int]]:
-    """One prompt or several, each a text or token ids. Written out: one clear message instead of one per shape."""
+    """One prompt or several, each a text or token ids. Checked by hand: one clear message instead of one per shape."""
     if isinstance(value, str) or _is_token_ids(value):
         prompts = [value]
     elif isinstance(value, list) and (
@@ -47,6 +49,7 @@ class CompletionRequest(SamplingFields):
     """A prompt to continue, in the fields of OpenAI's completions and some of our own."""
 
     not_done: ClassVar = {"suffix": ("",)}
+    stand_ins: ClassVar = {"prompt": "-"}
     default_max_tokens: ClassVar = 16
 
     prompt: Annotated[list[str | list[int]], PlainValidator(_prompts), WithJsonSchema(PROMPT_SCHEMA)]
@@ -65,14 +68,9 @@ class CompletionRequest(SamplingFields):
             yield refusal("invalid_value", "'max_tokens' of 0 needs 'echo': true; send 1 or more.", "max_tokens")
 
     @property
-    def wanted_logprobs(self) -> dict[str, int | None]:
-        return super().wanted_logprobs | {"logprobs": self.logprobs}
-
-    @property
     def num_logprobs(self) -> int | None:
         return self.logprobs
 
-    @property
-    def num_prompt_logprobs(self) -> int | None:
-        wanted = [self.prompt_logprobs, self.logprobs if self.echo else None]
-        return max((count for count in wanted if count is not None), default=None)
+    def neutral(self) -> GenerationRequest:
+        request = self.neutral_with(self.prompt, FieldNames(), self.max_tokens)
+        return replace(request, echo=self.echo, adds_special_tokens=self.add_special_tokens)

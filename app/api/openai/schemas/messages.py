@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from app.api.openai.schemas.base import RequestModel, refusal, shortened
+from app.api.excerpts import shortened
 from app.api.openai.schemas.tools import ToolCall
+from app.api.wire.request_model import RequestModel, refusal
 
 
 class TextPart(RequestModel):
-    """A part of a message's content. What `cache_control` asks of other servers is done here anyway."""
+    """A part of a message's content. What `cache_control` asks of other servers happens here anyway."""
 
     type: Literal["text"]
     text: str
     cache_control: dict[str, Any] | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _only_text(cls, data: Any) -> Any:
-        kind = data.get("type", "text") if isinstance(data, dict) else "text"
-        if kind != "text":
-            shown = shortened(repr(kind))
-            message = f"Content parts of type {shown} are not supported by this server; send 'text' parts."
-            raise refusal("unsupported_parameter", message, "type")
-        return data
+    def wrong_kind(cls, data: Mapping[str, Any]) -> PydanticCustomError | None:
+        """Another kind of part is reported by its type alone: its other fields belong to that."""
+        kind = data.get("type", "text")
+        if kind == "text":
+            return None
+        message = f"Content parts of type {shortened(repr(kind))} are not supported by this server; send 'text' parts."
+        return refusal("unsupported_parameter", message, "type")
 
 
 def _as_parts(value: Any) -> Any:
@@ -40,11 +42,11 @@ def _supported_role(value: Any) -> Any:
 
 
 class ChatMessage(RequestModel):
-    """One turn of the conversation. Only the assistant calls tools, reasons or refuses, with content or without.
+    """One turn of the conversation. Only the assistant calls tools, reasons or refuses, with or without content.
 
-    What any server says of an answer may be sent back with it: `reasoning` is another name of `reasoning_content`, a
-    `refusal` is what the assistant said where there is no content, and `annotations` and `cache_control` are nothing to
-    the model.
+    Whatever a server reports with an answer may be sent back with it: `reasoning` is another name for
+    `reasoning_content`, a `refusal` is what the assistant said where there is no content, and `annotations` and
+    `cache_control` mean nothing to the model.
     """
 
     not_done: ClassVar = {"function_call": (), "audio": ()}
@@ -74,11 +76,16 @@ class ChatMessage(RequestModel):
             raise refusal("invalid_value", "Only a message of a tool has 'tool_call_id'.", "tool_call_id")
         return self
 
+    @property
+    def written(self) -> str:
+        """The content as one text."""
+        return "\n".join(part.text for part in self.content) or self.refusal or ""
+
     def for_template(self) -> dict[str, Any]:
-        """What a chat template understands: one text, and `system` for what OpenAI now calls `developer`."""
+        """The message as chat templates take it: one text, and `system` for what OpenAI now calls `developer`."""
         message: dict[str, Any] = {
             "role": "system" if self.role == "developer" else self.role,
-            "content": "\n".join(part.text for part in self.content) or self.refusal or "",
+            "content": self.written,
         }
         if self.tool_calls:
             message["tool_calls"] = [call.for_template() for call in self.tool_calls]

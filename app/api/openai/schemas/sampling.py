@@ -1,17 +1,17 @@
-"""The fields that completions and chat have in common, and how they become `SamplingParams`."""
+"""The fields that completions and chat have in common, and how they become a neutral request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Sequence as Seq
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
-from app.api.openai.schemas.base import RequestModel, refusal
-from app.messages import SamplingParams
-
-GREEDY_BELOW = 1e-4
+from app.api.generation.request import Conversation, FieldNames, GenerationBody, GenerationRequest
+from app.api.wire.request_model import RequestModel, refusal
+from app.messages import Sampling
 
 NumLogprobs = Annotated[int, Field(ge=0)]
 
@@ -21,7 +21,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _token_bias(value: Any) -> Any:
-    """OpenAI writes token ids as strings here, since they are the keys of a JSON object."""
+    """Token ids are strings here, since they are the keys of a JSON object."""
     if not isinstance(value, dict):
         return value
     for key in value:
@@ -31,7 +31,7 @@ def _token_bias(value: Any) -> Any:
 
 
 class StreamOptions(RequestModel):
-    """How a stream is sent."""
+    """When a stream reports its usage."""
 
     not_done: ClassVar = {"include_obfuscation": (False,)}
 
@@ -44,10 +44,10 @@ class StreamOptions(RequestModel):
             yield refusal("invalid_value", message, "continuous_usage_stats")
 
 
-class SamplingFields(RequestModel):
-    """How tokens are chosen, when they end, and how they are sent.
+class SamplingFields(GenerationBody):
+    """How to sample, when to stop and how to answer.
 
-    `user`, `metadata`, `safety_identifier` and `prompt_cache_key` tell about the caller and ask for nothing.
+    `user`, `metadata`, `safety_identifier` and `prompt_cache_key` describe the caller and ask for nothing.
     """
 
     default_max_tokens: ClassVar[int | None] = None
@@ -100,50 +100,55 @@ class SamplingFields(RequestModel):
             yield refusal("invalid_value", "'prompt_logprobs' is not available with 'stream': true.", "prompt_logprobs")
 
     @property
-    def wanted_tokens(self) -> tuple[str, int | None]:
-        """The field that bounds the output, and what it says."""
-        return "max_tokens", self.max_tokens
-
-    @property
-    def tells_usage(self) -> StreamOptions:
-        """When a stream tells its usage."""
-        return self.stream_options or StreamOptions()
-
-    @property
-    def wanted_logprobs(self) -> dict[str, int | None]:
-        """The fields that ask for alternatives beside a token, and for how many."""
-        return {"prompt_logprobs": self.prompt_logprobs}
-
-    @property
     def num_logprobs(self) -> int | None:
         """How many alternatives to report beside each output token; None reports nothing."""
         raise NotImplementedError
 
-    @property
-    def num_prompt_logprobs(self) -> int | None:
-        """The same for the tokens of the prompt."""
-        return self.prompt_logprobs
-
-    def with_defaults(self, defaults: Mapping[str, float]) -> Self:
-        """The same request, where what it does not say is what the model's makers say."""
-        missing = {name: value for name, value in defaults.items() if name not in self.model_fields_set}
-        return self.model_copy(update=missing) if missing else self
-
-    def sampling_params(self, max_tokens: int, seed: int, stop_token_ids: frozenset[int]) -> SamplingParams:
-        """What the engine is told. In float32 a temperature below `GREEDY_BELOW` is greedy, or overflows."""
-        return SamplingParams(
+    def neutral_with(
+        self, prompts: Seq[str | list[int]] | Conversation, names: FieldNames, max_tokens: int | None
+    ) -> GenerationRequest:
+        """The neutral request with these prompts; `max_tokens` is what the fields that bound the output say."""
+        return GenerationRequest(
+            model=self.model,
+            prompts=prompts,
+            sampling=self.sampling,
+            given=self.model_fields_set,
+            names=names,
+            num_choices=self.n,
             max_tokens=max_tokens,
+            default_max_tokens=self.default_max_tokens,
             min_tokens=self.min_tokens,
-            temperature=self.temperature if self.temperature >= GREEDY_BELOW else 0.0,
-            top_k=1 if self.top_p == 0 else max(self.top_k, 0),
-            top_p=self.top_p or 1.0,
+            stop=self.stop,
+            stop_token_ids=self.stop_token_ids,
+            ignore_eos=self.ignore_eos,
+            includes_stop_string=self.include_stop_str_in_output,
+            skips_special_tokens=self.skip_special_tokens,
+            seed=self.seed,
+            num_logprobs=self.num_logprobs,
+            prompt_logprobs=self.prompt_logprobs,
+            stream=self.stream,
+            priority=self.priority,
+            cache_salt=self.cache_salt,
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
             min_p=self.min_p,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             repetition_penalty=self.repetition_penalty,
             logit_bias=tuple(self.logit_bias.items()),
-            stop_token_ids=stop_token_ids,
-            seed=seed,
-            logprobs=self.num_logprobs,
-            prompt_logprobs=self.num_prompt_logprobs,
         )
+
+
+def sampling_default_faults(defaults: Mapping[str, object]) -> list[str]:
+    """What a request could not say either of the sampling defaults that a model is published with."""
+    try:
+        SamplingFields.model_validate(dict(defaults))
+    except ValidationError as error:
+        return [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
+    return []

@@ -1,4 +1,4 @@
-"""Tools in the body of a chat completion: what the model may call, and calls that it made before."""
+"""Tools in the body of a chat completion: what the model may call, and what it has called before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
-from app.api.openai.schemas.base import RequestModel, refusal
+from app.api.excerpts import shortened
+from app.api.wire.request_model import RequestModel, refusal
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
 
@@ -24,7 +25,7 @@ class FunctionDefinition(RequestModel):
 
 
 class Tool(RequestModel):
-    """`cache_control` says what another server is to cache, which is done here anyway."""
+    """`cache_control` asks other servers to cache this, which happens here anyway."""
 
     type: Literal["function"]
     function: FunctionDefinition
@@ -35,15 +36,18 @@ class Tool(RequestModel):
 
 
 def _as_object(value: Any) -> Any:
-    """The object that a call's arguments are. A model may have written none, or broken off within it: then it is empty,
-    for a conversation must not end with what the model once did, and templates can only write an object.
+    """The arguments of a call as an object. It is empty where the model wrote something else or broke off within it: a
+    conversation must not end because of what the model once did, and templates can only write an object.
     """
+    if not isinstance(value, str | list | dict):
+        message = "The arguments of a call must be a JSON object, or a string with the text of one"
+        raise refusal("invalid_value", f"{message}, not {shortened(repr(value))}.")
     parsed = _parsed(value) if isinstance(value, str) else value
-    return {} if isinstance(value, str | list) and not isinstance(parsed, dict) else parsed
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _parsed(text: str) -> Any:
-    """What the text is in JSON; None if it is none. What no other text could be made of is refused."""
+    """Parse JSON; None if the text is not JSON. Raises the refusal of JSON that could not be written as text again."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -62,7 +66,7 @@ def _parsed(text: str) -> Any:
 
 
 class CalledFunction(RequestModel):
-    """`arguments` is an object or its text. Neither it nor the name need be what a tool that is offered now takes."""
+    """`arguments` is an object or its text. Neither it nor the name has to fit a tool that is offered now."""
 
     name: str
     arguments: Annotated[
@@ -71,7 +75,7 @@ class CalledFunction(RequestModel):
 
 
 class ToolCall(RequestModel):
-    """A call in a message of the assistant. In a stream calls are numbered; a number may be sent back."""
+    """A call in a message of the assistant. Streams number calls by `index`, which may be sent back."""
 
     id: str | None = None
     index: int | None = None
@@ -79,13 +83,13 @@ class ToolCall(RequestModel):
     function: CalledFunction
 
     def for_template(self) -> dict[str, Any]:
-        """Templates take the arguments as an object, and write it themselves."""
+        """The call as chat templates take it: they get the arguments as an object, and write it themselves."""
         function = {"name": self.function.name, "arguments": self.function.arguments}
         return {"id": self.id, "type": self.type, "function": function}
 
 
 def supported_choice(value: Any) -> Any:
-    """`auto` and `none` are done; what forces a call would need constrained decoding."""
+    """Accept `auto` and `none`; forcing a call would need constrained decoding."""
     if value in ("auto", "none"):
         return value
     message = '\'tool_choice\' may be "auto" or "none"; forcing a call is not supported by this server yet.'

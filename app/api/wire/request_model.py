@@ -1,4 +1,4 @@
-"""What all request bodies share: strict types, and nothing that is ignored."""
+"""What all request bodies share, in any dialect: strict types, and nothing that is ignored."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-MAX_FAULTS = 20
-"""Faults of one request that are described; of others it is only said that they are there."""
+from app.api.errors import MAX_FAULTS
+from app.api.excerpts import shortened
 
-MAX_SHOWN_CHARACTERS = 64
-"""Characters of what a client sent that an error shows, and of a name that are compared with the known ones, which
-takes time for each."""
-
-
-def shortened(text: str) -> str:
-    return cut(text, MAX_SHOWN_CHARACTERS)
-
-
-def cut(text: str, most: int) -> str:
-    """The beginning of `text`, with an ellipsis where it is longer than `most` characters."""
-    return text if len(text) <= most else text[:most] + "…"
+FIELDS_ALONE = object()
+"""The validation context in which fields are checked one by one only, because others of the body are missing."""
 
 
 def refusal(code: str, message: str, *path: str | int) -> PydanticCustomError:
-    """An error of a validator whose message stands as it is; `path` leads on from the value being validated."""
+    """An error for a validator to raise, with a message that is shown as it is. `path` leads from the value being
+    validated to the one at fault.
+    """
     return PydanticCustomError(code, "{message}", {"message": message, "path": path})
 
 
@@ -36,13 +28,18 @@ class RequestModel(BaseModel):
     """A JSON object of a request.
 
     A null means that the field was left out. A field of `not_done` is refused by name unless its value is one of
-    those listed for it, which ask for nothing; an unknown field is refused with the nearest known name. All that is at
-    fault is reported together: such fields, those of a wrong value, and where all values are right, `disagreements`.
+    those listed for it, which ask for nothing; an unknown field is refused with the nearest known name. All faults are
+    reported together: such fields, wrong values and, where every value is right, `disagreements`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     not_done: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    @classmethod
+    def wrong_kind(cls, data: Mapping[str, Any]) -> PydanticCustomError | None:  # noqa: ARG003
+        """Why the object is not of this model's kind at all, in which case nothing else is reported about it."""
+        return None
 
     def disagreements(self) -> Iterator[PydanticCustomError]:
         """What is wrong with fields that are each right by themselves."""
@@ -50,17 +47,20 @@ class RequestModel(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _nothing_is_ignored(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+    def _nothing_is_ignored(cls, data: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         if isinstance(data, ValidationError):
             raise data  # found elsewhere already: see `JsonRequest.json`
         if not isinstance(data, dict):
             return validate(data)
+        if fault := cls.wrong_kind(data):
+            raise fault
         given = {name: value for name, value in data.items() if value is not None}
         known = {name: value for name, value in given.items() if name in cls.model_fields}
         faults = [_details(fault, data) for fault in cls._not_taken(given)] if len(known) < len(given) else []
         try:
             model = validate(known)
-            faults += [_details(fault, data) for fault in model.disagreements()]
+            if info.context is not FIELDS_ALONE:
+                faults += [_details(fault, data) for fault in model.disagreements()]
         except ValidationError as error:
             faults += _details_of(error)
         if faults:
@@ -79,7 +79,7 @@ class RequestModel(BaseModel):
 
 
 def refused_body(model: type[RequestModel], fault: PydanticCustomError) -> ValidationError:
-    """The error of a whole body, of which nothing else is reported."""
+    """The error of a whole body about which nothing else is reported."""
     return ValidationError.from_exception_data(model.__name__, [_details(fault, None)])
 
 
@@ -88,12 +88,14 @@ def _details(fault: PydanticCustomError, value: Any) -> InitErrorDetails:
 
 
 def _details_of(error: ValidationError) -> list[InitErrorDetails]:
-    """The first faults that `error` has, to be raised with others. Those made by `refusal` are known by their path."""
+    """The first faults of `error`, to be raised again together with others.
+
+    Their messages are kept as they are: pydantic would write a large bound again as a rounded float.
+    """
     details = []
     for each in error.errors(include_url=False)[: MAX_FAULTS + 1]:
-        context = each.get("ctx", {})
-        kind = PydanticCustomError(each["type"], "{message}", context) if "path" in context else each["type"]
-        details.append(InitErrorDetails(type=kind, loc=each["loc"], input=each["input"], ctx=context))
+        kind = PydanticCustomError(each["type"], "{message}", each.get("ctx", {}) | {"message": each["msg"]})
+        details.append(InitErrorDetails(type=kind, loc=each["loc"], input=each["input"]))
     return details
 
 
