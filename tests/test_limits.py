@@ -17,6 +17,7 @@ from app.api.gate.keys import KeyRing
 from app.api.gate.quota import Quota
 from app.api.gate.rate_limits import Limiter, RateLimited, duration
 from app.api.gate.token_bucket import Bucket
+from app.api.openai.dialect import OPENAI
 from app.engine.health import Overloaded
 from app.metrics import Metrics
 from app.metrics.server import MAX_NAMES
@@ -145,25 +146,25 @@ class Door:
         )
 
     def remaining(self, name: str, owner: str = "") -> int:
-        return int(self.limiter.visit(owner).headers()[f"x-ratelimit-remaining-{name}"])
+        return int(self.limiter.ticket(owner).headers()[f"x-ratelimit-remaining-{name}"])
 
     def refused(self, num_tokens: int = 1, owner: str = "") -> tuple[str, dict[str, str]]:
         with pytest.raises(RateLimited) as caught:
             self.enter(num_tokens, owner)
-        return str(caught.value), dict(caught.value.headers or {})
+        return str(caught.value), caught.value.headers | OPENAI.error_headers(caught.value)
 
     def enter(self, num_tokens: int = 1, owner: str = "") -> Any:
-        visit = self.limiter.visit(owner)
-        visit.begin()
-        visit.reserve(1, num_tokens)
-        return visit
+        ticket = self.limiter.ticket(owner)
+        ticket.begin()
+        ticket.reserve(1, num_tokens)
+        return ticket
 
 
 def test_a_request_that_used_less_gives_the_rest_back_and_one_that_used_more_owes_it() -> None:
     door = Door(tokens_per_minute=100)
-    visit = door.enter(80)
+    ticket = door.enter(80)
     assert door.remaining("tokens") == 20
-    visit.settle(30, counts=True)
+    ticket.settle(30, counts=True)
     assert door.remaining("tokens") == 70
     door.enter(10).settle(190, counts=True)
     assert door.remaining("tokens") == 0
@@ -197,7 +198,7 @@ def test_a_quota_that_changes_holds_at_once_and_lets_go_at_once() -> None:
     door.quota = Quota(requests_per_minute=4)
     assert door.remaining("requests") == 2
     door.quota = Quota()
-    assert door.limiter.visit("").headers() == {}
+    assert door.limiter.ticket("").headers() == {}
     for _ in range(50):
         door.enter()
 
@@ -207,8 +208,8 @@ def test_places_are_free_again_when_those_who_had_them_leave() -> None:
     for _ in range(3):
         first, second = door.enter(), door.enter()
         door.refused()
-        first.leave()
-        second.leave()
+        first.close()
+        second.close()
 
 
 def test_names_beyond_a_number_are_counted_together() -> None:

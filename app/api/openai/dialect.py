@@ -21,7 +21,7 @@ class OpenAIDialect(Dialect):
 
     def error_headers(self, error: ApiError) -> dict[str, str]:
         """OpenAI's clients repeat 429 and 5xx by themselves unless this header says not to."""
-        return {"x-should-retry": "false"} if error.is_permanent else {}
+        return {"X-Should-Retry": "false"} if error.is_permanent else {}
 
     def error_events(self, error: ApiError) -> str:
         return f"data: {self.error_body(error)}\n\n{DONE}"
