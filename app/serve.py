@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 
-from app.api.wire.open_files import allow_many_files, room_of
+from app.api.wire.open_files import raise_open_file_limit, room_of
 from app.api.wire.sockets import PortUnavailable, listen
 from app.checkpoint.files import BadCheckpoint
 from app.config import Config
@@ -31,7 +31,7 @@ def serve(config: Config) -> None:
 
 def run(config: Config) -> str | None:
     """The same with logs as they are. Returns the reason if the server could not start, or had to give up."""
-    num_files = allow_many_files()
+    num_files = raise_open_file_limit()
     with ExitStack() as resources:
         try:
             sockets = listen(config.host, config.port, room_of(num_files).backlog)
