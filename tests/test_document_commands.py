@@ -63,8 +63,10 @@ def check_pip(arguments: list[str]) -> None:
 
 
 def check_uvx(arguments: list[str]) -> None:
-    assert arguments[:3] == ["--from", ".", "millrace"]
-    check_millrace(arguments[3:])
+    start = arguments.index("--from")
+    assert all((ROOT / value).exists() for value in arguments[1:start:2])
+    assert arguments[start : start + 3] == ["--from", ".", "millrace"]
+    check_millrace(arguments[start + 3 :])
 
 
 def check_docker(arguments: list[str]) -> None:
