@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.api.run import load_tokenizer
+from app.api.run import check_sampling_defaults, load_tokenizer
 from app.checkpoint.files import BadCheckpoint
 from app.config import Config
 from app.messages import SamplingParams
@@ -47,6 +47,10 @@ async def test_a_model_that_says_nothing_is_sampled_as_openai_does(model: Path) 
     (model / "generation_config.json").unlink()
     params = await params_of(model)
     assert (params.temperature, params.top_p, params.top_k) == (1.0, 1.0, 0)
+
+
+def test_defaults_that_a_request_could_name_are_taken() -> None:
+    check_sampling_defaults("m", {"temperature": 0.6, "top_k": 20, "min_p": None})
 
 
 def say(model: Path, **fields: Any) -> None:

@@ -21,7 +21,7 @@ from app.api.gate.hosts import ANY_HOST, LOCAL_HOST, is_loopback
 from app.api.gate.key_list import BadKeys
 from app.api.gate.keys import KeyRing
 from app.api.gate.quota import Quota
-from app.api.openai.schemas.sampling import sampling_default_faults
+from app.api.openai.schemas.completion import sampling_default_faults
 from app.api.request_limits import RequestLimits
 from app.api.service import Service
 from app.api.start_report import farewell, reachable_url, watch_start

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.api.generation.request import FieldNames, GenerationRequest
@@ -74,3 +74,12 @@ class CompletionRequest(SamplingFields):
     def neutral(self) -> GenerationRequest:
         request = self.neutral_with(self.prompt, FieldNames(), self.max_tokens)
         return replace(request, echo=self.echo, adds_special_tokens=self.add_special_tokens)
+
+
+def sampling_default_faults(defaults: Mapping[str, object]) -> list[str]:
+    """What a request could not say either of the sampling defaults that a model is published with."""
+    try:
+        CompletionRequest.model_validate({**CompletionRequest.stand_ins, **defaults})
+    except ValidationError as error:
+        return [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
+    return []

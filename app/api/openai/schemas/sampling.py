@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.api.generation.request import Conversation, FieldNames, GenerationBody, GenerationRequest
@@ -143,12 +143,3 @@ class SamplingFields(GenerationBody):
             repetition_penalty=self.repetition_penalty,
             logit_bias=tuple(self.logit_bias.items()),
         )
-
-
-def sampling_default_faults(defaults: Mapping[str, object]) -> list[str]:
-    """What a request could not say either of the sampling defaults that a model is published with."""
-    try:
-        SamplingFields.model_validate(dict(defaults))
-    except ValidationError as error:
-        return [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
-    return []
