@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from starlette.routing import Route
 
 from app.api.errors import CODES
 from app.api.gate.key_list import parse_file
+from app.api.openai.schemas.chat import ChatCompletionRequest
+from app.api.openai.schemas.completion import CompletionRequest
+from app.api.routes import ENDPOINTS, OTHER_ROUTERS
 from app.messages import FinishReason
 from app.metrics import Metrics
 from tests.documents import (
@@ -133,6 +137,37 @@ def test_every_code_of_an_error_is_listed_and_no_other() -> None:
     rows = table_rows(section(API_PAGE, "Errors"))
     listed = set(re.findall(r"`(\w+)`", " ".join(row[1] for row in rows))) - {"param"}
     assert given - {"client_gone"} <= listed <= written | set(CODES.values())
+
+
+def test_every_route_is_listed() -> None:
+    routers = [endpoint.router for endpoint in ENDPOINTS] + list(OTHER_ROUTERS)
+    served = {route.path for router in routers for route in router.routes if isinstance(route, Route)}
+    served = served - {"/assets/{path:path}"} | {"/openapi.json"}
+    listed = re.findall(r"`(?:GET|POST) (/[^`]*)`", " ".join(row[0] for row in table_rows(section(API_PAGE, "Routes"))))
+    assert {re.sub(r"{.*?}", "{}", path) for path in listed} == {re.sub(r"{.*?}", "{}", path) for path in served}
+
+
+def test_every_field_of_a_request_is_listed_with_its_default() -> None:
+    found: dict[str, dict[str, str]] = {}
+    for names, defaults, _ in table_rows(section(API_PAGE, "Fields")):
+        if names.startswith("**"):
+            group = found.setdefault(names.strip("*"), {})
+            continue
+        fields, given = re.findall(r"`(\w+)`", names), [cell.strip(" `") for cell in defaults.split(",")]
+        group.update(zip(fields, given * len(fields) if len(given) == 1 else given, strict=True))
+    for kind, schema in (("completions", CompletionRequest), ("chat", ChatCompletionRequest)):
+        listed = found["both"] | found[kind]
+        assert set(listed) == set(schema.model_fields)
+        for name, field in schema.model_fields.items():
+            default = "" if field.is_required() or field.default is None else json.dumps(field.default)
+            assert listed[name] == default, name
+
+
+def test_every_field_that_is_not_implemented_is_listed() -> None:
+    sentence = section(API_PAGE, "Fields").split("Known and not implemented")[1].split("\n\n")[0]
+    completions, chat = (set(re.findall(r"`(\w+)`", part)) for part in sentence.split(";"))
+    assert completions == set(CompletionRequest.not_done)
+    assert chat == set(ChatCompletionRequest.not_done)
 
 
 def test_the_layout_names_every_package() -> None:
