@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,16 @@ def test_every_target_of_make_is_listed() -> None:
     [targets] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     rows = table_rows(section(ROOT / "CONTRIBUTING.md", "Commands"))
     assert {cell.removeprefix("`make ").removesuffix("`") for cell, _ in rows} == set(targets.split())
+
+
+def test_the_changelog_has_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [(name, date) for name, date in headings if name != "Unreleased"]
+    assert version in dict(released)
+    assert all(date for _, date in released)
+    assert headings[0][0] in ("Unreleased", released[0][0])
+    assert released == sorted(released, key=lambda each: tuple(map(int, each[0].split("."))), reverse=True)
 
 
 # Blocks; what those of the shell say is in test_document_commands.py
