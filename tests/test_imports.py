@@ -1,4 +1,4 @@
-"""Who may know whom: section 4 of the design, held against the imports of every file."""
+"""Who may import whom, as app/README.md draws it, held against the imports of every file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,35 @@ APP = ROOT / "app"
 LEAVES = ("app.messages", "app.logs")
 MAKERS = ("app.engine.startup", "app.engine.decoders")
 HEAVY = ("torch", "transformers", "tokenizers")
+
+API_ROOMS: dict[str, set[str]] = {
+    # What everyone in the API may know.
+    "excerpts": set(),
+    "request_limits": set(),
+    "background": set(),
+    "record": set(),
+    "errors": {"excerpts"},
+    "error_handlers": {"errors", "excerpts", "record"},
+    # The rooms: each knows these, and no others.
+    "wire": {"errors", "excerpts", "request_limits"},
+    "gate": {"errors", "excerpts", "error_handlers", "record"},
+    "generation": {"errors", "excerpts", "error_handlers", "record", "request_limits", "wire"},
+    "telemetry": {"errors", "error_handlers", "record", "generation", "wire"},
+    "openapi": set(),
+    "service": {"background", "errors", "excerpts", "generation", "request_limits"},
+    # The room of a dialect.
+    "openai": {"errors", "excerpts", "generation", "openapi", "service", "wire"},
+    # Routes that belong to no dialect.
+    "operations": {"openapi", "service"},
+    "statistics": {"openapi", "service", "wire"},
+    "web": set(),
+    # Where everything is put together.
+    "routes": {"generation", "openai", "operations", "statistics", "web"},
+    "app": {"error_handlers", "gate", "generation", "openapi", "routes", "service", "telemetry", "wire"},
+    "start_report": {"service", "wire"},
+    "run": {"app", "gate", "openai", "request_limits", "service", "start_report", "telemetry", "wire"},
+}
+"""The rooms of `app.api` and its modules outside of them, each with those that it may import when it runs."""
 
 
 def module_name(path: Path) -> str:
@@ -120,6 +149,38 @@ def test_the_whole_application_is_read() -> None:
     )
 
 
+# Circles
+
+
+def dependencies() -> dict[str, set[str]]:
+    """The modules that each module of the application imports when it runs."""
+    return {module: {_module_of(name) for name in ours(set(names))} - {module} for module, names in imports().items()}
+
+
+def _module_of(name: str) -> str:
+    """The module in which an imported name is defined."""
+    while name not in sources():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def modules_in_circles(graph: dict[str, set[str]]) -> set[str]:
+    """What is left when modules that import nothing left are removed, again and again."""
+    left = dict(graph)
+    while free := {module for module, names in left.items() if not names & left.keys()}:
+        left = {module: names for module, names in left.items() if module not in free}
+    return set(left)
+
+
+def test_a_circle_of_imports_is_found_with_all_that_leads_to_it() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}
+    assert modules_in_circles(graph) == {"a", "b", "c"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert modules_in_circles(dependencies()) == set()
+
+
 # The table
 
 
@@ -185,6 +246,24 @@ def test_the_api_reaches_the_engine_through_its_client() -> None:
     doors = {"app.engine.client", "app.engine.observers", "app.engine.health", "app.engine.stream"}
     assert {name for name in known if within(name, "app.engine")} <= doors
     assert {name for name in known if within(name, "app.scheduler", "app.model")} == set()
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[2]
+
+
+def test_the_rooms_of_the_api_know_each_other_in_the_directions_of_the_table_only() -> None:
+    known: dict[str, set[str]] = {}
+    for module, names in dependencies().items():
+        if module.startswith("app.api."):
+            rooms = {room_of(name) for name in names if name.startswith("app.api.")}
+            known.setdefault(room_of(module), set()).update(rooms - {room_of(module)})
+    assert {room: rooms - API_ROOMS[room] for room, rooms in known.items() if rooms - API_ROOMS[room]} == {}
+    assert known.keys() == API_ROOMS.keys()
+
+
+def test_a_dialect_is_known_to_the_table_of_routes_and_where_the_server_is_put_together_only() -> None:
+    assert outside(who_imports("app.api.openai"), "app.api.openai") == {"app.api.routes", "app.api.run"}
 
 
 def test_text_knows_only_itself() -> None:

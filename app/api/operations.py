@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.api.generation.dialect import Json
 from app.api.openapi import KEYED, content, errors
 from app.api.service import RETRY_SECONDS, Service, ServiceDependency
 
@@ -40,7 +40,7 @@ async def health(service: ServiceDependency) -> JSONResponse:
     now, engine = service.availability(), service.engine.health
     healthy = now.can_serve and not engine.step_overdue
     age = engine.last_step_age
-    state: Json = {
+    state: dict[str, Any] = {
         "state": now.state,
         "reason": "A step is overdue." if now.can_serve and engine.step_overdue else now.reason,
         "phase": now.phase,
@@ -75,7 +75,7 @@ async def version(service: ServiceDependency) -> JSONResponse:
     return JSONResponse({"version": service.version})
 
 
-def _model(service: Service) -> Json:
+def _model(service: Service) -> dict[str, Any]:
     ready = service.engine.ready
     return {
         "id": service.model_name,
@@ -86,7 +86,7 @@ def _model(service: Service) -> Json:
     }
 
 
-def _unless_healthy(state: Json, healthy: bool) -> JSONResponse:
+def _unless_healthy(state: dict[str, Any], healthy: bool) -> JSONResponse:
     if healthy:
         return JSONResponse(state)
     return JSONResponse(state, 503, {"Retry-After": str(RETRY_SECONDS)})
