@@ -263,6 +263,91 @@ async def test_tokens_that_the_model_does_not_have_are_named_by_field() -> None:
         assert f"'{field}' has the token id {token_id}" in error["message"]
 
 
+async def test_what_the_fields_the_limits_and_the_model_do_not_allow_is_named_in_one_answer() -> None:
+    status, error, engine = await send(
+        COMPLETIONS,
+        prompt=[[97] * 40, [260]],
+        n=65,
+        stop=["a"] * 17,
+        stop_token_ids=[300],
+        logit_bias={"301": 1},
+        max_tokens=60,
+        logprobs=21,
+    )
+    assert (status, error["param"], engine.submissions) == (400, "prompt", [])
+    assert error["message"].startswith("7 faults: ")
+    for named in ("130 sequences", "'stop' has 17", "'logprobs' is 21", "id 300", "id 301", "id 260", "has 40 tokens"):
+        assert named in error["message"]
+
+
+async def test_tools_that_the_template_has_not_are_named_beside_the_rest() -> None:
+    _, error, _ = await send(CHAT, tools=[TOOL], n=129, stop_token_ids=[300], max_tokens=1000)
+    for named in ("n = 129", "chat template has no tools", "'stop_token_ids'", "max_tokens is 1000"):
+        assert named in error["message"]
+
+
+async def test_a_conversation_that_the_template_refuses_does_not_hide_other_faults() -> None:
+    _, error, _ = await send(CHAT, messages=[{"role": "user", "content": "refuse me"}], n=129)
+    assert "n = 129" in error["message"]
+    assert "(2) " in error["message"]
+
+
+@pytest.mark.parametrize("padding", [{}, {"metadata": {"x": "y" * 40_000}}], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("path", "faulty"),
+    [
+        (COMPLETIONS, {"temperature": 3}),
+        (COMPLETIONS, {"prompt": None}),
+        (COMPLETIONS, {"prompt": 5}),
+        (CHAT, {"messages": []}),
+        (CHAT, {"messages": [{"role": "robot", "content": "x"}]}),
+        (CHAT, {"mood": 1}),
+        (CHAT, {"stream_options": {"include_usage": 1}}),
+    ],
+)
+async def test_where_a_field_is_wrong_the_others_are_held_against_the_limits_too(
+    path: str, faulty: dict[str, Any], padding: dict[str, Any]
+) -> None:
+    status, error, _ = await send(path, **faulty, **padding, n=129, stop=["a"] * 17, stop_token_ids=[300])
+    [field] = faulty
+    assert (status, error["param"].split(".")[0].split("[")[0]) == (400, field)
+    for named in (f"(1) '{field}", "n = 129", "'stop' has 17 strings", "'stop_token_ids' has the token id 300"):
+        assert named in error["message"].replace("messages[0].role", "messages")
+
+
+async def test_a_field_that_is_wrong_is_not_held_against_the_limits() -> None:
+    _, error, _ = await send(COMPLETIONS, n=0, stop=["a"] * 17 + [5])
+    assert error["message"].startswith("2 faults: ")
+
+
+async def test_a_wrong_model_comes_first_and_alone() -> None:
+    status, error, _ = await send(COMPLETIONS, model="other", n=129, stop_token_ids=[300])
+    assert (status, error["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(("seed", "bound"), [(2**64, 2**63), (-(2**64), -(2**63))])
+async def test_a_bound_that_no_float_holds_is_shown_as_it_is(seed: int, bound: int) -> None:
+    _, error, _ = await send(COMPLETIONS, seed=seed)
+    assert f" {bound}, got {seed}." in error["message"]
+
+
+async def test_a_part_that_is_no_text_is_named_once() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    _, error, _ = await send(CHAT, messages=[{"role": "user", "content": [image]}])
+    assert error["param"] == "messages[0].content[0].type"
+    assert error["message"] == (
+        "Content parts of type 'image_url' are not supported by this server; send 'text' parts."
+    )
+
+
+async def test_arguments_of_a_call_may_be_an_object_or_a_text_says_their_refusal() -> None:
+    call = CALL | {"function": {"name": "f", "arguments": 3}}
+    _, error, _ = await send(CHAT, messages=[*HI, {"role": "assistant", "tool_calls": [call]}])
+    assert error["message"] == (
+        "The arguments of a call must be a JSON object, or a string with the text of one, not 3."
+    )
+
+
 async def test_of_very_many_faults_the_first_are_described() -> None:
     status, error, _ = await send(CHAT, messages=[{"role": "robot", "content": "x"}] * 1000)
     assert (status, error["param"]) == (400, "messages[0].role")
