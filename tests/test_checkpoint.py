@@ -283,7 +283,7 @@ def test_weights_stored_as_no_plain_numbers_are_refused_whatever_the_configurati
     dtype: str, name: str, tmp_path: Path
 ) -> None:
     write(whole(tmp_path), "model.safetensors", safetensors({name: dtype}))
-    assert f"{name} has dtype {dtype}" in reason(tmp_path)
+    assert f"{name} is stored as {dtype}, which is not served; use the model's float32" in reason(tmp_path)
 
 
 def test_buffers_may_be_integers(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_model_that_cannot_be_served_is_refused_with_its_reason(
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match="no configuration"):
+    with pytest.raises(UnsupportedModel, match=r"config\.json is missing"):
         inspect_model(tmp_path)
 
 

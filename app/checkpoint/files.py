@@ -1,4 +1,4 @@
-"""Reading single files of a model's directory, with an error that says which one is broken and what to do."""
+"""Reads single files of a model's directory; errors say which file is broken, how, and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 LFS_POINTER = b"version https://git-lfs"
-"""How a git-LFS pointer begins: the small text that git leaves in place of a large file it has not fetched."""
+"""How a git-LFS pointer begins: the small text file that stands in for a large file until git fetches that."""
 
 
 class BadCheckpoint(ValueError):
@@ -18,7 +18,7 @@ class BadCheckpoint(ValueError):
 
 
 def check_file(path: Path) -> int:
-    """Check that a file can be read and holds something. Returns its size in bytes. Raises BadCheckpoint."""
+    """Check that a file can be read and is not empty. Returns its size in bytes. Raises BadCheckpoint."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -61,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_present(path: Path) -> dict[str, Any]:
-    """The same for a file that a model may do without; empty if it does."""
+    """Like `read_json`, for a file that a model can do without: an empty object if there is none."""
     return read_json(path) if lexists(path) else {}
 
 

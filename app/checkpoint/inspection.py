@@ -1,6 +1,6 @@
-"""A look at a model's directory: are its files there, whole and of a kind that is served?
+"""Checks a model's directory: are its files present, complete, and of a kind that is served?
 
-It takes milliseconds and needs neither torch nor transformers, so a start that cannot succeed ends at once.
+This takes milliseconds and needs neither torch nor transformers, so a start that cannot succeed ends at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONVERT = "AutoModelForCausalLM.from_pretrained(MODEL).save_pretrained(DIRECTORY
 
 
 def check_model_files(directory: Path) -> None:
-    """Check configuration and weights. Raises BadCheckpoint."""
+    """Check the configuration and the weights. Raises BadCheckpoint."""
     _check_directory(directory)
     _check_no_adapter(directory)
     if not lexists(directory / CONFIG):
@@ -41,7 +41,7 @@ def check_model_files(directory: Path) -> None:
 
 
 def check_tokenizer_files(directory: Path) -> None:
-    """Check what text is encoded with. Raises BadCheckpoint."""
+    """Check the tokenizer and the chat templates. Raises BadCheckpoint."""
     path = directory / "tokenizer.json"
     if not lexists(path):
         slow = [name for name in SLOW_TOKENIZERS if (directory / name).exists()]
@@ -89,7 +89,7 @@ def _no_config(directory: Path) -> str:
 
 
 def _weight_files(directory: Path) -> dict[Path, set[str]]:
-    """The files that the weights are read from, each with the names that it must hold as far as an index says so."""
+    """The files that hold the weights, each with the names that the index, if there is one, says it holds."""
     single, index = directory / WEIGHTS, directory / INDEX
     if lexists(single):
         return {single: set()}

@@ -1,4 +1,4 @@
-"""Which checkpoints hold quantised weights. None of them are served: read as plain numbers they would be garbage."""
+"""Refuses checkpoints whose weights are quantised, or stored as anything else that cannot be read as plain numbers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from app.checkpoint.files import BadCheckpoint, read_json
 
 CONFIG_KEYS = ("quantization_config", "compression_config")
 CONFIG_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
-"""Where quantisation tools other than transformers describe what they did: ModelOpt, AutoGPTQ, AutoAWQ."""
+"""Where quantisation tools other than transformers (ModelOpt, AutoGPTQ, AutoAWQ) describe what they did."""
 
 NAMING_KEYS = ("quant_method", "quant_algo", "format", "fmt", "bits", "w_bit")
 PLAIN_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 INTEGER_BUFFERS = (".position_ids", ".attn.bias", ".attention.bias", ".masked_bias", ".causal_mask", ".tid2eid")
-"""Ends of the names of tensors that are no weights: positions, causal masks, tables of ids."""
+"""Suffixes of tensors that are not weights, and may be integers: positions, causal masks, tables of ids."""
 
 INTEGER_DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
+
+REMEDY = "use the model's float32, float16 or bfloat16 weights (--quantization can quantise those when they are loaded)"
 
 
 def check_not_quantized(directory: Path, config: Mapping[str, Any]) -> None:
@@ -34,15 +36,15 @@ def check_not_quantized(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_dtypes(path: Path, dtypes: Mapping[str, str]) -> None:
-    """Raises BadCheckpoint if tensors are stored as no weights are that the modules could use as they stand."""
+    """Raises BadCheckpoint if a weight is stored as something else than the floating-point numbers of a model."""
     for name, dtype in dtypes.items():
         is_buffer = dtype in INTEGER_DTYPES and f".{name}".endswith(INTEGER_BUFFERS)
         if dtype not in PLAIN_DTYPES and not is_buffer:
-            raise _refusal(path, f"{name} has dtype {dtype}")
+            raise BadCheckpoint(f"{path}: {name} is stored as {dtype}, which is not served; {REMEDY}")
 
 
 def _sections(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A configuration and those of its parts (`text_config` and the like)."""
+    """A configuration, and the configurations of its parts (`text_config` and the like)."""
     yield config
     yield from (value for value in config.values() if isinstance(value, dict))
 
@@ -55,7 +57,4 @@ def _method(said: object) -> str:
 
 
 def _refusal(path: Path, method: str) -> BadCheckpoint:
-    return BadCheckpoint(
-        f"{path} says that the weights are quantised ({method}), which is not served; use the model's float32, "
-        "float16 or bfloat16 weights (--quantization can quantise those when they are loaded)"
-    )
+    return BadCheckpoint(f"{path} says that the weights are quantised ({method}), which is not served; {REMEDY}")

@@ -1,7 +1,7 @@
-"""The headers of safetensors files: which tensors they hold, and whether the files are whole.
+"""Reads the headers of safetensors files: which tensors a file holds, and whether it is complete.
 
-A file is the length of its header (8 bytes, little-endian), the header (a JSON object from each tensor's name to its
-dtype, shape and place) and the tensors: https://github.com/huggingface/safetensors#format.
+A file is the length of its header (8 bytes, little-endian), the header (a JSON object that maps each tensor's name to
+its dtype, shape and offsets) and the tensors: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from app.checkpoint.files import BadCheckpoint, check_file
 
 MAX_HEADER_BYTES = 100_000_000
-"""As the format's own library has it."""
+"""The limit of the format's own library."""
 
 
 def read_dtypes(path: Path) -> dict[str, str]:
-    """The dtype of every tensor in a file, by its name. Raises BadCheckpoint if the file is not whole."""
+    """The dtype of every tensor in a file, by name. Raises BadCheckpoint if the file is not complete."""
     size = check_file(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

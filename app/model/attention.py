@@ -1,8 +1,8 @@
-"""Attention over the paged cache, and the door through which transformers' modules reach it.
+"""How the attention layers of transformers' modules reach the paged cache.
 
-Models are transformers' own; each attention layer calls the function that is registered here under `paged`
-(`AttentionInterface`), which hands on to what the step attends with. That does not ride through the model's keyword
-arguments, since some models hand none on to their layers.
+Models are transformers' own. Each attention layer calls the function registered here under `paged`, which hands its
+arguments to the attention of the current step. That attention is a context variable, since it cannot ride through the
+model's keyword arguments: some models hand none of them on to their layers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 import torch
-from transformers import AttentionInterface
+
+from app.model.transformers_internals import register_attention
 
 NAME = "paged"
 TRACED = "paged-traced"
-"""The same with masks, which say what a layer sees (`app.model.loading.masks`)."""
+"""The same attention, with masks that say what a layer sees (`app.model.loading.masks`)."""
 
 
 class Attention(Protocol):
     """One step's attention. Shapes are transformers': batch 1, then `[heads, num_tokens, head_size]`.
 
-    Returns `[1, num_tokens, num_heads, value_size]`. `softcap` bounds scores by `softcap * tanh(score / softcap)`;
-    `s_aux` holds one attention sink per head, an extra score that takes probability but has no value. How far a layer
-    sees is its `LayerShape.window`, whatever its module says: transformers' eager attention goes by the mask alone.
+    Returns `[1, num_tokens, num_heads, value_size]`. `softcap` bounds scores by `softcap * tanh(score / softcap)`.
+    `s_aux` holds one attention sink per head: an extra score that takes probability but has no value. How far a layer
+    sees is its `LayerShape.window`, whatever its module says, since transformers' eager attention goes by the mask
+    alone.
     """
 
     def __call__(
@@ -47,7 +49,7 @@ _current: ContextVar[Attention] = ContextVar("attention")
 
 @contextmanager
 def using(attention: Attention) -> Iterator[None]:
-    """Models that are run inside attend with this."""
+    """Make this the attention of every model that runs inside."""
     token = _current.set(attention)
     try:
         yield
@@ -69,8 +71,8 @@ def _attend(
 def register() -> None:
     """Make `attn_implementation="paged"` known to transformers.
 
-    No mask function goes with it: transformers then builds no mask at all. With one, it would look for packed
+    No mask function is registered with it, so transformers builds no mask at all. With one, it would look for packed
     sequences in every step, which waits for the device.
     """
-    AttentionInterface.register(NAME, _attend)
-    AttentionInterface.register(TRACED, _attend)
+    register_attention(NAME, _attend)
+    register_attention(TRACED, _attend)

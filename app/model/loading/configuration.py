@@ -1,4 +1,4 @@
-"""What a model is, from its configuration: what its layers store in the paged cache, or why it cannot be served."""
+"""What a model is, by its configuration: what its layers store in the paged cache, or why it cannot be served."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from transformers import AutoConfig, PretrainedConfig
 from app.checkpoint.files import read_json_if_present
 from app.checkpoint.inspection import CONFIG
 from app.model.kv_cache import LayerShape
-from app.model.loading.support import UnsupportedModel, check_config, in_one_line, refusal
-from app.model.loading.tracing import LENGTH_DEPENDENT_ROPE, rope_variants, trace_layers
+from app.model.loading.faults import explain
+from app.model.loading.support import TransformersFailure, UnsupportedModel, check_config, refusal
+from app.model.loading.tracing import LENGTH_DEPENDENT_ROPE, trace_layers
+from app.model.transformers_internals import configuration_from, rope_variants
 
 MAX_POSITIONS = 1 << 24
-"""More than any published model has. What a layer sees is looked at for each position."""
+"""More than any published model has. The trace looks at what a layer sees from each position."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of a model before its weights are read. `max_model_len` is the longest it can be served with."""
+    """What is known of a model before its weights are read. `max_model_len`: the longest sequence it can serve."""
 
     config: PretrainedConfig
     layers: list[LayerShape]
@@ -28,25 +30,35 @@ class ModelFacts:
 
 
 def inspect_model(directory: Path) -> ModelFacts:
-    """Read a model's configuration and trace it without weights. Raises UnsupportedModel with the reason."""
+    """Read a model's configuration and trace the model without weights. Raises UnsupportedModel with the reason."""
+    path = directory / CONFIG
     try:
-        config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-    except Exception as error:  # each type of model checks its configuration in its own way, and raises anything
-        if "auto_map" in read_json_if_present(directory / CONFIG):
+        return _facts_of(_read_config(directory))
+    except TransformersFailure as failure:
+        if "auto_map" in read_json_if_present(path):
             raise UnsupportedModel(
                 f"{directory} needs Python code of its own (auto_map in config.json), which is never run; serve a "
                 "model that transformers knows by itself"
-            ) from error
-        raise UnsupportedModel(
-            f"{directory}/config.json is no configuration that transformers can read: {in_one_line(error)}"
-        ) from error
+            ) from failure
+        raise explain(path, failure, lambda fields: _facts_of(configuration_from(fields))) from failure
+
+
+def _read_config(directory: Path) -> PretrainedConfig:
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+    except Exception as error:  # each type of model checks its configuration in its own way, and raises anything
+        raise TransformersFailure("read", error) from error
+    return config
+
+
+def _facts_of(config: PretrainedConfig) -> ModelFacts:
     check_config(config)
     max_model_len = _max_model_len(config)
     return ModelFacts(config, trace_layers(config), max_model_len)
 
 
 def select_device(name: str) -> torch.device:
-    """`auto` is the first of cuda, mps and cpu that is there."""
+    """The device of this name; `auto` is the first of cuda, mps and cpu that is there."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -55,9 +67,10 @@ def select_device(name: str) -> torch.device:
 
 
 def select_dtype(name: str, config: PretrainedConfig, device: torch.device, keeps_bfloat16: bool) -> torch.dtype:
-    """`auto` is the dtype the weights are stored in, and float32 on a CPU, whose torch operators are fastest in it.
+    """`auto` is the dtype that the weights are stored in, but float32 on a CPU, where torch's operators are fastest.
 
-    bfloat16 stays what it is on a CPU too where `keeps_bfloat16`: the compiled kernels only read in it.
+    With `keeps_bfloat16`, bfloat16 weights stay bfloat16 on a CPU too: the compiled kernels read them, and compute in
+    float32.
     """
     if name != "auto":
         return dtype_named(name)
@@ -74,10 +87,10 @@ def dtype_named(name: str) -> torch.dtype:
 
 
 def _max_model_len(config: PretrainedConfig) -> int:
-    """The longest sequence the positions allow.
+    """The longest sequence that the model's positions allow.
 
-    Rotary embeddings whose frequencies switch with the longest sequence in the batch (longrope) would couple
-    requests; they are served up to the length at which they switch.
+    Rotary embeddings whose frequencies switch with the longest sequence of the batch (longrope) would make requests
+    depend on each other, so they are served up to the length at which they switch.
     """
     length: int | None = getattr(config, "max_position_embeddings", None)
     if not length:

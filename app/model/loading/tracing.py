@@ -1,4 +1,4 @@
-"""What each layer of a model stores and sees, found by running it without weights."""
+"""What each layer of a model stores and sees, found by running the model without weights."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from app.model import attention
 from app.model.kv_cache import LayerShape
 from app.model.loading.masks import Mask, UnknownMask, describe_masks, window_of
-from app.model.loading.support import UnsupportedModel, in_one_line, refusal
+from app.model.loading.support import TransformersFailure, UnsupportedModel, refusal
+from app.model.transformers_internals import cached_windows, rope_variants
 
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 
 Traced = TypeVar("Traced", bound=attention.Attention)
 
 HONOURED = frozenset({"scaling", "softcap", "s_aux", "sliding_window", "is_causal"})
-"""Options of attention that change its result; the last two are what the mask says, too."""
+"""Options of attention that change its result, and that ours honours; the mask says the last two as well."""
 
 WITHOUT_EFFECT = frozenset(
     {"position_ids", "cache_position", "use_cache", "return_dict"}
@@ -31,7 +32,7 @@ WITHOUT_EFFECT = frozenset(
 def trace_layers(config: PretrainedConfig) -> list[LayerShape]:
     """Run the model on the meta device, where nothing is computed, and note what each attention layer stores and sees.
 
-    Whatever keeps state outside the cache, or asks of attention what is not served, shows here.
+    A model that keeps state outside the cache, or asks attention for something that is not served, is found out here.
     Raises UnsupportedModel.
     """
     _, trace = run_without_weights(config, partial(_Trace, config))
@@ -45,9 +46,9 @@ def trace_layers(config: PretrainedConfig) -> list[LayerShape]:
 
 
 def _check_windows(config: PretrainedConfig, layers: list[LayerShape]) -> None:
-    """Refuse models whose keys transformers' own cache forgets while their mask still shows them."""
-    for index, (layer, cached) in enumerate(zip(layers, DynamicCache(config=config).layers, strict=False)):
-        kept = getattr(cached, "sliding_window", None) or config.max_position_embeddings
+    """Refuse models for which transformers' own cache drops keys that their mask still shows."""
+    for index, (layer, window) in enumerate(zip(layers, cached_windows(config), strict=False)):
+        kept = window or config.max_position_embeddings
         if kept < (layer.window or config.max_position_embeddings):
             raise refusal(
                 config,
@@ -57,36 +58,36 @@ def _check_windows(config: PretrainedConfig, layers: list[LayerShape]) -> None:
 
 
 def run_without_weights(config: PretrainedConfig, traced: Callable[[], Traced]) -> tuple[PreTrainedModel, Traced]:
-    """Run one token through the model on the meta device, with new attention, which is given each layer's `Mask`.
+    """Run one token through the model on the meta device, with a stand-in for attention that gets each layer's `Mask`.
 
-    Returns the model, all of it shapes, and that attention. Raises UnsupportedModel.
+    Returns the model, which has shapes but no values, and the stand-in that `traced` made. Raises UnsupportedModel.
     """
     attention.register()
     describe_masks(attention.TRACED)
     config = copy.deepcopy(config)
     for rope in rope_variants(config):
         if rope["rope_type"] in LENGTH_DEPENDENT_ROPE:
-            rope["rope_type"] = "default"  # the others read positions, which the meta device does not have
+            rope["rope_type"] = "default"  # the others read the values of positions, and on the meta device are none
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(
                 config, dtype=torch.bfloat16, attn_implementation=attention.TRACED
             ).eval()
-    except Exception as error:  # whatever transformers' code makes of this configuration
-        raise refusal(config, f"transformers cannot build it: {in_one_line(error)}") from error
+    except Exception as error:  # models check little of their configuration, and fail on the rest in any way
+        raise TransformersFailure("build", error) from error
     try:
         try:
             return model, _run_one_token(model, "meta", traced())
-        except NotImplementedError:  # shapes depend on values, as where experts are chosen: slower, but with values
+        except NotImplementedError:  # shapes depend on values, as where experts are routed: slower, but with values
             return model, _run_one_token(model._apply(_zeros_like), "cpu", traced())
     except UnsupportedModel:
         raise
     except Exception as error:
-        raise refusal(config, f"transformers cannot run it: {in_one_line(error)}") from error
+        raise TransformersFailure("run", error) from error
 
 
 def _run_one_token(model: PreTrainedModel, device: str, traced: Traced) -> Traced:
-    """With more tokens, or without the mask that `generate` gives, models look for padding in values."""
+    """With more tokens, or without the mask that `generate` gives, models would look for padding in the values."""
     with torch.inference_mode(), torch.device(device), attention.using(traced):
         token, ones = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64)
         model(input_ids=token, position_ids=token, attention_mask=ones, use_cache=False)
@@ -94,23 +95,13 @@ def _run_one_token(model: PreTrainedModel, device: str, traced: Traced) -> Trace
 
 
 def _zeros_like(tensor: torch.Tensor) -> torch.Tensor:
-    """On the CPU, without its memory: one zero, seen everywhere. In float32, which is multiplied the fastest there."""
+    """A tensor of this shape on the CPU that takes no memory: one zero, expanded. Floats are float32, for speed."""
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     return torch.zeros((), dtype=dtype).expand(tensor.shape)
 
 
-def rope_variants(config: PretrainedConfig) -> list[dict[str, Any]]:
-    """The rotary parameters of a model, or of each of its layer types."""
-    parameters = getattr(config, "rope_parameters", None) or {}
-    return [
-        variant
-        for variant in (parameters, *parameters.values())
-        if isinstance(variant, dict) and "rope_type" in variant
-    ]
-
-
 class _Trace:
-    """Stands in for the attention of a step and records each layer's shape."""
+    """Stands in for the attention of a step, and records each layer's shape."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         self._config = config
@@ -139,7 +130,7 @@ class _Trace:
         return query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
 
     def _window(self, mask: torch.Tensor | None) -> int | None:
-        """How far a layer sees, from what it was given as its mask; layers share a few masks."""
+        """How far a layer sees, by its mask. A model has only a few masks, which its layers share."""
         if not isinstance(mask, Mask):
             raise refusal(self._config, "it makes masks of its own, which attention over a paged cache does not see")
         if mask not in self._windows:
@@ -152,7 +143,7 @@ class _Trace:
 
 
 def _is_lost(name: str, option: object) -> bool:
-    """Whether an option would have to be honoured, and is not. What is off (None, False, 0) asks for nothing."""
+    """Whether an option asks for something that ours does not do. One that is off (None, False, 0) asks for nothing."""
     if name in HONOURED | WITHOUT_EFFECT:
         return False
     return isinstance(option, torch.Tensor) or bool(option)

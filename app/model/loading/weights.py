@@ -1,15 +1,12 @@
-"""Reading a model's weights, all of them and nothing else: what is not in its files is never made up."""
+"""Reading a model's weights: all that the model needs, and none that are made up."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -17,11 +14,12 @@ from app.checkpoint.files import some_of
 from app.model import attention
 from app.model.loading.configuration import ModelFacts
 from app.model.loading.support import UnsupportedModel, in_one_line
+from app.model.transformers_internals import is_failed_conversion, loading_progress
 
 logger = logging.getLogger("millrace.engine")
 
 MAX_NAMES = 5
-"""Weights that a message names."""
+"""How many weights a message names."""
 
 
 def load_model(
@@ -29,15 +27,15 @@ def load_model(
     facts: ModelFacts,
     dtype: torch.dtype,
     device: torch.device,
-    tell: Callable[[float], None] = lambda _: None,
+    report: Callable[[float], None] = lambda _: None,
 ) -> PreTrainedModel:
-    """Read the weights (safetensors only) onto the device. `tell` hears which share of them is read (0 to 1).
+    """Read the weights (safetensors only) onto the device. `report` receives which share of them is read (0 to 1).
 
-    Raises UnsupportedModel if they cannot be read, or are not those of the configuration.
+    Raises UnsupportedModel if they cannot be read, or do not belong to the configuration.
     """
     attention.register()
     try:
-        with _weights_counted(tell):
+        with loading_progress(report):
             loaded, found = AutoModelForCausalLM.from_pretrained(
                 directory,
                 config=facts.config,
@@ -45,7 +43,7 @@ def load_model(
                 attn_implementation=attention.NAME,
                 use_safetensors=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # so that they are reported
+                ignore_mismatched_sizes=True,  # they are reported below instead
                 output_loading_info=True,
             )
         _check_complete(directory, **found)
@@ -58,7 +56,7 @@ def load_model(
 
 
 def _explain(directory: Path, error: Exception) -> str:
-    if "conversion of the weights" in str(error):  # transformers' words; its report, which they point to, is not shown
+    if is_failed_conversion(error):
         return (
             f"the weights in {directory} do not fit its config.json: where the model holds several of them as one, as "
             "with experts, some are missing or of another shape; copy or download the model again"
@@ -73,9 +71,9 @@ def _check_complete(
     mismatched_keys: Collection[tuple[str, torch.Size, torch.Size]],
     **_others: object,
 ) -> None:
-    """Refuse a model with weights that are not in its files, for which transformers puts random numbers.
+    """Refuse a model whose files lack weights: transformers would put random numbers in their place.
 
-    A weight that is tied to another one is not missing.
+    A weight that is tied to another one does not count as missing.
     """
     missing, unexpected = (some_of(sorted(names), MAX_NAMES) for names in (missing_keys, unexpected_keys))
     extra = f"; the files have {unexpected}, which it does not use" if unexpected_keys else ""
@@ -98,19 +96,3 @@ def _check_complete(
         )
     if unexpected_keys:
         logger.warning("the weights in %s have some that the model does not use: %s", directory, unexpected)
-
-
-@contextmanager
-def _weights_counted(tell: Callable[[float], None]) -> Iterator[None]:
-    """Stand in for the bar that transformers draws as it goes through the weights."""
-
-    def count(weights: Collection[Any]) -> Iterator[Any]:
-        for number, weight in enumerate(weights, 1):
-            yield weight
-            tell(number / len(weights))
-
-    previous = transformers.logging.set_tqdm_hook(lambda _make, given, _options: count(*given))
-    try:
-        yield
-    finally:
-        transformers.logging.set_tqdm_hook(previous)
