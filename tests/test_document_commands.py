@@ -112,7 +112,7 @@ def lines_of(block: Block) -> Iterator[str]:
         except ValueError:  # a quotation is open
             continue
         if words:
-            yield pending
+            yield pending.rpartition(" | ")[2] if words[0] == "echo" else pending
         pending = ""
     assert not pending, f"{block} ends within a quotation"
 

@@ -17,6 +17,7 @@ from app.api.gate.key_list import parse_file
 from app.api.openai.schemas.chat import ChatCompletionRequest
 from app.api.openai.schemas.completion import CompletionRequest
 from app.api.routes import ENDPOINTS, OTHER_ROUTERS
+from app.chat.commands import HELP
 from app.messages import FinishReason
 from app.metrics import Metrics
 from tests.documents import (
@@ -176,6 +177,12 @@ def test_the_layout_names_every_package() -> None:
     [layout] = re.findall(r"```\n(.*?)```", section(page, "Layout"), re.DOTALL)
     listed = set(re.findall(r"\b(\w+)/", "\n".join(line[:33] for line in layout.splitlines() if line[:1].isalpha())))
     assert listed == {path.name for path in (ROOT / "app").iterdir() if path.is_dir() and path.name[0] != "_"}
+
+
+def test_every_command_of_the_chat_in_the_terminal_is_listed() -> None:
+    listed = {row[0] for row in table_rows(section(ROOT / "app" / "web" / "README.md", "In the terminal"))}
+    known = re.findall(r"^(/\w+)", HELP, re.MULTILINE)
+    assert {word for cell in listed for word in re.findall(r"`(/\w+)", cell)} == set(known)
 
 
 def test_every_target_of_make_is_listed() -> None:
