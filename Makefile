@@ -5,7 +5,11 @@
 
 PYTHON ?= python3
 VENV := .venv
-PIP_INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint config/constraints.txt
+INSTALL := $(VENV)/bin/python config/install.py
+SERVE_SIZE := "Installing Millrace and what it needs into $(VENV), once: about 50 packages, 1.1 GB on disk, most of it \
+torch for CPUs; several GB where the package index gives torch for NVIDIA GPUs, as PyPI does on Linux."
+TEST_SIZE := "Installing what the tests need into $(VENV), once: about 100 packages more."
+CONSTRAINED := --constraint config/constraints.txt
 
 LOCK := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-emit-package setuptools \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock'
@@ -17,6 +21,7 @@ serve: $(VENV)/.serve
 	@exec $(VENV)/bin/millrace serve $(MODEL)
 
 test: $(VENV)/.test
+	@echo "Lint, types and tests: about 6 minutes on 2 cores."
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -31,20 +36,20 @@ format: $(VENV)/.test
 
 # What the container image installs: the versions of config/constraints.txt, with their hashes.
 lock: | $(VENV)/bin/python
-	$(PIP_INSTALL) uv
+	$(VENV)/bin/pip install --quiet $(CONSTRAINED) uv
 	$(LOCK) --constraint config/constraints.txt --torch-backend cpu --extra otel pyproject.toml --output-file $(IMAGE)/cpu.txt
 	grep -v '^triton==' config/constraints.txt > $(VENV)/cuda-constraints.txt # torch's build for CUDA asks for its own
 	$(LOCK) --constraint $(VENV)/cuda-constraints.txt --extra otel pyproject.toml --output-file $(IMAGE)/cuda.txt
 	echo 'hatchling>=1.27' | $(LOCK) - --output-file $(IMAGE)/build.txt
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a Python environment in $(VENV)."
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: pyproject.toml config/constraints.txt | $(VENV)/bin/python
-	@echo "installing Millrace into $(VENV); this happens once"
-	$(PIP_INSTALL) --editable .
+	@$(INSTALL) $(SERVE_SIZE) $(CONSTRAINED) --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml config/constraints.txt | $(VENV)/.serve
-	$(PIP_INSTALL) --editable '.[dev]'
+	@$(INSTALL) $(TEST_SIZE) $(CONSTRAINED) --editable '.[dev]'
 	@touch $@

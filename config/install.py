@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -118,7 +119,7 @@ def watch(pip: Pip) -> None:
 
 def main() -> int:
     what, *arguments = sys.argv[1:]
-    print(what, flush=True)
+    print(textwrap.fill(what, shutil.get_terminal_size().columns - 1), flush=True)
     began = monotonic()
     pip = Pip(arguments)
     try:
