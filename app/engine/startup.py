@@ -21,6 +21,7 @@ from app.engine.decoders import make_decoder, prove_room, step_limits
 from app.engine.failures import CannotServe
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
+from app.logs import LOG_ONLY
 from app.messages import EngineLoading, EngineReady, FinishReason, SamplingParams
 from app.model.cores import container_cores
 from app.model.executors import NoExecutor, Selection, select_executor
@@ -110,7 +111,7 @@ def make_engine(
         kv_cache_bytes=cache.num_blocks * cache.bytes_per_block,
         phases=phases.seconds,
     )
-    logger.info("%s", describe(ready))
+    logger.info("%s", describe(ready), extra=LOG_ONLY)
     return core, ready
 
 

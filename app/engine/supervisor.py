@@ -14,6 +14,7 @@ from app.engine.health import EngineState
 from app.engine.loading import StartUp
 from app.engine.restarts import End, GivenUp, Restarts
 from app.engine.watchdog import Watchdog, interval_of
+from app.logs import LOG_ONLY
 from app.messages import Command, EngineFailed, EngineLoading, EngineReady, Event
 
 logger = logging.getLogger("millrace.supervisor")
@@ -109,7 +110,7 @@ class Supervisor:
                 return
             case EngineReady():
                 self.start_up.end_phase()
-                logger.info("%s", self.start_up.report())
+                logger.info("%s", self.start_up.report(), extra=LOG_ONLY)
                 self._longest_start = max(self._longest_start or 0.0, sum(self.start_up.seconds.values()))
                 self._ready_since = time.monotonic()
                 self.state, self.reason = EngineState.READY, ""
