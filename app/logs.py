@@ -17,6 +17,9 @@ LogFormat = Literal["console", "json"]
 ERASE = "\r\x1b[K"
 """On a terminal: back to the beginning of the line, and nothing on it. A start shows its progress there."""
 
+TALKATIVE = ("uvicorn", "httpx", "httpx2")
+"""Loggers of others that are heard from warnings on: what they say below, our own lines say better."""
+
 LOG_ONLY = {"is_log_only": True}
 """`extra` of a record that a terminal need not show, since a person is told the same in a line of their own."""
 
@@ -50,7 +53,8 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
         handler.setFormatter(ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.root.level))  # our own lines say it better
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -9,7 +9,7 @@ from threading import Thread
 from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import CONFIG, check_model_files, check_tokenizer_files
 
-HUB_SECONDS = 1.2
+HUB_SECONDS = 1.5
 """How long the hub is waited for. One that is slower is asked again by the download, which waits longer."""
 
 
@@ -23,6 +23,8 @@ def check_model(model: str, revision: str | None) -> None:
         check_model_files(path)
         check_tokenizer_files(path)
         return
+    import huggingface_hub.hf_api  # noqa: F401 (half a second, in which the hub cannot answer)
+
     answer: SimpleQueue[str | None] = SimpleQueue()
     # A thread of its own: no time limit of the client's reaches the look-up of a name.
     Thread(target=lambda: answer.put(_ask_hub(model, revision)), name="hub", daemon=True).start()

@@ -38,15 +38,6 @@ def test_a_model_in_the_cache_of_the_hub_is_served_as_its_directory_is(
     assert answer["choices"][0]["text"] == model.continuation("the mill", 20)
 
 
-@pytest.mark.slow
-def test_a_model_that_is_nowhere_is_said_to_be_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with started("some/miller", *ONE_THREAD) as server:
-        assert server.exit_code(120) == 1
-        *_, last = server.output.splitlines()
-        assert last.startswith("millrace: there is no directory 'some/miller', and ")
-
-
 def test_a_port_that_is_in_use_is_said_before_anything_is_loaded_with_who_uses_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
