@@ -1,1 +1,1 @@
-"""The embedded model: the text it learned from, its tokenizer, and the code that trained it."""
+"""The embedded model: the text that it was trained on, its tokenizer, and the training code."""

@@ -1,4 +1,4 @@
-"""Ask a saved model a few questions, the way any user of transformers would."""
+"""Asks a saved model a few questions, as any user of transformers would."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

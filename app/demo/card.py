@@ -64,11 +64,11 @@ or is wrong. It follows no instructions beyond those it was shown, and is meant 
 The same command, text and device give the same loss at every step, interrupted or not, however many processes prepare
 the text. `python -m app.demo.evaluate DIRECTORY --card` puts the table of its results into the card.
 """
-"""Its paragraphs without a slot stand in every card as they are here."""
+"""The paragraphs without placeholders appear unchanged in every card."""
 
 
 def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
-    """The card in Markdown, of a run that may still go on."""
+    """The card in Markdown, for a run that may still be in progress."""
     config, generation = model.config, model.generation_config
     recent = max(1, progress.step // 50)
     return TEMPLATE.format(
@@ -99,7 +99,7 @@ def card(model: LlamaForCausalLM, recipe: Recipe, progress: Progress) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In words, in the unit in which it is neither a fraction nor a large number."""
+    """A duration in words, in a unit in which it is neither a fraction nor a large number."""
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
@@ -117,7 +117,7 @@ def _hardware(recipe: Recipe) -> str:
 
 
 def _command(recipe: Recipe) -> str:
-    """What to type for the same run."""
+    """The command line that repeats the run."""
     words = ["python -m app.demo.train --out app/demo/model", f"--steps {recipe.steps} --seed {recipe.seed}"]
     words.append(f"--device {recipe.device}" if recipe.on_gpu else f"--threads {torch.get_num_threads()}")
     usual = recipe_for(recipe.device, steps=recipe.steps, seed=recipe.seed)
@@ -135,7 +135,7 @@ def _processor() -> str:
 
 
 def put_results(directory: Path, results: str) -> None:
-    """Replace the results of the evaluation in the card in `directory`."""
+    """Replace the evaluation results of the card in `directory`. Raises ValueError if it has no section for them."""
     path = directory / "README.md"
     before, found, rest = path.read_text(encoding="utf-8").partition(_RESULTS)
     if not found:

@@ -1,4 +1,4 @@
-"""Examine a model on what its training text cannot contain: `python -m app.demo.evaluate [DIRECTORY] [--card]`."""
+"""Evaluates a model on held-out questions: `python -m app.demo.evaluate [DIRECTORY] [--card]`."""
 
 import argparse
 import math
@@ -23,13 +23,13 @@ from app.messages import Generate, SamplingParams
 from app.text.tokenizer import Tokenizer
 
 HELD_OUT_SEED = 999_999
-"""Of documents that no interval of a training run begins with."""
+"""Seed of documents that no interval of a training run starts with."""
 _REPLY_TOKENS = 400
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one exam."""
+    """The result of one exam."""
 
     exam: Exam
     wrong: list[tuple[Question, str]]
@@ -49,7 +49,7 @@ class Result:
 
 
 class Examination:
-    """A model and its tokenizer, as the server has them; replies are greedy."""
+    """A model and its tokenizer as used by the server; replies are greedy."""
 
     def __init__(self, directory: Path, threads: int, device: str = "cpu") -> None:
         self._directory = directory
@@ -60,7 +60,7 @@ class Examination:
         self.vocab_size = ready.vocab_size
 
     def sit(self, exam: Exam, count: int, seed: int) -> Result:
-        """The same questions for the same seed."""
+        """Ask `count` questions of an exam; the same seed gives the same questions."""
         rng = random.Random(seed + zlib.crc32(exam.name.encode()))
         questions = [exam.ask(rng) for _ in range(count)]
         replies = self.replies([self.prompt(question) for question in questions])
@@ -68,7 +68,7 @@ class Examination:
         return Result(exam, wrong, count)
 
     def prompt(self, question: Question) -> list[int]:
-        """The tokens of the question."""
+        """The prompt tokens of a question."""
         document = question.document
         if isinstance(document, PlainText):
             return self._tokenizer.encode(document.text)
@@ -76,7 +76,7 @@ class Examination:
         return self._tokenizer.encode_chat(document.messages, tools=document.tools, **thinking)
 
     def replies(self, prompts: Sequence[list[int]]) -> list[str]:
-        """To each prompt; the engine works on many at once."""
+        """The replies to the prompts, which the engine processes as a batch."""
         end = self._tokenizer.eos_token_ids
         params = SamplingParams(max_tokens=_REPLY_TOKENS, temperature=0.0, stop_token_ids=end)
         for seq_id, prompt in enumerate(prompts):
@@ -89,7 +89,7 @@ class Examination:
         return [self._tokenizer.decode(token_ids) for token_ids in written]
 
     def perplexity(self, samples: Sequence[Sample]) -> float:
-        """Per token that the model should write."""
+        """The perplexity per token that the model should write."""
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
         for seq_id, sample in enumerate(samples):
             self._core.apply(Generate(seq_id, sample.token_ids, params))
@@ -106,14 +106,14 @@ class Examination:
         return math.exp(-sum(logprobs) / len(logprobs))
 
     def samples(self, seed: int, count: int) -> list[Sample]:
-        """Documents of the generator, encoded."""
+        """Encoded documents of the generator."""
         tokenizer = AutoTokenizer.from_pretrained(self._directory)
         samples = (encode(document, tokenizer) for document in islice(documents(seed), count))
         return [sample for sample in samples if len(sample.token_ids) < self._max_tokens]
 
 
 def unigram_perplexity(samples: Iterable[Sample], known: Iterable[Sample], vocab_size: int) -> float:
-    """Of what should be written in `samples`, by how often each token is written in `known` (one more than seen)."""
+    """Perplexity of the learned tokens of `samples` under their frequencies in `known`, with add-one smoothing."""
     counts = Counter(label for sample in known for label in sample.labels if label != IGNORED)
     total = counts.total() + vocab_size
     written = [label for sample in samples for label in sample.labels[1:] if label != IGNORED]
@@ -121,7 +121,7 @@ def unigram_perplexity(samples: Iterable[Sample], known: Iterable[Sample], vocab
 
 
 def report(examination: Examination, count: int, seed: int, show: int) -> str:
-    """All exams as a table in Markdown, printed as it is made; `show` wrong replies of each are printed, too."""
+    """The results of all exams as a Markdown table, also printed row by row, with `show` wrong replies of each exam."""
     lines = ["| held out, greedy | right | | wanted | missed by |", "|---|---|---|---|---|"]
     print(*lines, sep="\n")
     for exam in EXAMS:

@@ -1,7 +1,7 @@
-"""The text of a run as batches, made ahead of the training by several processes.
+"""The batches of a run, prepared ahead of the training by several processes.
 
-The text of each interval follows from a seed of its own, so it does not matter who makes it: a run has the same batches
-however many processes there are.
+The text of each interval is generated from a seed of its own, so it does not matter which process generates it: the
+batches of a run are independent of the number of processes.
 """
 
 import multiprocessing
@@ -19,13 +19,13 @@ from app.demo.recipe import Recipe
 from app.demo.tokenizer import FIRST_WORD
 
 _AHEAD = 2
-"""Intervals that wait beside those in the making: one is used while the other is sent."""
+"""Finished intervals to hold besides those being prepared: one is in use while the other is sent."""
 
 
 def batches(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, first: int, workers: int
 ) -> Generator[Batch, None, None]:
-    """The batches of all steps from `first` on, which begins an interval; `workers` 0 makes them in this process."""
+    """The batches of all steps from `first` on, which must start an interval; 0 workers: prepared in this process."""
     begins = range(first, recipe.steps, recipe.interval)
     if workers:
         yield from _made_ahead(recipe, tokenizer, begins, workers)
@@ -35,7 +35,7 @@ def batches(
 
 
 def interval(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, begin: int) -> Generator[Batch, None, None]:
-    """The batches of the interval that begins with the step `begin`, drawn anew."""
+    """The batches of the interval that starts with step `begin`."""
     seed = recipe.text_seed(begin)
     samples = echoes(seed, range(FIRST_WORD, len(tokenizer)))
     if begin >= recipe.copying_steps:
@@ -50,7 +50,7 @@ def _made_ahead(
 ) -> Generator[Batch, None, None]:
     pool = ProcessPoolExecutor(
         workers,
-        # A process that holds threads and a device cannot be forked.
+        # A process with threads and a device must not be forked.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin_worker,
         initargs=(recipe, tokenizer),
@@ -68,12 +68,12 @@ def _made_ahead(
 
 
 _worker: tuple[Recipe, PreTrainedTokenizerFast]
-"""What a worker process makes batches with."""
+"""What a worker process needs to prepare batches."""
 
 
 def _begin_worker(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
     global _worker
-    # One text at a time is encoded, for which the tokenizer would start a thread for each core.
+    # Texts are encoded one at a time, for which the tokenizer would otherwise start a thread per core.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _worker = recipe, tokenizer
 

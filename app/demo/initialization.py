@@ -1,10 +1,10 @@
-"""First weights from which a small model learns to copy early.
+"""Initial weights with which a small model learns to copy early.
 
-Copying from the context takes two heads in a row: one hands each token the code of the token before it, the next finds
-where the present token came before and repeats what followed it there (induction heads: Olsson et al. 2022,
-https://arxiv.org/abs/2209.11895). Found by gradient descent alone, the pair takes most of a short training run. Here
-the first two layers begin with it, and all else begins by adding nothing. It is a start, not a constraint: every weight
-is trained, and the model is a plain Llama.
+Copying from the context takes two heads in consecutive layers: the first gives each token the code of the previous
+token, the second finds an earlier occurrence of the current token and repeats what followed it there (induction heads:
+Olsson et al. 2022, https://arxiv.org/abs/2209.11895). Gradient descent alone needs most of a short training run to find
+this pair. Here the first two layers are initialised with it, and everything else initially contributes nothing. This is
+a starting point, not a constraint: every weight is trained, and the model is a plain Llama.
 """
 
 import math
@@ -12,16 +12,16 @@ import math
 import torch
 from transformers import LlamaForCausalLM
 
-# About one over the square root of the width: after 300,000 tokens the loss is 1.5, with the usual 0.02 it is 3.3.
+# About one over the square root of the width. After 300,000 tokens the loss is 1.5; with the usual 0.02 it is 3.3.
 _EMBEDDING_STD = 0.06
 _SHARPNESS = 12.0
-"""Logits between what a head of the pair looks for and the rest."""
+"""Difference in logits between what a head of the pair looks for and everything else."""
 _COMPARABLE = 200
-"""Tokens over which the positions of two words may differ for one to be found from the other."""
+"""Longest distance, in tokens, at which the second head finds an earlier occurrence."""
 
 
 def initialize(model: LlamaForCausalLM) -> None:
-    """Give a model on the CPU its first weights; they follow from torch's random state."""
+    """Initialise the weights of a model on the CPU; they depend on torch's random state."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
@@ -33,7 +33,7 @@ def initialize(model: LlamaForCausalLM) -> None:
 
 
 class _CopyingPair:
-    """Of the residual stream, the first dimensions hold the token, one is constant, the last hold the token before."""
+    """The residual stream holds the token in its first dimensions, one constant, and the previous token in its last."""
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         config = model.config
@@ -58,11 +58,11 @@ class _CopyingPair:
         self._find_and_repeat()
 
     def _look_one_back(self) -> None:
-        """Query and key are constant, and turned by one position against each other."""
+        """Make a head that attends to the previous token: constant query and key, rotated by one position."""
         head, half, constant = slice(0, self._head_dim), self._head_dim // 2, self._size
         fast = int((self._angles > 0.1).sum())
         angles = self._angles[:fast]
-        # What a part of the stream is worth after RMSNorm, when two parts of the same norm are in it.
+        # The scale of one part of the stream after RMSNorm, if it contains two parts of the same norm.
         scale = math.sqrt(self._width / 2)
         strength = math.sqrt(_SHARPNESS * math.sqrt(self._head_dim) / float((1 - angles.cos()).sum())) / scale
         attention = self._previous
@@ -75,9 +75,9 @@ class _CopyingPair:
         attention.o_proj.weight[self._before, head] = torch.eye(self._head_dim) * self._norm / scale / self._kept
 
     def _find_and_repeat(self) -> None:
-        """Query: this token's code; key: the code of the token before; value: the token, added to what is predicted."""
+        """Make an induction head. Query: the token's code; key: the previous token's; value: the token, to predict."""
         half = self._head_dim // 2
-        # Only what hardly turns over the length of a text can be compared between positions far apart.
+        # Only dimensions that hardly rotate over the length of a text can be compared between distant positions.
         slow = [at for at in range(half) if self._angles[at] < 1 / _COMPARABLE]
         lanes = slow + [at + half for at in slow]
         scale = math.sqrt(self._width / 3)

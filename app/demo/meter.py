@@ -1,4 +1,4 @@
-"""Losses and speed of a run, read now and then: a loss that is asked for at once keeps the device waiting."""
+"""Losses and speed of a run, read only now and then, because reading a loss immediately would stall the device."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -9,13 +9,13 @@ import torch
 from app.demo.checkpoint import Progress
 
 _PERIOD = 1.0
-"""Seconds from one reading to the next."""
+"""Seconds between two readings."""
 
 T = TypeVar("T")
 
 
 class Meter:
-    """Takes the losses of a run into its progress, every one of them."""
+    """Collects all losses of a run in its progress."""
 
     def __init__(self, progress: Progress, tokens_per_step: int) -> None:
         self._progress = progress
@@ -26,11 +26,11 @@ class Meter:
 
     @property
     def is_due(self) -> bool:
-        """Whether some time has passed since the last reading."""
+        """Whether it is time for another reading."""
         return time.perf_counter() - self._read_at > _PERIOD
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
-        """The same batches; the time that they are waited for is noted."""
+        """Pass the batches through, and add up the time spent waiting for them."""
         began = time.perf_counter()
         for batch in batches:
             self._waited += time.perf_counter() - began
@@ -38,11 +38,11 @@ class Meter:
             began = time.perf_counter()
 
     def add(self, loss: torch.Tensor) -> None:
-        """The loss of the next step, which may still be in the making."""
+        """Add the loss of the next step, which the device may still be computing."""
         self._unread.append(loss)
 
     def read(self) -> str:
-        """Wait for the losses so far; returns how it goes, in words."""
+        """Wait for the losses so far. Returns loss and speed as text."""
         self._progress.losses += torch.stack(self._unread).tolist()
         seconds = time.perf_counter() - self._read_at
         self._progress.seconds += seconds

@@ -1,4 +1,4 @@
-"""Documents to rows of tokens: several documents to a row, none of which can see another."""
+"""Packs documents into rows of tokens: several documents per row, none of which can attend to another."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ from app.demo.tokenizer import END_OF_TEXT, MESSAGE_END, MESSAGE_START, NO_REASO
 
 IGNORED = -100
 ROW_LENGTHS = (256, 512, 1024)
-"""Attention costs most in long rows: a document goes into the shortest that holds it."""
+"""Attention is most expensive in long rows, so a document goes into the shortest row that holds it."""
 _CHOICE = 2
-"""Batches' worth of documents that wait, for a batch to be filled well."""
+"""How many batches' worth of documents are held back, so that batches can be filled well."""
 _WITHOUT_REASONING = 16
-"""One chat in so many is answered as where reasoning is switched off."""
+"""One in this many chats is rendered as if reasoning were switched off."""
 
 
 class Sample(NamedTuple):
@@ -38,12 +38,12 @@ class Batch(NamedTuple):
 
 
 def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, may_reason: bool = True) -> Sample:
-    """Of a chat only the answers are learned; of plain text, everything."""
+    """Encode a document. Only the answers of a chat are learned, but everything of plain text."""
     if not isinstance(document, Chat):
         token_ids = _tokens(tokenizer, document.text + END_OF_TEXT)
         return Sample(token_ids, list(token_ids))
     messages: Any = [dict(message) for message in document.messages]
-    # What the template itself writes at the start of the answer is not learned.
+    # What the template writes at the start of the answer is not learned.
     given = REASONING_START if document.thinking else ""
     if not may_reason:
         given = NO_REASONING
@@ -55,7 +55,7 @@ def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, may_reason
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    """Through the backend alone: what transformers does around it takes as long as the encoding itself."""
+    """Encode with the backend alone: what transformers does around it takes as long as the encoding itself."""
     token_ids: list[int] = tokenizer.backend_tokenizer.encode(text).ids
     return token_ids
 
@@ -64,7 +64,7 @@ _markup = lru_cache(maxsize=16)(_tokens)
 
 
 def _answers(token_ids: list[int], opening: list[int], given: list[int], end: int) -> list[int]:
-    """The tokens after each `opening`, without those `given`, up to `end`; the others ignored."""
+    """The labels: the tokens after each `opening` up to `end`, without those in `given`; all others are ignored."""
     labels = [IGNORED] * len(token_ids)
     for at, token_id in enumerate(token_ids):
         if token_id == opening[0] and token_ids[at : at + len(opening)] == opening:
@@ -76,30 +76,30 @@ def _answers(token_ids: list[int], opening: list[int], given: list[int], end: in
 
 
 def encoded(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Sample]:
-    """The documents as samples; now and then a chat as it is where reasoning is switched off."""
+    """The documents as samples; one in `_WITHOUT_REASONING` chats as if reasoning were switched off."""
     for at, document in enumerate(documents):
         yield encode(document, tokenizer, may_reason=at % _WITHOUT_REASONING > 0)
 
 
 class _Waiting:
-    """Samples of one row length, the shortest first; those that are as long as each other as they came."""
+    """Waiting samples of one row length, the shortest first, and equally long ones in order of arrival."""
 
     def __init__(self) -> None:
         self.tokens = 0
         self._row: list[tuple[int, int, Sample]] = []
 
     def add(self, arrival: int, sample: Sample) -> None:
-        """`arrival` counts up."""
+        """Add a sample; `arrival` must increase."""
         entry = (len(sample.token_ids), arrival, sample)
         self._row.insert(bisect_right(self._row, entry[:2], key=lambda other: other[:2]), entry)
         self.tokens += entry[0]
 
     def take_first(self) -> Sample:
-        """The one that waits longest."""
+        """Remove and return the sample that has waited longest."""
         return self._take(min(range(len(self._row)), key=lambda at: self._row[at][1]))
 
     def take_longest(self, room: int) -> Sample | None:
-        """The longest that fits."""
+        """Remove and return the longest sample that fits; None if none does."""
         fitting = bisect_right(self._row, room, key=lambda entry: entry[0])
         return self._take(fitting - 1) if fitting else None
 
@@ -110,7 +110,7 @@ class _Waiting:
 
 
 class Packer:
-    """Batches of samples of like lengths; a sample is cut only when it is longer than the longest rows."""
+    """Makes batches of samples of similar lengths. A sample is only cut if it is longer than the longest rows."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Packer:
         return Batch(*(np.array(column, dtype=np.int32).reshape(-1, length) for column in columns))
 
     def _gather(self) -> int:
-        """Draw samples until those of one length are enough for a batch; returns that length."""
+        """Draw samples until there are enough of one row length for a batch. Returns that length."""
         for arrival, sample in self._samples:
             size, longest = len(sample.token_ids), max(self._waiting)
             length = next((length for length in self._waiting if size <= length), longest)
@@ -150,12 +150,12 @@ class Packer:
             size = min(room, len(sample.token_ids))
             token_ids += sample.token_ids[:size]
             positions += range(size)
-            # The first token of a document has nothing before it that could announce it.
+            # Nothing precedes the first token of a document that could predict it.
             labels += [IGNORED, *sample.labels[1:size]]
             room -= size
 
     def _fitting(self, length: int, room: int) -> Sample:
-        """The longest sample that fits; for an empty row the one that waits longest; or else padding."""
+        """The longest sample that fits, or for an empty row the one that has waited longest; padding if none fits."""
         if room == length:
             return self._waiting[length].take_first()
         for shorter in reversed(self._waiting):

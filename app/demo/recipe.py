@@ -1,4 +1,4 @@
-"""What decides the outcome of a training run, apart from the code."""
+"""The recipe of a training run: everything that determines its outcome, apart from the code."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,32 +10,32 @@ OPTIONS = {
     "peak_learning_rate": "--learning-rate",
     "num_layers": "--layers",
 }
-"""What of a recipe the command line can change, apart from what it must say."""
+"""The fields of a recipe that the command line can change, besides those that it must give."""
 _WARMUP = 50
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Two runs with the same recipe, on the same device with as many threads, have the same loss at every step."""
+    """Two runs with the same recipe, device and number of threads have the same loss at every step."""
 
     steps: int
     seed: int = 0
     start: str | None = None
-    """A model's directory, if the run does not begin with fresh weights."""
+    """The directory of a model to start from; None for fresh weights."""
     device: str = "cpu"
     tokens_per_step: int = 2048
     row_lengths: tuple[int, ...] = ROW_LENGTHS
     peak_learning_rate: float = 1e-3
-    """At 3e-3 the model forgets how to copy within a hundred steps, and does not learn it again."""
+    """At 3e-3 the model forgets how to copy within a hundred steps, and never learns it again."""
     tokenizer_documents: int = 30_000
     hidden_size: int = 256
     num_layers: int = 5
     interval: int = 250
-    """Steps whose text is drawn with one seed."""
+    """Number of steps whose text is generated from one seed."""
     saved_every: int = 1
-    """Intervals from one checkpoint to the next."""
+    """Number of intervals between two checkpoints."""
     copying_steps: int = 250
-    """The first steps, whole intervals of them, teach nothing but to copy."""
+    """The number of initial steps (a multiple of the interval) that teach nothing but copying."""
     compiled: bool = True
 
     @property
@@ -43,27 +43,27 @@ class Recipe:
         return self.device.startswith("cuda")
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up over the first fifty steps, then a cosine down to a hundredth of the peak."""
+        """Linear warm-up over the first fifty steps, then a cosine decay to a hundredth of the peak."""
         if step < _WARMUP:
             return self.peak_learning_rate * (step + 1) / _WARMUP
         progress = (step - _WARMUP) / max(1, self.steps - _WARMUP)
         return self.peak_learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
     def text_seed(self, step: int) -> int:
-        """The seed of the text of the interval that `step` is in."""
+        """The seed of the text for the interval that contains `step`."""
         return self.seed * 1_000_000 + step // self.interval
 
     def saves_after(self, step: int) -> bool:
-        """Whether a checkpoint follows this step."""
+        """Whether a checkpoint is saved after this step."""
         return (step + 1) % (self.interval * self.saved_every) == 0 or step + 1 == self.steps
 
 
 def recipe_for(device: str, *, steps: int, seed: int) -> Recipe:
-    """What suits the device.
+    """A recipe that suits the device.
 
-    A GPU is only busy in large steps, and takes the rows as they come: one length of rows, so that every step sees
-    documents of all lengths, and no compilation, whose minutes the launches of so large steps do not cost. Its text
-    comes in short intervals, which the processes that prepare it take in turn.
+    Only large steps keep a GPU busy. All its rows have one length, so that every step sees documents of all lengths,
+    and the model is not compiled, because launching such large steps costs less than the minutes of compiling. The text
+    comes in short intervals, which are distributed among the processes that prepare it.
     """
     recipe = Recipe(steps=steps, seed=seed, device=device)
     if not recipe.on_gpu:

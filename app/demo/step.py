@@ -1,4 +1,4 @@
-"""One step of the training: loss of packed rows in bfloat16, update of weights in float32."""
+"""A training step: the loss of packed rows in bfloat16, and an update of the weights in float32."""
 
 import os
 from collections.abc import Callable
@@ -16,25 +16,25 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from app.demo.packing import IGNORED, Batch
 
 _COUNT_STEP = 128
-"""Learned tokens are padded to a multiple of this: oneDNN keeps a product of its own for every number of rows, and a
-long run would gather gigabytes of them."""
+"""Learned tokens are padded to a multiple of this: oneDNN caches a separate kernel for every number of rows, which
+would add up to gigabytes over a long run."""
 _ATTENTION = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
-"""Those that take a mask and whose gradients can be had the same each time."""
+"""The attention backends that accept a mask and have deterministic gradients."""
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_repeatable() -> None:
-    """Let a GPU compute the same each time; to be called before it is used."""
-    # cuBLAS reads it when it starts: without it the order of its sums may differ.
+    """Make a GPU deterministic; to be called before it is used."""
+    # cuBLAS reads this when it starts. Without it, the order of its sums may vary.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    # Would write to all memory once more, to make a use of it before it is filled repeatable, too.
+    # This would write to all memory once more, only to make reads of uninitialised memory deterministic too.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def packed_mask(position_ids: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """`[rows, 1, length, length]`, to be added to scores: a token sees itself and what is before it in its document."""
+    """A mask `[rows, 1, length, length]` to add to scores: a token attends to itself and earlier ones of a text."""
     places = torch.arange(position_ids.shape[1], device=position_ids.device)
     starts = places - position_ids
     visible = (places[:, None] >= places) & (starts[:, :, None] == starts[:, None, :])
@@ -42,7 +42,7 @@ def packed_mask(position_ids: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def fuse_norms(model: LlamaForCausalLM) -> None:
-    """Let torch's own operator normalize, which is one pass over memory instead of eight."""
+    """Replace the norms by torch's own operator, which makes one pass over memory instead of eight."""
     for module in model.modules():
         if isinstance(module, LlamaRMSNorm):
             module.forward = partial(
@@ -54,7 +54,9 @@ def fuse_norms(model: LlamaForCausalLM) -> None:
 
 
 def mean_loss(model: LlamaForCausalLM) -> Loss:
-    """Mean negative log-likelihood of `targets` that are not ignored; the head is computed only at their `places`."""
+    """A function for the mean negative log-likelihood of `targets` that are not ignored; it computes the head only at
+    their `places`.
+    """
 
     def loss(
         input_ids: torch.Tensor, position_ids: torch.Tensor, places: torch.Tensor, targets: torch.Tensor
@@ -70,7 +72,7 @@ def mean_loss(model: LlamaForCausalLM) -> Loss:
 
 
 def learned(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of `[rows, length]`, the flat places before what is learned, and what is learned there."""
+    """For labels `[rows, length]`: the flat positions before the learned tokens, and those tokens."""
     places = np.flatnonzero(np.pad(labels[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORED) != IGNORED)
     targets = labels.reshape(-1)[places + 1].astype(np.int64)
     padding = (0, -len(places) % _COUNT_STEP)
@@ -78,7 +80,7 @@ def learned(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 class Stepper:
-    """Computes in bfloat16, but keeps the weights in float32: small updates would be lost in fewer bits."""
+    """Computes in bfloat16, but keeps the weights in float32, because small updates would be lost in fewer bits."""
 
     def __init__(self, model: LlamaForCausalLM, *, compiled: bool) -> None:
         self._device = model.device
@@ -86,17 +88,17 @@ class Stepper:
         self._weights = list(model.parameters())
         self._masters = [torch.nn.Parameter(weight.detach().float().clone()) for weight in self._weights]
         for weight in self._weights:
-            # Not model.bfloat16(), which would round the frequencies of the rotary embedding, too.
+            # Not model.bfloat16(), which would also round the frequencies of the rotary embedding.
             weight.data = weight.data.bfloat16()
         self._optimizer = torch.optim.AdamW(self._masters, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-        if compiled:  # one form for each row length
+        if compiled:  # once for each row length
             self._loss: Loss = torch.compile(mean_loss(model), dynamic=False)
         else:
             fuse_norms(model)
             self._loss = mean_loss(model)
 
     def step(self, batch: Batch, learning_rate: float) -> torch.Tensor:
-        """Learn from one batch; returns its loss in nats per learned token, which may still be in the making."""
+        """Learn from one batch. Returns its loss in nats per learned token, which the device may still be computing."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         places, targets = map(self._moved, learned(batch.labels))
@@ -115,7 +117,7 @@ class Stepper:
         return loss.detach()
 
     def _moved(self, array: NDArray[Any]) -> torch.Tensor:
-        """The array on the device, to which it is copied while the device goes on computing."""
+        """The array on the device, copied asynchronously while the device keeps computing."""
         tensor = torch.from_numpy(array).long()
         return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
 
@@ -124,11 +126,11 @@ class Stepper:
             torch._foreach_copy_(list[torch.Tensor](self._weights), list[torch.Tensor](self._masters))
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, apart from its batch."""
+        """Everything that the next step depends on, apart from its batch."""
         return {"weights": [master.detach() for master in self._masters], "optimizer": self._optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a result of `state`."""
         with torch.no_grad():
             torch._foreach_copy_(list[torch.Tensor](self._masters), state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""The tokenizer of the embedded model: byte-level BPE, so that any text goes in and comes out unchanged."""
+"""The tokenizer of the embedded model: byte-level BPE, so that any text survives encoding and decoding."""
 
 import json
 import re
@@ -17,18 +17,18 @@ REASONING_START = "<think>\n"
 NO_REASONING = "<think>\n\n</think>\n\n"
 _SPECIAL = (END_OF_TEXT, MESSAGE_START, MESSAGE_END, "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 FIRST_WORD = len(_SPECIAL)
-"""All ids below are special."""
+"""All smaller ids are special tokens."""
 _MARKUP = tuple(f"<{end}{name}>" for name in ("think", "tool_call", "tools", "tool_response") for end in ("", "/"))
-"""Not special, so that decoding keeps them and the server can find reasoning and tool calls in the text."""
+"""These are not special, so that decoding keeps them, and the server can find reasoning and tool calls in the text."""
 
 CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
 _TEMPLATE_WORDS = ["system\n", "user\n", "assistant\n", "tool\n", "Tools:\n"] * 10
-"""They appear in every chat, but only through the template."""
+"""Words that appear in every chat, but only through the template."""
 _ADDED = re.compile("|".join(re.escape(token) for token in _SPECIAL + _MARKUP))
 
 
 def texts(documents: Iterable[Document]) -> Iterator[str]:
-    """The bare texts of the documents, without the words of the template."""
+    """The texts of the documents, without the words of the template."""
     for document in documents:
         if isinstance(document, Chat):
             yield from (json.dumps(tool, ensure_ascii=False) for tool in document.tools)
@@ -40,11 +40,11 @@ def texts(documents: Iterable[Document]) -> Iterator[str]:
 def build_tokenizer(
     documents: Iterable[Document], *, vocab_size: int, model_max_length: int
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer learned from the documents; digits stay single, which makes sums easier to learn."""
+    """Train a tokenizer on the documents. Digits are separate tokens, which makes arithmetic easier to learn."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            # A newline alone, so that a prompt that ends with one is followed by what follows it in the text.
+            # A newline is a separate token, so that a prompt ending with one continues as the text does.
             pre_tokenizers.Split("\n", "isolated"),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),

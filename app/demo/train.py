@@ -1,4 +1,4 @@
-"""Train the embedded model from nothing: `python -m app.demo.train --out DIRECTORY`."""
+"""Trains the embedded model from scratch: `python -m app.demo.train --out DIRECTORY`."""
 
 import argparse
 import os
@@ -25,17 +25,17 @@ from app.demo.tokenizer import build_tokenizer
 
 
 class Run:
-    """A run that stands in `out` (the model so far) and `out.checkpoint` (all else), and goes on from there."""
+    """A run, stored in `out` (the model so far) and `out.checkpoint` (everything else), and resumed from there."""
 
     def __init__(self, recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Raises AnotherRun if `out` was begun with another recipe or tokenizer."""
+        """Raises AnotherRun if `out` was started with a different recipe or tokenizer."""
         self.recipe = recipe
         self.out = out
         self.checkpoint = out.with_name(out.name + ".checkpoint")
         self.tokenizer = tokenizer
         self.progress = Progress()
         torch.manual_seed(recipe.seed)
-        # On a CPU, eager attention compiles to less time than the fused kernel at these sizes.
+        # At these sizes, compiled eager attention is faster on a CPU than the fused kernel.
         attention = "eager" if recipe.compiled else "sdpa"
         size = {"hidden_size": recipe.hidden_size, "num_layers": recipe.num_layers}
         model = build_network(tokenizer, **size, attention=attention)
@@ -49,7 +49,7 @@ class Run:
             self.stepper.restore(state)
 
     def finish(self, workers: int = 0) -> Progress:
-        """Take all steps that are left, on text made by so many processes beside this one; saves on the way."""
+        """Take all remaining steps, with text prepared by `workers` other processes, and save regularly."""
         first = self.progress.step
         self.progress.note_corpus(corpus_digest())
         bar = tqdm(initial=first, total=self.recipe.steps, desc="training", unit="step", mininterval=1)
@@ -71,20 +71,20 @@ class Run:
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, readme: str, out: Path) -> None:
-    """Write everything beside `out` first and then move file by file, so that no file is ever half there."""
+    """Write everything next to `out` first and then move it file by file, so that no file is ever incomplete."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as staging:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         (Path(staging) / "README.md").write_text(readme, encoding="utf-8")
         for file in sorted(Path(staging).iterdir()):
-            # Weights are written for their owner alone, but a container may run as somebody else.
+            # Weights are written readable for their owner only, but a container may run as another user.
             file.chmod(0o644)
             file.replace(out / file.name)
 
 
 def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None = None, workers: int = 0) -> Progress:
-    """Train a model into `out`, or go on with one that was interrupted; learns a tokenizer if none is given."""
+    """Train a model into `out`, or resume an interrupted run; trains a tokenizer if none is given."""
     if recipe.on_gpu:
         make_repeatable()
     tokenizer = tokenizer or build_tokenizer(
@@ -97,19 +97,23 @@ def train(recipe: Recipe, out: Path, tokenizer: PreTrainedTokenizerFast | None =
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded model of Millrace from nothing.")
-    parser.add_argument("--out", type=Path, required=True, help="directory for the model; an interrupted run goes on")
+    parser = argparse.ArgumentParser(description="Train the embedded model of Millrace from scratch.")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="directory for the model; an interrupted run is resumed"
+    )
     parser.add_argument("--steps", type=int, default=16_000, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the text")
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu or cuda; decides the recipe")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--workers", type=int, help="processes that prepare text [on a GPU one for each core but two]")
+    parser.add_argument(
+        "--workers", type=int, help="processes that prepare text [on a GPU: the number of cores minus two]"
+    )
     for name, option in OPTIONS.items():
         kind = type(getattr(Recipe(steps=1), name))
-        parser.add_argument(option, type=kind, dest=name, help="instead of what suits the device")
-    parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of learning one")
-    parser.add_argument("--start", type=Path, help="directory of a model to go on from, more gently, on new text")
-    parser.add_argument("--smoke", action="store_true", help="a tiny run that only shows that everything works")
+        parser.add_argument(option, type=kind, dest=name, help="instead of the value that suits the device")
+    parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer to use instead of training one")
+    parser.add_argument("--start", type=Path, help="directory of a model to start from, at a lower rate, on new text")
+    parser.add_argument("--smoke", action="store_true", help="a tiny run that only checks that everything works")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     known = options.tokenizer or options.start

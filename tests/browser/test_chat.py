@@ -30,8 +30,8 @@ async def ended(page: Page, count: int = 1) -> None:
 
 async def ask_for(page: Page, num_tokens: int) -> None:
     """Have every answer be as long as this, whatever the model would say."""
-    await page.locator("#settings").get_by_label("Go on past the end").check()
-    await page.locator("#settings").get_by_label("Most tokens").fill(str(num_tokens))
+    await page.locator("#settings").get_by_label("Ignore the end token").check()
+    await page.locator("#settings").get_by_label("Max tokens").fill(str(num_tokens))
 
 
 async def within(seconds: float, condition: Callable[[], bool]) -> None:
@@ -61,7 +61,7 @@ async def test_stopping_ends_the_work_on_the_server_within_a_second(
     open_page: OpenPage, demo_server: ServerProcess
 ) -> None:
     page = await open_page(demo_server.url)
-    await page.locator("#settings").get_by_label("Go on past the end").check()
+    await page.locator("#settings").get_by_label("Ignore the end token").check()
     await send(page, "Tell me a long story.")
     await page.locator(".reply[data-state=streaming]").wait_for()
     await page.keyboard.press("Escape")

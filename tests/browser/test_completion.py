@@ -30,6 +30,6 @@ async def test_a_text_is_continued_seen_token_by_token_and_kept(
     await engine.until(lambda: engine.closed == [asked.stream])
     await page.get_by_label("Tokens", exact=True).uncheck()
     await expect(page.locator("#completion-output")).to_have_text("x):\n  ENDLESS ", use_inner_text=True)
-    await page.get_by_role("button", name="Keep and go on").click()
+    await page.get_by_role("button", name="Keep and continue").click()
     await expect(page.get_by_label("Text to continue")).to_have_value("def f(x):\n  ENDLESS ")
     await expect(page.locator("#completion-result")).to_be_hidden()

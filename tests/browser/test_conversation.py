@@ -118,13 +118,13 @@ async def test_conversations_are_taken_to_another_browser(
     assert (kept["system"], kept["turns"][0]["prompt"]) == ("Be brief.", "one")
 
     other = await open_page(scripted_url)
-    await expect(other.locator("#no-conversations")).to_have_text("Conversations are kept in this browser.")
+    await expect(other.locator("#no-conversations")).to_have_text("Conversations are stored in this browser.")
     (tmp_path / "other.json").write_text('{"conversations": []}')
     whole = json.loads((tmp_path / "conversations.json").read_text())
     whole["conversations"][0]["settings"] = [{"temperature": "hot", "stop": 3, "top_k": 5, "prompt": "mine"}, None]
     (tmp_path / "conversations.json").write_text(json.dumps(whole))
     await other.get_by_label("File to import").set_input_files(tmp_path / "other.json")
-    await expect(other.locator("#told")).to_contain_text("not an export of conversations")
+    await expect(other.locator("#toast")).to_contain_text("not an export of conversations")
     await other.get_by_label("File to import").set_input_files(tmp_path / "conversations.json")
     await other.get_by_role("button", name="one", exact=True).click()
     await expect(other.locator(".reply-body strong")).to_have_text("answer")

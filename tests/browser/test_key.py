@@ -27,8 +27,8 @@ async def test_the_key_is_asked_for_and_kept_in_the_tab(
 ) -> None:
     complaints.expect(LOADING_FAILED)
     page = await open_page(locked_url)
-    dialog = page.get_by_role("dialog", name="This server wants a key")
-    await expect(dialog).to_contain_text("kept in this tab")
+    dialog = page.get_by_role("dialog", name="This server requires a key")
+    await expect(dialog).to_contain_text("stored in this tab")
     await dialog.get_by_label("API key").fill("sk-wrong")
     await page.keyboard.press("Enter")
     await expect(dialog).to_contain_text("did not accept the last one")
@@ -44,7 +44,7 @@ async def test_the_key_is_asked_for_and_kept_in_the_tab(
     await expect(page.locator("#model")).to_contain_text("tiny")
     other = await page.context.new_page()
     await other.goto(locked_url)
-    await expect(other.get_by_role("dialog", name="This server wants a key")).to_be_visible()
+    await expect(other.get_by_role("dialog", name="This server requires a key")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_the_dashboard_wants_the_admin_key_and_says_so_where_there_is_none
 async def test_without_a_key_the_refusal_is_shown(open_page: OpenPage, locked_url: str, complaints: Complaints) -> None:
     complaints.expect(LOADING_FAILED)
     page = await open_page(locked_url)
-    dialog = page.get_by_role("dialog", name="This server wants a key")
+    dialog = page.get_by_role("dialog", name="This server requires a key")
     await dialog.get_by_role("button", name="Cancel").click()
     await send(page, "Hello?")
     await dialog.get_by_role("button", name="Cancel").click()

@@ -64,12 +64,12 @@ async def test_settings_that_are_refused_are_named_and_mended(
 ) -> None:
     complaints.expect(LOADING_FAILED)
     page = await open_page(scripted_url)
-    await set_field(page, "Fewest tokens", "5")
+    await set_field(page, "Min tokens", "5")
     await set_field(page, "Stop sequences", "END")
     await send(page, "one")
     notice = page.locator(".reply[data-state=failed] .notice")
     await expect(notice).to_contain_text("'min_tokens' is not supported together with 'stop'")
-    await set_field(page, "Fewest tokens", "")
+    await set_field(page, "Min tokens", "")
     await page.get_by_role("button", name="Regenerate").click()
     await answer(engine, 0, "first")
     await ended(page)
@@ -131,8 +131,8 @@ async def test_an_answer_that_goes_on_after_a_break_is_as_long_as_was_asked(
 ) -> None:
     """What the page was sent in one piece counts as the tokens that it is."""
     page = await open_page(scripted_url)
-    await set_field(page, "Most tokens", "30")
-    await set_field(page, "Fewest tokens", "25")
+    await set_field(page, "Max tokens", "30")
+    await set_field(page, "Min tokens", "25")
     await send(page, "count")
     await engine.until(lambda: len(engine.submissions) == 1)
     engine.write(come := "12345678901234567890")

@@ -68,7 +68,7 @@ async def test_a_call_that_broke_off_is_made_anew(
     page = await open_page(thinking_url)
     await page.locator("#settings").get_by_text("More", exact=True).click()
     await page.locator("#settings").get_by_label("Tools", exact=True).fill(json.dumps([TOOL]))
-    await page.locator("#settings").get_by_label("Most tokens").fill("200")
+    await page.locator("#settings").get_by_label("Max tokens").fill("200")
     await send(page, "add")
     await engine.until(lambda: len(engine.submissions) == 1)
     engine.write('Let me.\n<tool_call>\n{"name": "add", "arguments": {"a": ')

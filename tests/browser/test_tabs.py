@@ -27,7 +27,7 @@ async def test_what_one_tab_writes_the_other_shows_and_neither_writes_into_it_me
     await second.get_by_role("button", name="one", exact=True).click()
     await expect(second.locator(".prompt-text")).to_have_text("one")
     await send(second, "two")
-    await expect(second.locator("#told")).to_contain_text("being answered in another tab")
+    await expect(second.locator("#toast")).to_contain_text("being answered in another tab")
     await expect(second.get_by_label("Message", exact=True)).to_have_value("two")
     engine.write("answer")
     engine.end()
@@ -59,7 +59,9 @@ async def test_an_answer_that_nobody_writes_any_more_can_be_gone_on_with(
     await expect(second.locator(".prompt-text")).to_have_text("one")
     await first.close()
     await second.reload()
-    await expect(second.locator(".reply .notice")).to_contain_text("The page was left before the end of this answer.")
+    await expect(second.locator(".reply .notice")).to_contain_text(
+        "The page was closed before the answer was complete."
+    )
     await second.get_by_role("button", name="Continue").click()
     assert await answer(engine, 1, " an answer") == "user:one|assistant:Half"
     await ended(second)

@@ -1,4 +1,4 @@
-"""What the embedded model is examined in: questions that its training text cannot contain."""
+"""The exams of the embedded model: questions that its training text cannot contain."""
 
 from app.demo.exams import arithmetic, facts, ordering, programs, storytelling, structured
 from app.demo.exams.exam import Exam, Question

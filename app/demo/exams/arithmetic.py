@@ -1,4 +1,4 @@
-"""Sums, differences and products of numbers that were never seen together."""
+"""Sums, differences and products of numbers that never occur together in the training text."""
 
 import random
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def _exam(name: str, wanted: float, sign: str) -> Exam:
 
 
 def ends_with(number: int) -> Callable[[str], bool]:
-    """Whether the last number of the reply, which stands after an equals sign, is this one."""
+    """Checks whether the last number of the reply, after an equals sign, is this one."""
 
     def right(reply: str) -> bool:
         _, sign, last = reply.strip().removesuffix(".").rpartition("= ")
@@ -27,7 +27,7 @@ def ends_with(number: int) -> Callable[[str], bool]:
 
 
 def _one_digit(rng: random.Random) -> Question:
-    """A sum of the table, all of which is seen, in words that are not."""
+    """A sum of two digits, which the training text contains, in words that it does not."""
     dice = Dice.for_exam(rng)
     left, right = dice.randint(0, 9), dice.randint(0, 9)
     asked_for = dice.choice((f"Hey, do you happen to know {left} + {right}?", f"Now add {left} plus {right} up."))

@@ -1,4 +1,4 @@
-"""An exam, and a question of it."""
+"""Exams and their questions."""
 
 import random
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from app.demo.corpus.document import Chat, PlainText
 
 @dataclass(frozen=True)
 class Question:
-    """A chat that ends with the user's or a tool's message, or a text to continue, and who judges the reply.
+    """A chat that ends with a message of the user or a tool, or a text to continue, and the check of the reply.
 
-    `right` gets the reply as the server would show it: without special tokens, with the markup of thought and tools.
+    `right` is given the reply as the server would show it: without special tokens, but with the markup of reasoning and
+    tool calls.
     """
 
     document: Chat | PlainText
@@ -20,7 +21,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Exam:
-    """Questions of one kind, without end, and the share of right answers that is wanted of greedy decoding."""
+    """An endless supply of questions of one kind, and the share of right answers required of greedy decoding."""
 
     name: str
     wanted: float
@@ -28,5 +29,5 @@ class Exam:
 
 
 def asked(kind: str, user: str) -> Chat:
-    """A chat of one message."""
+    """A chat with a single message."""
     return Chat(kind, ({"role": "user", "content": user},))

@@ -1,4 +1,4 @@
-"""Questions about topics in words that were never used to ask about anything, and what comes from the chat itself."""
+"""Questions about known topics in words that the training text never uses for them, and about the chat itself."""
 
 import random
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from app.demo.exams.exam import Exam, Question, asked
 
 
 def one_of(answers: set[str]) -> Callable[[str], bool]:
-    """Whether the reply is one of these, word for word."""
+    """Checks whether the reply is exactly one of these."""
     return lambda reply: reply.strip() in answers
 
 
@@ -31,7 +31,7 @@ def _unknown(rng: random.Random) -> Question:
 
 
 def _name(rng: random.Random) -> Question:
-    """A name told at the start, a fact in between, and the question for the name."""
+    """A name at the start, a fact in between, and a question about the name."""
     dice = Dice.for_exam(rng)
     told, recalled = introduction(dice)
     topic = dice.choice(TOPICS)

@@ -1,4 +1,4 @@
-"""Rows, days and words that were never put in order, and thought about what needs it."""
+"""Sequences, days and words that the training text never puts in order, and questions that require reasoning."""
 
 import random
 import re
@@ -13,12 +13,12 @@ _THOUGHT = re.compile(r"<think>\n(.*\S.*)\n</think>\n\n(.*)", re.DOTALL)
 
 
 def ends_in(last: str) -> Callable[[str], bool]:
-    """Whether the reply ends in these words, alone or after a space."""
+    """Checks whether the reply ends with these words, alone or after a space."""
     return lambda reply: f" {reply.strip()}".endswith(f" {last}")
 
 
 def thought_and_said(answer: str) -> Callable[[str], bool]:
-    """Whether the reply is a block of thought that is not empty, and then this answer."""
+    """Checks whether the reply is non-empty reasoning followed by this answer."""
 
     def right(reply: str) -> bool:
         match = _THOUGHT.fullmatch(reply.strip())

@@ -1,4 +1,4 @@
-"""Functions whose name and parameters were never seen together: they are run, and must give what was wished for."""
+"""Functions whose name and parameters never occur together in the training text; they are run and checked."""
 
 import random
 from collections.abc import Callable
@@ -21,10 +21,10 @@ _VALUES: dict[str, tuple[object, ...]] = {
 
 
 def calls(wished: Function) -> list[list[object]]:
-    """Arguments that tell a right function from a wrong one, the sample's own first."""
+    """Arguments that distinguish a right function from a wrong one, the sample's own first."""
     columns = [_VALUES[kind] for _, kind in wished.sample.parameters]
     count = max(map(len, columns))
-    # Each column moves at its own pace, so that two numbers are not always the same.
+    # Each column advances by its own amount, so that two numbers are not always the same.
     return [list(wished.sample.arguments)] + [
         [column[(at * (place + 1) + place) % len(column)] for place, column in enumerate(columns)]
         for at in range(count)
@@ -32,7 +32,7 @@ def calls(wished: Function) -> list[list[object]]:
 
 
 def agrees(source: str, wished: Function) -> bool:
-    """Whether the text defines a function that gives what the wished one gives."""
+    """Whether the text defines a function with the same results as the one wished for."""
     expected = results(wished.source(), wished.name, calls(wished))
     return expected is not None and results(source, wished.name, calls(wished)) == expected
 

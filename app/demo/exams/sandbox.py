@@ -1,4 +1,4 @@
-"""Runs what the model wrote in a process of its own: no files, no imports, little memory, and little time."""
+"""Runs code that the model wrote in a separate process, without files or imports and with little memory and time."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ print(json.dumps([scope[task["name"]](*arguments) for arguments in task["calls"]
 
 
 def results(source: str, name: str, calls: Sequence[Sequence[object]]) -> list[object] | None:
-    """What the function of this name gives for each call, as JSON tells it; None if anything goes wrong."""
+    """The results of the function of this name for each call, passed on as JSON; None if anything goes wrong."""
     try:
         ran = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM],

@@ -1,4 +1,4 @@
-"""Stories about heroes with names that were never seen: nobody is named who was not introduced."""
+"""Stories about heroes with names that the training text does not contain; every character must be introduced."""
 
 import random
 import re
@@ -19,7 +19,7 @@ _NEVER_NAMES = {"I", "The", "End", "Good"}
 
 
 def names(story: str) -> list[str]:
-    """Who is named, in order: known names, and whatever is written large within a sentence."""
+    """The characters that are named, in order: known names, and capitalised words within a sentence."""
     found = {}
     for match in _WORD.finditer(story):
         word = match[0]
@@ -30,7 +30,7 @@ def names(story: str) -> list[str]:
 
 
 def kinds(name: str, story: str) -> set[str]:
-    """What the story says that this one is, such as a fox."""
+    """What the story says a character is, such as a fox."""
     said = rf"""\b(?P<before>{_KINDS})\ (?:(?:named|called)\ )?{name}\b
         |\b{name}(?:,?\ the|,?\ an?|\ was\ an?)\ (?:\w+\ )?(?P<after>{_KINDS})\b
         |\bname\ of\ the\ (?P<of>{_KINDS})\ was\ {name}\b"""
@@ -38,7 +38,7 @@ def kinds(name: str, story: str) -> set[str]:
 
 
 def introduces_all(story: str) -> bool:
-    """Whether everybody is said to be something, and one thing only, in the sentence that names them first."""
+    """Whether every character is introduced as exactly one thing in the sentence that first names it."""
     for name in names(story):
         first = re.search(rf"\b{name}\b", story)
         before = story[: first.start()] if first else ""
@@ -50,7 +50,7 @@ def introduces_all(story: str) -> bool:
 
 
 def about(hero: str, kind: str, start: str = "") -> Callable[[str], bool]:
-    """Whether the story, of several sentences, is about this hero, and introduces everybody."""
+    """Checks whether a story of several sentences is about this hero, and introduces every character."""
 
     def right(reply: str) -> bool:
         story = start + reply.strip()

@@ -1,4 +1,4 @@
-"""JSON to schemas whose keys were never seen together, and calls of tools with arguments that were never seen."""
+"""JSON for schemas whose keys never occur together in the training text, and tool calls with unseen arguments."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from app.demo.exams.facts import one_of
 
 
 def fits(schema: Json) -> Callable[[str], bool]:
-    """Whether the reply is JSON and nothing else, and valid to the schema."""
+    """Checks whether the reply is nothing but JSON, and valid under the schema."""
     validator = Draft202012Validator(schema)
 
     def right(reply: str) -> bool:
@@ -30,7 +30,7 @@ def fits(schema: Json) -> Callable[[str], bool]:
 
 
 def holds(values: Json) -> Callable[[str], bool]:
-    """Whether the reply is JSON with just these values."""
+    """Checks whether the reply is JSON with exactly these values."""
 
     def right(reply: str) -> bool:
         try:
@@ -50,7 +50,7 @@ def _json(name: str, wanted: float, make: Callable[[Dice], tuple[str, Record]], 
 
 
 def calls(wanted: tuple[str, ...]) -> Callable[[str], bool]:
-    """Whether the reply is these calls and nothing else, whatever the spaces and the order of the arguments."""
+    """Checks whether the reply is exactly these calls, regardless of spaces and the order of arguments."""
 
     def parsed(text: str) -> list[object] | None:
         pieces = text.strip().removesuffix("</tool_call>").split("</tool_call>")

@@ -1,4 +1,4 @@
-// A reply being made: streamed, interrupted, taken up again when the server is back, and ended by its reader at any time.
+// Generating a reply: it is streamed, continued after an interruption once the server is back, and can be stopped.
 
 import { ConnectionLost, generate } from "./generation.js";
 import { addChunk, forgetWhatCannotGoOn, numTokensOf } from "./reply.js";
@@ -7,9 +7,9 @@ const MAX_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 250;
 
 /**
- * Fills `reply` from `path`. `bodyFor(numMade)` is the request for what is still missing of it, of which this many tokens
- * came since this began. Dispatches "change" as often as something came; draw with measure; and "anew" when what has come
- * was forgotten.
+ * Fills `reply` from `path`. `bodyFor(numMade)` is the request for the rest of it, given the number of tokens that have
+ * arrived since this began. Dispatches "change" whenever something arrives, which may be more often than it should be
+ * drawn, and "anew" when what had arrived was discarded.
  */
 export class Answering extends EventTarget {
   #abort = new AbortController();
@@ -67,17 +67,17 @@ export class Answering extends EventTarget {
     }
   }
 
-  /** Say what is the matter, wait until the server is ready, and let the next attempt go on from there. */
+  /** Show what is wrong and wait until the server is ready; the next attempt then continues from there. */
   async #recover(error, health, pause) {
     const { signal } = this.#abort;
-    const told = () => this.#enter("recovering", noticeOf(error, this.reply, health));
-    health.addEventListener("change", told, { signal });
-    told();
+    const update = () => this.#enter("recovering", noticeOf(error, this.reply, health));
+    health.addEventListener("change", update, { signal });
+    update();
     try {
       await sleep(Math.max(pause, error.retryAfter * 1000), signal);
       await health.untilReady(signal);
     } finally {
-      health.removeEventListener("change", told);
+      health.removeEventListener("change", update);
     }
     this.#enter("waiting");
   }
@@ -92,7 +92,7 @@ export class Answering extends EventTarget {
 function noticeOf(error, reply, health) {
   if (error.retryAfter) return `${error.message} Trying again in ${error.retryAfter} s.`;
   if (health.state === "ready" && !(error instanceof ConnectionLost)) return `${error.message} Trying again.`;
-  const kept = reply.text ? "What has come is kept, and goes on when the server is back." : "It is asked again when it is back.";
+  const kept = reply.text ? "The text so far is kept, and continued when the server is back." : "The request is repeated when the server is back.";
   return `${error.message} ${kept} ${health.state === "ready" ? "" : health.sentence}`;
 }
 

@@ -1,4 +1,4 @@
-// The open conversation, and what is done to it: send, stop, regenerate, edit, go on, compare.
+// The open conversation and its actions: send, stop, regenerate, edit, continue, compare.
 
 import { byId } from "../shell/dom.js";
 import { Answering } from "./answering.js";
@@ -13,7 +13,7 @@ import { Thread } from "./thread.js";
 
 const OPEN = "millrace.open";
 
-/** Dispatches "open" when another conversation is shown, and "told" with a message for the reader. */
+/** Dispatches "open" when another conversation is shown, and "message" with a message for the reader. */
 export class Chat extends EventTarget {
   composer = new Composer();
   #store;
@@ -53,7 +53,7 @@ export class Chat extends EventTarget {
     for (const lane of lanesOf(this.conversation)) this.#answer(turn, lane);
   }
 
-  /** The settings of the open conversation were changed: keep them, for it and for the next. */
+  /** Save changed settings, for the open conversation and as defaults for the next. */
   settingsChanged() {
     const { settings, system } = this.conversation;
     preference("settings", { settings, system });
@@ -79,10 +79,10 @@ export class Chat extends EventTarget {
     sidebar.addEventListener("delete", ({ detail }) => this.#delete(detail));
     sidebar.addEventListener("rename", ({ detail }) => this.#rename(detail));
     sidebar.addEventListener("import", ({ detail }) => this.#import(detail));
-    sidebar.addEventListener("told", ({ detail }) => this.#tell(detail));
+    sidebar.addEventListener("message", ({ detail }) => this.#notify(detail));
     const keeper = this.#keeper;
     keeper.addEventListener("kept", ({ detail }) => sidebar.note(detail));
-    keeper.addEventListener("failed", ({ detail }) => this.#tell(detail));
+    keeper.addEventListener("failed", ({ detail }) => this.#notify(detail));
     keeper.addEventListener("elsewhere", ({ detail }) => this.#changedElsewhere(detail));
   }
 
@@ -91,7 +91,7 @@ export class Chat extends EventTarget {
     this.composer.focus();
   }
 
-  /** Show the conversation with this id, or a new one if there is none; another that was asked for meanwhile wins. */
+  /** Show the conversation with this id, or a new one if it does not exist. If another is requested meanwhile, that wins. */
   async #open(id, known = this.#inMemory(id)) {
     this.#wanted = id;
     const conversation = known ?? (id ? await this.#store.get(id) : null) ?? newConversation(preference("settings"));
@@ -110,12 +110,12 @@ export class Chat extends EventTarget {
     this.dispatchEvent(new Event("open"));
   }
 
-  /** A reply that was being made when its document was left is not being made any more. */
+  /** Mark replies as interrupted that were being generated when the page was left. */
   #settle(conversation) {
     for (const reply of conversation.turns.flatMap(({ replies }) => replies)) {
       if (!isRunning(reply) || this.#answering.has(reply)) continue;
       reply.state = "interrupted";
-      reply.notice = "The page was left before the end of this answer.";
+      reply.notice = "The page was closed before the answer was complete.";
     }
   }
 
@@ -169,7 +169,7 @@ export class Chat extends EventTarget {
     this.composer.focus();
   }
 
-  /** Later turns answered what is not there any more. */
+  /** Drop the later turns, which follow from what no longer exists. */
   #cutAfter(turn) {
     const { turns } = this.conversation;
     for (const reply of turns.slice(turns.indexOf(turn) + 1).flatMap(({ replies }) => replies)) {
@@ -186,10 +186,10 @@ export class Chat extends EventTarget {
     return [...this.#answering.values()].some(({ conversation }) => conversation === this.conversation);
   }
 
-  /** Whether no other tab is answering in this conversation. If one is, the reader is told. */
+  /** Whether no other tab is answering in this conversation. If one is, the reader gets a message. */
   async #isFree() {
     const isFree = this.#isRunning() || !(await isAnswered(this.conversation.id));
-    if (!isFree) this.#tell("This conversation is being answered in another tab.");
+    if (!isFree) this.#notify("This conversation is being answered in another tab.");
     return isFree;
   }
 
@@ -198,7 +198,7 @@ export class Chat extends EventTarget {
     byId("title").textContent = titleOf(this.conversation);
   }
 
-  /** One that is being answered, or open, is not read from the store, which may be behind it. */
+  /** A conversation that is open or being answered is not read from the store, which may be out of date. */
   #inMemory(id) {
     const running = [...this.#answering.values()].map(({ conversation }) => conversation);
     return [this.conversation, ...running].find((conversation) => conversation?.id === id);
@@ -229,10 +229,10 @@ export class Chat extends EventTarget {
 
   async #import(conversations) {
     for (const conversation of conversations) await this.#keeper.save(conversation, ...conversation.turns);
-    this.#tell(`${conversations.length} imported.`);
+    this.#notify(`${conversations.length} imported.`);
   }
 
-  #tell(detail) {
-    this.dispatchEvent(new CustomEvent("told", { detail }));
+  #notify(detail) {
+    this.dispatchEvent(new CustomEvent("message", { detail }));
   }
 }

@@ -1,4 +1,4 @@
-// Plain completion: a text, and what the model writes after it, which can become part of the text and go on.
+// Plain completion: a text and the model's continuation, which can be added to the text and continued in turn.
 
 import { copyButton } from "../shell/clipboard.js";
 import { byId } from "../shell/dom.js";
@@ -54,7 +54,7 @@ export class Completion {
     }
   }
 
-  /** Gives whether there was something to stop. */
+  /** Returns whether there was something to stop. */
   #stop() {
     const stops = this.#isRunning() && !byId("completion").hidden;
     if (stops) this.#answering.stop();
@@ -78,7 +78,7 @@ export class Completion {
     this.#redraw();
   }
 
-  /** The continuation becomes a part of the text. */
+  /** Append the continuation to the text. */
   #keep() {
     byId("completion-text").value += this.#reply.text;
     this.#discard();
@@ -96,7 +96,7 @@ export class Completion {
     drawSoon(this);
   }
 
-  /** Called once per frame while there is something new; false if the time until `deadline` was too short for it. */
+  /** Called once per frame while there is something new. Returns false if the time until `deadline` was too short. */
   draw(deadline) {
     const reply = this.#reply;
     this.#showState();

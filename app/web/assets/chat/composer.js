@@ -1,9 +1,9 @@
-// Where a prompt is written: Enter sends, Shift+Enter breaks the line, Esc stops, ↑ in an empty field edits the last.
+// The field for prompts: Enter sends, Shift+Enter inserts a line break, Esc stops, ↑ in an empty field edits the last one.
 
 import { byId } from "../shell/dom.js";
 import { onEscape } from "../shell/escape.js";
 
-/** Dispatches "send" with `detail` the text, "stop" and "edit". */
+/** Dispatches "send" with the text as `detail`, "stop" and "edit". */
 export class Composer extends EventTarget {
   #field = byId("prompt");
   #running = false;
@@ -14,16 +14,16 @@ export class Composer extends EventTarget {
       event.preventDefault();
       this.#send();
     });
-    byId("stop").addEventListener("click", () => this.#tell("stop"));
+    byId("stop").addEventListener("click", () => this.#emit("stop"));
     this.#field.addEventListener("keydown", (event) => this.#key(event));
     onEscape(() => {
       const stops = this.#running && !byId("chat").hidden;
-      if (stops) this.#tell("stop");
+      if (stops) this.#emit("stop");
       return stops;
     });
   }
 
-  /** Whether something is being answered: then it can be stopped, and nothing sent. */
+  /** Whether an answer is being generated: then it can be stopped, and nothing can be sent. */
   set running(running) {
     const wasFocused = document.activeElement === byId(this.#running ? "stop" : "send");
     this.#running = running;
@@ -36,7 +36,7 @@ export class Composer extends EventTarget {
     this.#field.focus();
   }
 
-  /** What could not be sent comes back, before what has been written since. */
+  /** Put a text that could not be sent back into the field, before what has been written since. */
   giveBack(text) {
     this.#field.value = [text, this.#field.value].filter(Boolean).join("\n");
   }
@@ -49,7 +49,7 @@ export class Composer extends EventTarget {
     }
     if (key === "ArrowUp" && this.#field.value === "") {
       event.preventDefault();
-      this.#tell("edit");
+      this.#emit("edit");
     }
   }
 
@@ -57,10 +57,10 @@ export class Composer extends EventTarget {
     const text = this.#field.value;
     if (this.#running || !text.trim()) return;
     this.#field.value = "";
-    this.#tell("send", text);
+    this.#emit("send", text);
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

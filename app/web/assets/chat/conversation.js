@@ -1,4 +1,4 @@
-// A conversation as data, and what of it is sent. It is kept in the browser as it is here.
+// A conversation as data, as it is stored in the browser, and the requests made from it.
 
 import { preference } from "./preferences.js";
 import { settingsForTheRest } from "./reply.js";
@@ -7,13 +7,13 @@ import { withoutReasoning } from "./segments.js";
 const MAX_TITLE_LENGTH = 60;
 const NUM_ALTERNATIVES = 5;
 
-/** `settings` is that of lane A; lane B's is used when two are compared. */
+/** `settings` belongs to lane A; lane B's settings are used when two answers are compared. */
 export function newConversation({ settings = [{}, {}], system = "" } = {}) {
   const now = Date.now();
   return { id: newId(), title: "", created: now, updated: now, system, settings, comparing: false, turns: [] };
 }
 
-/** crypto.randomUUID is not there over plain HTTP, other than on the machine itself. */
+/** crypto.randomUUID does not exist over plain HTTP, except on localhost. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -30,9 +30,9 @@ export function lanesOf(conversation) {
 }
 
 /**
- * The body of the request that makes the reply in `lane` of `turn`, or what is still missing of it after the `numMade`
- * tokens that an attempt before made. Earlier turns count with the same lane's answer, or with the other's where there was
- * only one; turns without an answer are left out.
+ * The body of the request for the reply in `lane` of `turn`, or for the rest of it after the `numMade` tokens of an
+ * earlier attempt. Earlier turns are sent with the answer of the same lane, or with the other's if there is only one;
+ * turns without an answer are omitted.
  */
 export function chatBody(conversation, turn, lane, numMade) {
   const reply = turn.replies[lane];
@@ -47,7 +47,7 @@ export function chatBody(conversation, turn, lane, numMade) {
     body.messages.push({ role: "assistant", content: reply.text });
     body.continue_final_message = true;
   }
-  // Probabilities of the rest alone would be those of another text.
+  // The probabilities of the rest alone would belong to a different text.
   const scored = reply.text ? reply.tokens !== null : preference("tokens");
   return scored ? { ...body, logprobs: true, top_logprobs: NUM_ALTERNATIVES } : body;
 }

@@ -1,12 +1,12 @@
-// Drawing, at most once per frame however often something changes, and for no longer than a frame allows.
+// Draws at most once per frame, however often something changes, and for no longer than a frame allows.
 
 const FRAME_BUDGET_MS = 8;
 const waiting = new Set();
 let requested = false;
 
 /**
- * Have `view.draw(deadline)` called in the next frame. A view that gives false was not done when the time was over (as
- * performance.now() has it), and is called again in the frame after.
+ * Call `view.draw(deadline)` in the next frame. `deadline` is in the time of performance.now(). If a view returns false
+ * because it could not finish in time, it is called again in the frame after.
  */
 export function drawSoon(view) {
   waiting.add(view);
@@ -14,7 +14,7 @@ export function drawSoon(view) {
   requested = true;
 }
 
-/** The latest first, which are those that the reader looks at. */
+/** The most recent views first, because the reader is looking at those. */
 function drawAll() {
   requested = false;
   const deadline = performance.now() + FRAME_BUDGET_MS;
@@ -28,7 +28,7 @@ function drawAll() {
   left.forEach(drawSoon);
 }
 
-/** Resolves in a task of its own, so that input and drawing are not kept waiting by what is read. */
+/** Resolves in a separate task, so that reading a stream does not delay input and drawing. */
 export function nextTask() {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

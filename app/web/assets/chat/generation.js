@@ -1,4 +1,4 @@
-// One request for tokens to the server's own API, read as it streams, and what can go wrong with it.
+// One streaming request for tokens to the server's API, and the errors it can end with.
 
 import { fetchWithKey } from "../shell/key.js";
 import { readEvents } from "../shell/sse.js";
@@ -6,10 +6,10 @@ import { nextTask } from "./frames.js";
 
 const MAX_READ_MS = 10;
 const PASSING = new Set([429, 502, 503, 504]);
-/** What would happen again, whatever the status, or would take as long again. */
+/** Errors that would occur again, whatever their status, or only after as long a wait. */
 const LASTING = new Set(["engine_error", "internal_error", "kills_engine", "request_timeout"]);
 
-/** The server's refusal, or an error event in mid-stream. `passing` says that the same may work a little later. */
+/** A rejection by the server, or an error event within the stream. `passing` says that a retry may succeed. */
 class ServerError extends Error {
   constructor(error, status, retryAfter = 0) {
     super(error.message);
@@ -19,13 +19,13 @@ class ServerError extends Error {
   }
 }
 
-/** The connection could not be made, or ended before the answer did. */
+/** The connection could not be established, or ended before the answer did. */
 export class ConnectionLost extends Error {
   passing = true;
   retryAfter = 0;
 }
 
-/** The chunks of the answer to `body`, each with the usage so far. */
+/** Yields the chunks of the response to `body`, each with the usage so far. */
 export async function* generate(path, body, signal) {
   const options = { include_usage: true, continuous_usage_stats: true };
   const response = await post(path, { ...body, stream: true, stream_options: options }, signal);
@@ -35,7 +35,7 @@ export async function* generate(path, body, signal) {
     for await (const data of readEvents(response)) {
       if (data === "[DONE]") return;
       const chunk = JSON.parse(data);
-      // The stream has begun with 200: its errors are the engine's, which comes back.
+      // The stream started with 200, so its errors are the engine's, which will be restarted.
       if (chunk.error) throw new ServerError(chunk.error, 503);
       yield chunk;
       if (performance.now() - began > MAX_READ_MS) {
@@ -54,12 +54,12 @@ async function post(path, body, signal) {
     const headers = { "Content-Type": "application/json" };
     return await fetchWithKey(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   } catch (error) {
-    throw error instanceof TypeError ? new ConnectionLost("The server does not answer.") : error;
+    throw error instanceof TypeError ? new ConnectionLost("The server does not respond.") : error;
   }
 }
 
 async function refusal(response) {
-  // When a server that is loading is ready, its health tells sooner.
+  // For a server that is loading, its health says sooner when it is ready.
   const retryAfter = response.status === 429 ? Number(response.headers.get("Retry-After")) || 0 : 0;
   try {
     return new ServerError((await response.json()).error, response.status, retryAfter);

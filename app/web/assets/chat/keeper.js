@@ -1,9 +1,9 @@
-// Keeps conversations as they change, only what changed of them, and tells the other tabs of the same browser.
+// Saves conversations as they change (only what has changed), and notifies the browser's other tabs.
 
 const SAVE_MS = 1_000;
 
 /**
- * Dispatches "kept" with `detail` the summary, "elsewhere" with `detail` the id of what another tab has changed, and
+ * Dispatches "kept" with the summary as `detail`, "elsewhere" with the id of a conversation that another tab changed, and
  * "failed" with a message.
  */
 export class Keeper extends EventTarget {
@@ -14,17 +14,17 @@ export class Keeper extends EventTarget {
   constructor(store) {
     super();
     this.#store = store;
-    this.#tabs.addEventListener("message", ({ data }) => this.#tell("elsewhere", data));
+    this.#tabs.addEventListener("message", ({ data }) => this.#emit("elsewhere", data));
     addEventListener("pagehide", () => [...this.#changed.keys()].forEach((conversation) => this.save(conversation)));
   }
 
-  /** `changed` are being written. Tabs that show them too hear of it when they are whole. */
+  /** The turns `changed` are being generated. Other tabs are notified when they are complete. */
   saveSoon(conversation, ...changed) {
     const changes = this.#add(conversation, changed);
     changes.timer ||= setTimeout(() => this.#write(conversation), SAVE_MS);
   }
 
-  /** Keep at once what has changed, `changed` among it. */
+  /** Save everything that has changed at once, including `changed`. */
   async save(conversation, ...changed) {
     this.#add(conversation, changed);
     await this.#write(conversation);
@@ -42,10 +42,10 @@ export class Keeper extends EventTarget {
     if (conversation.deleted) return;
     const own = [...turns].filter((turn) => conversation.turns.includes(turn));
     try {
-      this.#tell("kept", await this.#store.put(conversation, own));
+      this.#emit("kept", await this.#store.put(conversation, own));
     } catch (error) {
       this.#add(conversation, own);
-      this.#tell("failed", `The conversation could not be kept: ${error.message}`);
+      this.#emit("failed", `The conversation could not be saved: ${error.message}`);
     }
   }
 
@@ -63,7 +63,7 @@ export class Keeper extends EventTarget {
     return turns;
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

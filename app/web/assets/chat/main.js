@@ -1,4 +1,4 @@
-// Puts the document together: chat and completion, the panels beside them, and what the server says of itself.
+// Assembles the page: chat and completion, the side panels, and the state of the server.
 
 import { byId } from "../shell/dom.js";
 import { ServerHealth } from "../shell/health.js";
@@ -12,12 +12,12 @@ import { SettingsSide } from "./settings_side.js";
 import { Store } from "./store.js";
 
 const ICONS = { send: "send", stop: "stop", "toggle-list": "menu", compare: "columns", tokens: "tokens", "toggle-settings": "sliders" };
-const TOLD_MS = 6_000;
+const TOAST_MS = 6_000;
 
-function tell(message) {
-  byId("told").textContent = message;
-  clearTimeout(tell.timer);
-  tell.timer = setTimeout(() => byId("told").replaceChildren(), TOLD_MS);
+function notify(message) {
+  byId("toast").textContent = message;
+  clearTimeout(notify.timer);
+  notify.timer = setTimeout(() => byId("toast").replaceChildren(), TOAST_MS);
 }
 
 function toggleButton(button, pressed, onChange) {
@@ -57,7 +57,7 @@ function joinChat(chat) {
     if (comparing) settings.shown = true;
   });
   chat.addEventListener("open", () => setComparing(chat.conversation.comparing));
-  chat.addEventListener("told", ({ detail }) => tell(detail));
+  chat.addEventListener("message", ({ detail }) => notify(detail));
   toggleButton(byId("tokens"), preference("tokens"), (shown) => {
     preference("tokens", shown);
     chat.showsTokens = shown;
@@ -83,12 +83,12 @@ async function start() {
   const chat = new Chat(await Store.open(), health);
   joinChat(chat);
   await chat.start();
-  // What is pressed before would be lost.
+  // Until now, clicks and keys would have been lost.
   byId("main").inert = false;
   chat.composer.focus();
 }
 
 start().catch((error) => {
-  byId("told").textContent = `The page cannot start: ${error.message}`;
+  byId("toast").textContent = `The page cannot start: ${error.message}`;
   throw error;
 });

@@ -1,10 +1,10 @@
-// Which conversations are being answered, in whichever tab: two tabs that write one would undo each other's turns.
+// Tracks which conversations are being answered in any tab: two tabs writing the same one would undo each other's turns.
 
 const PREFIX = "millrace.answering.";
-// Browsers have no locks over plain HTTP, other than on the machine itself.
+// Browsers offer no locks over plain HTTP, except on localhost.
 const { locks } = navigator;
 
-/** Tell the other tabs that this conversation is being answered here, until `ended` resolves. */
+/** Mark this conversation as being answered here, for the other tabs, until `ended` resolves. */
 export function answeredHere(id, ended) {
   locks?.request(PREFIX + id, { mode: "shared" }, () => ended);
 }

@@ -1,4 +1,4 @@
-// The panels beside the conversation, shown and hidden by buttons. On a narrow screen they lie over it, one at a time.
+// The side panels, which buttons show and hide. On a narrow screen they cover the conversation, one at a time.
 
 import { byId } from "../shell/dom.js";
 import { onEscape } from "../shell/escape.js";
@@ -6,7 +6,7 @@ import { onEscape } from "../shell/escape.js";
 const NARROW = matchMedia("(max-width: 60rem)");
 const panels = [];
 
-/** A panel of which `preferred` says whether it is shown where there is room; `onChoice` hears what the reader wants. */
+/** A panel. `preferred` says whether it is shown if there is room; `onChoice` is called with the reader's choice. */
 export class Panel {
   #button;
   #element;
@@ -30,14 +30,14 @@ export class Panel {
     if (shown && NARROW.matches) for (const other of panels) if (other !== this) other.shown = false;
   }
 
-  /** Take it away if it lies over the rest; gives whether it did. */
+  /** Close it if it covers the conversation. Returns whether it did. */
   #close() {
     const covers = !this.#element.hidden && NARROW.matches;
     if (covers) this.makeRoom(this.#button);
     return covers;
   }
 
-  /** Something else is to be seen now: where the panel lies over it, it goes, and `next` has the focus. */
+  /** Something else is to be seen now: if the panel covers it, close the panel and focus `next`. */
   makeRoom(next) {
     if (this.#element.hidden || !NARROW.matches) return;
     this.shown = false;

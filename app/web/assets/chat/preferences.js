@@ -1,4 +1,4 @@
-// What the reader prefers, kept in the browser for the next visit.
+// The reader's preferences, stored in the browser for the next visit.
 
 const STANDARD = {
   settings: { settings: [{}, {}], system: "" },
@@ -7,7 +7,7 @@ const STANDARD = {
   panel: true,
 };
 
-/** The preference `name`, a copy of its own; with a value, it is set first. */
+/** A copy of the preference `name`; if a value is given, it is set first. */
 export function preference(name, value) {
   const key = `millrace.${name}`;
   if (value !== undefined) localStorage.setItem(key, JSON.stringify(value));

@@ -1,6 +1,6 @@
-// A reply of the model as data: what came, when, and how it ended. It is kept in the browser as it is here.
+// A reply of the model as data, as it is stored in the browser: its content, times, and how it ended.
 
-/** Seconds. What came within less was read at once, and says nothing of how fast it was made. */
+/** Seconds. A shorter reply arrived all at once, and says nothing about the speed of generation. */
 const MIN_TIMED_SECONDS = 0.02;
 
 /** `state`: "waiting", "streaming", "recovering"; then "done", "stopped" (by the reader), "interrupted" or "failed". */
@@ -23,7 +23,7 @@ export function isRunning(reply) {
   return ["waiting", "streaming", "recovering"].includes(reply.state);
 }
 
-/** Text can be continued. Reasoning without an answer and calls of tools cannot, and are forgotten; whether any was. */
+/** Discard what cannot be continued: tool calls, and reasoning without an answer. Returns whether there was any. */
 export function forgetWhatCannotGoOn(reply) {
   if (!reply.toolCalls.length && (reply.text || !reply.reasoning)) return false;
   const { state, notice, settings } = reply;
@@ -31,12 +31,12 @@ export function forgetWhatCannotGoOn(reply) {
   return true;
 }
 
-/** How many tokens the reply took, as far as that is known. */
+/** How many tokens the reply consists of, as far as that is known. */
 export function numTokensOf({ usage }) {
   return usage?.output ?? 0;
 }
 
-/** `settings` for what is still missing of a reply, of which `numMade` tokens came already. */
+/** `settings` for the rest of a reply of which `numMade` tokens have already arrived. */
 export function settingsForTheRest(settings, numMade) {
   const rest = { ...settings };
   if (rest.max_tokens) rest.max_tokens = Math.max(1, rest.max_tokens - numMade);
@@ -45,8 +45,8 @@ export function settingsForTheRest(settings, numMade) {
 }
 
 /**
- * Add a chunk of chat or of completion to `reply`, of which earlier requests made `numBefore` tokens. Gives
- * whether it brought something to show.
+ * Add a chunk of a chat or completion to `reply`, of which earlier requests generated `numBefore` tokens. Returns whether
+ * there is something new to show.
  */
 export function addChunk(reply, chunk, numBefore) {
   if (chunk.usage) addUsage(reply, chunk.usage, numBefore);
@@ -62,7 +62,7 @@ export function addChunk(reply, chunk, numBefore) {
   return Boolean(delta.content || reasoning || delta.tool_calls?.length);
 }
 
-/** Counts add up over the requests that a continued reply took; the prompt is that of the last one. */
+/** The output of a continued reply adds up over its requests; the prompt is that of the last one. */
 function addUsage(reply, usage, numBefore) {
   reply.usage = {
     prompt: usage.prompt_tokens,
@@ -71,7 +71,7 @@ function addUsage(reply, usage, numBefore) {
   };
 }
 
-/** The arguments of a call come in pieces, told apart by their index. */
+/** The arguments of a call arrive in pieces; calls are identified by their index. */
 function addToolCall(calls, { index = 0, id, function: called = {} }) {
   const call = (calls[index] ??= { id: "", name: "", arguments: "" });
   call.id ||= id ?? "";
@@ -79,7 +79,7 @@ function addToolCall(calls, { index = 0, id, function: called = {} }) {
   call.arguments += called.arguments ?? "";
 }
 
-/** Tokens as [text, logprob, [[text, logprob], …]], from either endpoint's form. */
+/** Tokens as [text, logprob, [[text, logprob], …]], from the format of either endpoint. */
 function tokensOf(logprobs) {
   if (logprobs.content) {
     return logprobs.content.map((token) => [
@@ -95,7 +95,7 @@ function tokensOf(logprobs) {
   ]);
 }
 
-/** The line under an answer: [label, value, explanation] each; what says everything by itself has no label. */
+/** The figures below an answer, as [label, value, explanation]; the label is empty if the value needs none. */
 export function figuresOf(reply) {
   const { usage, seconds, finishReason, state } = reply;
   const figures = [];
@@ -104,7 +104,7 @@ export function figuresOf(reply) {
   if (numTokens > 1 && seconds.toFirst !== null) figures.push(rateOf(numTokens, seconds));
   if (numTokens) figures.push(["output", `${numTokens.toLocaleString("en")}`, "Tokens of the answer"]);
   if (usage) {
-    figures.push(["prompt", usage.prompt.toLocaleString("en"), "Tokens of the prompt, with the conversation so far"]);
+    figures.push(["prompt", usage.prompt.toLocaleString("en"), "Tokens of the prompt, including the conversation so far"]);
     figures.push(["cached", usage.cached.toLocaleString("en"), "Prompt tokens that did not have to be computed again"]);
   }
   const broken = { stopped: "stopped by you", interrupted: "interrupted", failed: "failed" }[state];
@@ -116,13 +116,13 @@ export function figuresOf(reply) {
 function rateOf(numTokens, { toFirst, generating }) {
   const isTimed = generating >= MIN_TIMED_SECONDS;
   const rate = isTimed ? (numTokens - 1) / generating : numTokens / (toFirst + generating);
-  const explanation = isTimed ? "Tokens per second after the first" : "Tokens per second, the time to the first included";
+  const explanation = isTimed ? "Tokens per second after the first" : "Tokens per second, including the time to the first";
   return ["tokens/s", rate.toLocaleString("en", { maximumFractionDigits: rate < 10 ? 1 : 0 }), explanation];
 }
 
 const FINISHES = {
-  stop: "The model ended its answer, or a stop sequence came",
-  length: "The most tokens allowed were reached",
+  stop: "The model ended its answer, or wrote a stop sequence",
+  length: "The maximum number of tokens was reached",
   tool_calls: "The model calls a tool",
 };
 

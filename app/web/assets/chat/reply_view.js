@@ -1,4 +1,4 @@
-// A reply as it is shown: its parts, or its tokens; what is the matter with it; what it cost; what can be done with it.
+// The view of a reply: its parts or its tokens, problems, figures, and actions.
 
 import { copyButton } from "../shell/clipboard.js";
 import { el } from "../shell/dom.js";
@@ -13,13 +13,13 @@ import { TokenView } from "./token_view.js";
 const FIGURES_MS = 200;
 
 /**
- * A view of `reply`, in `element`. `actions` has `regenerate()` and `goOn()`; `label` names it beside others.
- * It is to be drawn soon when the reply has changed.
+ * A view of `reply`, in `element`. `actions` has `regenerate()` and `goOn()`; `label` distinguishes it from another reply.
+ * Call drawSoon with it when the reply has changed.
  */
 export class ReplyView {
   #body = el("div", { class: "reply-body" });
   #notice = el("p", { class: "notice" });
-  #figures = el("ul", { class: "figures", "aria-label": "What this answer cost" });
+  #figures = el("ul", { class: "figures", "aria-label": "Figures of this answer" });
   #parts = new Segments();
   #segments = [];
   #tokens = null;
@@ -42,13 +42,13 @@ export class ReplyView {
     drawSoon(this);
   }
 
-  /** Whether the reply is shown token by token, where its tokens are known. */
+  /** Whether the reply is shown token by token, if its tokens are known. */
   set showsTokens(shows) {
     this.#showsTokens = shows;
     this.#restart();
   }
 
-  /** What the reply had was forgotten. */
+  /** The content of the reply was discarded. */
   anew() {
     this.spoken.restart();
     this.#restart();
@@ -63,7 +63,7 @@ export class ReplyView {
     drawSoon(this);
   }
 
-  /** False if the time until `deadline` was too short for all of it. */
+  /** Returns false if the time until `deadline` was too short. */
   draw(deadline) {
     const { reply } = this;
     const drawn = this.#showsTokens && reply.tokens ? this.#drawTokens(deadline) : this.#drawSegments(deadline);
@@ -88,7 +88,7 @@ export class ReplyView {
     return drawn;
   }
 
-  /** What was taken for one kind of part turned out to be another, or is the first of its kind. */
+  /** A part is new, or turned out to be of another kind. */
   #replaceFrom(index, segment) {
     for (const view of this.#segments.splice(index)) view.element.remove();
     this.#segments[index] = new SegmentView(segment.kind);
@@ -120,7 +120,7 @@ export class ReplyView {
   }
 }
 
-/** One of `figuresOf` as an entry of a list. */
+/** One of `figuresOf` as a list item. */
 export function figure([label, value, explanation]) {
   return el("li", { title: explanation }, el("span", { class: "figure-value" }, value), ` ${label}`);
 }

@@ -1,4 +1,4 @@
-// One part of a reply as it is shown: text as Markdown or JSON, reasoning folded away, a call of a tool as a card.
+// The view of one part of a reply: text as Markdown or JSON, collapsed reasoning, or a tool call as a card.
 
 import { copyButton } from "../shell/clipboard.js";
 import { el } from "../shell/dom.js";
@@ -8,7 +8,7 @@ import { MarkdownView } from "./markdown/view.js";
 import { prettyJson } from "./segments.js";
 import { TextView } from "./text_view.js";
 
-/** Longer JSON is shown as it came: setting it out would take longer than a frame. */
+/** Longer JSON is shown as it is, because formatting it would take longer than a frame. */
 const MAX_JSON_LENGTH = 100_000;
 const MAX_NAME_LENGTH = 200;
 
@@ -34,8 +34,8 @@ export class SegmentView {
   }
 
   /**
-   * False if the time until `deadline` was too short for all of it. `complete` says that no more will come, and `isAll`
-   * that the reply has no other part.
+   * Returns false if the time until `deadline` was too short. `complete` says that no more will come, `isAll` that the
+   * reply has no other part.
    */
   update(segment, { complete, isAll, deadline }) {
     if (this.kind === "tool") return this.#updateTool(segment, complete, deadline);
@@ -57,7 +57,7 @@ export class SegmentView {
     return text.length > MAX_JSON_LENGTH ? null : prettyJson(text);
   }
 
-  /** `<tool_call>` holds {"name", "arguments"} in JSON; a call from the API has both apart. */
+  /** `<tool_call>` contains {"name", "arguments"} as JSON; a call from the API has the two separately. */
   #updateTool(segment, complete, deadline) {
     const { name, text } = segment.call ? { name: segment.call.name, text: segment.call.arguments } : readCall(segment.text, complete);
     if (this.#heading.textContent !== name) this.#heading.textContent = name || "Tool call";
@@ -67,7 +67,7 @@ export class SegmentView {
     return true;
   }
 
-  /** What is still written only grows, and is set out once it is whole. */
+  /** While it is being written it only grows; it is formatted once it is complete. */
   #growing(text) {
     if (!this.growing) {
       this.growing = new TextView(el("code"));
@@ -77,7 +77,7 @@ export class SegmentView {
   }
 }
 
-/** Its name is to be seen before it is whole. */
+/** The name in a call that may still be incomplete. */
 function readCall(text, complete) {
   const name = /"name"\s*:\s*"([^"\\]{1,80})"/.exec(text.slice(0, MAX_NAME_LENGTH))?.[1] ?? "";
   if (!complete) return { name, text };

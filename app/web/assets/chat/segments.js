@@ -1,19 +1,19 @@
-// The parts of a reply: text, and the reasoning and calls of tools that a model has written into its text. Where its
-// template knows of them the server has told them apart already.
+// Splits a reply into text and the reasoning and tool calls that a model has written into it. If the model's template
+// knows their markup, the server has separated them already.
 
 const OPENING = /[ \t]{0,20}<tool_call>/y;
 const CLOSING = "</tool_call>";
 const REASONING = /^\s{0,20}<think>\n?/;
 const END_OF_REASONING = "</think>";
 
-/** The parts of a text that grows, in order; what has been read is not read again. */
+/** The parts of a growing text, in order, parsed incrementally. */
 export class Segments {
   #settled = [];
   #from = 0;
   #line = 0;
   #read = 0;
 
-  /** The parts of `text`, which is what was given before with more at its end. `kind` is "text", "reasoning" or "tool". */
+  /** The parts of `text`, which extends the text given before. `kind` is "text", "reasoning" or "tool". */
   of(text) {
     if (!this.#settled.length && this.#from === 0) {
       const reasoning = reasoningOf(text);
@@ -37,7 +37,7 @@ export class Segments {
     this.#from = this.#line = this.#read = end;
   }
 
-  /** A call begins a line. The line that was begun is looked at again, as it may not have been whole. */
+  /** A call starts a line. The last line is examined again, because it may have been incomplete. */
   #nextOpening(text) {
     while (true) {
       OPENING.lastIndex = this.#line;
@@ -50,7 +50,7 @@ export class Segments {
   }
 }
 
-/** The reasoning that `text` begins with, if it does; `end` is where what follows begins. */
+/** The reasoning at the beginning of `text`, if any; `end` is where the rest begins. */
 function reasoningOf(text) {
   const opening = REASONING.exec(text);
   if (!opening) return null;
@@ -59,13 +59,13 @@ function reasoningOf(text) {
   return { kind: "reasoning", text: inner, open: close < 0, end: close < 0 ? text.length : close + END_OF_REASONING.length };
 }
 
-/** What a later prompt says of a reply: models are not shown their earlier reasoning again. */
+/** A reply as part of a later prompt, without its reasoning, which models are not shown again. */
 export function withoutReasoning(text) {
   const reasoning = reasoningOf(text);
   return reasoning ? text.slice(reasoning.end).trimStart() : text;
 }
 
-/** `text` as JSON set out over lines, or null if it is not an object or a list. */
+/** `text` as formatted JSON, or null if it is not an object or a list. */
 export function prettyJson(text) {
   if (!/^\s*[[{]/.test(text)) return null;
   try {

@@ -1,10 +1,10 @@
-// The panel of settings: a control for each, with its hint, that changes a plain object of what was set.
+// The settings panel: a control with a hint for each setting, which changes a plain object.
 
 import { el } from "../shell/dom.js";
 
 let number = 0;
 
-/** Groups of settings as controls on `values`, which holds only what differs from the standard. */
+/** Groups of settings as controls of `values`, which holds only what differs from the defaults. */
 export function settingsForm(groups, values, onChange) {
   const change = (name, value) => {
     if (value === undefined) delete values[name];
@@ -82,7 +82,7 @@ function written({ kind }, value) {
   return kind === "json" ? JSON.stringify(value) : String(value);
 }
 
-/** `value` is undefined where the standard holds; `problem` says why what is written cannot be used. */
+/** `value` is undefined for the default; `problem` says why the input cannot be used. */
 function readField({ kind, min, max, list }, field) {
   const text = field.value;
   if (kind === "range" || kind === "number") {
@@ -97,7 +97,7 @@ function readField({ kind, min, max, list }, field) {
   if (kind === "lines") return { value: text.split("\n").filter(Boolean).map((line) => line.replaceAll("\\n", "\n")) };
   if (kind === "numbers") {
     const numbers = text.split(",").map((part) => Number(part.trim()));
-    return numbers.every(Number.isSafeInteger) ? { value: numbers } : { problem: "These must be whole numbers, with commas." };
+    return numbers.every(Number.isSafeInteger) ? { value: numbers } : { problem: "These must be whole numbers, separated by commas." };
   }
   return kind === "json" ? readJson(text, list) : { value: text };
 }
@@ -107,7 +107,7 @@ function readJson(text, list = false) {
     const value = JSON.parse(text);
     if (value && typeof value === "object" && Array.isArray(value) === list) return { value };
   } catch {
-    // The problem is the same as that of JSON of another kind.
+    // The same problem is reported as for JSON of another type.
   }
   return { problem: list ? "This must be a JSON list, like [{…}]." : 'This must be a JSON object, like {"name": 1}.' };
 }

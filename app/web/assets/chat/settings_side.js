@@ -1,4 +1,4 @@
-// The side panel: the settings of the open conversation, of each lane when two are compared, or those of completion.
+// The side panel with the settings of the open conversation (per lane when two are compared), or those of completion.
 
 import { byId } from "../shell/dom.js";
 import { CHAT_SETTINGS } from "./settings.js";

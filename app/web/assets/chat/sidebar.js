@@ -1,4 +1,4 @@
-// The list of conversations: opened, searched, renamed, deleted, exported and imported.
+// The list of conversations, to open, search, rename, delete, export and import them.
 
 import { confirmed } from "../shell/dialogs.js";
 import { byId, el } from "../shell/dom.js";
@@ -6,8 +6,8 @@ import { iconButton } from "../shell/icons.js";
 import { download, exported, imported } from "./transfer.js";
 
 /**
- * Dispatches "open" and "delete" with `detail` the id, "rename" with {id, title}, "import" with conversations, "new", and
- * "told" with a message.
+ * Dispatches "open" and "delete" with the id as `detail`, "rename" with {id, title}, "import" with conversations, "new",
+ * and "message" with a message.
  */
 export class Sidebar extends EventTarget {
   #store;
@@ -19,20 +19,20 @@ export class Sidebar extends EventTarget {
   constructor(store) {
     super();
     this.#store = store;
-    byId("new-conversation").addEventListener("click", () => this.#tell("new"));
+    byId("new-conversation").addEventListener("click", () => this.#emit("new"));
     byId("search").addEventListener("input", () => this.#draw());
     byId("export-all").addEventListener("click", async () => this.#export(await store.all(), "conversations"));
     byId("import").addEventListener("click", () => byId("import-file").click());
     byId("import-file").addEventListener("change", (event) => this.#import(event.target));
   }
 
-  /** Show what is stored now. */
+  /** Show what is currently stored. */
   async refresh() {
     this.#summaries = new Map((await this.#store.summaries()).map((summary) => [summary.id, summary]));
     this.#draw();
   }
 
-  /** A conversation was kept. */
+  /** A conversation was saved. */
   note(summary) {
     this.#summaries.set(summary.id, summary);
     this.#draw();
@@ -44,7 +44,7 @@ export class Sidebar extends EventTarget {
     this.#draw();
   }
 
-  /** Only if it is to look different: who is in the list with the keyboard is not thrown out while answers come. */
+  /** Redraw the list only if it changes, so that keyboard users do not lose the focus while answers arrive. */
   #draw() {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = [...this.#summaries.values()]
@@ -52,7 +52,7 @@ export class Sidebar extends EventTarget {
       .sort((a, b) => b.updated - a.updated);
     const looks = JSON.stringify([this.#current, found.map(({ id, title }) => [id, title])]);
     byId("no-conversations").hidden = found.length > 0;
-    byId("no-conversations").textContent = this.#summaries.size ? "Nothing found." : "Conversations are kept in this browser.";
+    byId("no-conversations").textContent = this.#summaries.size ? "Nothing found." : "Conversations are stored in this browser.";
     if (looks === this.#shown || this.#renaming) return;
     this.#shown = looks;
     const list = byId("conversations");
@@ -64,7 +64,7 @@ export class Sidebar extends EventTarget {
   #entry({ id, title }) {
     const open = el("button", { type: "button", class: "conversation", title, dir: "auto", "data-part": "open" }, title);
     if (id === this.#current) open.setAttribute("aria-current", "true");
-    open.addEventListener("click", () => this.#tell("open", id));
+    open.addEventListener("click", () => this.#emit("open", id));
     const buttons = [
       iconButton("pencil", `Rename ${title}`, () => this.#rename(entry, id, title)),
       iconButton("download", `Export ${title}`, async () => this.#export([await this.#store.get(id)], title)),
@@ -81,7 +81,7 @@ export class Sidebar extends EventTarget {
       if (!this.#renaming) return;
       this.#renaming = false;
       this.#shown = "";
-      if (renamed && field.value.trim()) this.#tell("rename", { id, title: field.value.trim() });
+      if (renamed && field.value.trim()) this.#emit("rename", { id, title: field.value.trim() });
       this.#draw();
       if (byKey) byId("conversations").querySelector(`[data-id="${id}"] [data-part="rename"]`)?.focus();
     };
@@ -99,7 +99,7 @@ export class Sidebar extends EventTarget {
 
   async #delete(id, title) {
     const sure = await confirmed("Delete this conversation?", `“${title}” cannot be brought back.`, "Delete");
-    if (sure) this.#tell("delete", id);
+    if (sure) this.#emit("delete", id);
   }
 
   #export(conversations, title) {
@@ -109,19 +109,19 @@ export class Sidebar extends EventTarget {
 
   async #import(input) {
     try {
-      this.#tell("import", imported(await input.files[0].text()));
+      this.#emit("import", imported(await input.files[0].text()));
     } catch (error) {
-      this.#tell("told", error.message);
+      this.#emit("message", error.message);
     }
     input.value = "";
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 
-/** The entry and the part of it that have the focus, if any do. */
+/** The entry that has the focus, and the part of it, if any. */
 function focusIn(list) {
   const { activeElement } = document;
   return list.contains(activeElement) ? [activeElement.closest("li").dataset.id, activeElement.dataset.part] : [];

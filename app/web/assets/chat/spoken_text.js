@@ -1,9 +1,9 @@
-// A reply for screen readers: whole sentences as they are finished, not every token.
+// A reply for screen readers: complete sentences, not single tokens.
 
 import { byId, el } from "../shell/dom.js";
 
 const PAUSE_MS = 2_000;
-/** Of what has not been said, the latest of this many characters are: nobody listens to a million. */
+/** At most this many of the latest unspoken characters are spoken: nobody listens to a million. */
 const MAX_SPOKEN_LENGTH = 2_000;
 const MAX_KEPT_SENTENCES = 10;
 
@@ -15,12 +15,12 @@ export class SpokenText {
     this.label = label;
   }
 
-  /** The text has begun anew. */
+  /** The text starts again from the beginning. */
   restart() {
     this.#said = 0;
   }
 
-  /** Say the sentences of `text` that are finished and were not said yet. */
+  /** Speak the complete sentences of `text` that have not been spoken yet. */
   update(text) {
     const now = performance.now();
     if (now - this.#at < PAUSE_MS) return;
@@ -32,7 +32,7 @@ export class SpokenText {
     this.#say(recent.slice(0, end + 1));
   }
 
-  /** The reply is in another state: say the rest of what has come, and what became of it. */
+  /** The state of the reply has changed: speak the rest of the text, and the new state. */
   entered({ text, state, notice }) {
     const how = { done: "End of the answer.", stopped: "Stopped.", waiting: "", streaming: "" }[state] ?? notice;
     if (!how) return;
@@ -44,7 +44,7 @@ export class SpokenText {
     return text.slice(Math.max(this.#said, text.length - MAX_SPOKEN_LENGTH));
   }
 
-  /** Appended, not replaced: what was not read out yet would be lost. */
+  /** Appends instead of replacing, so that text that has not been read out is not lost. */
   #say(text) {
     const spoken = byId("spoken");
     spoken.append(el("p", {}, this.label ? `${this.label}: ${text}` : text));

@@ -1,4 +1,4 @@
-// Conversations in the browser's IndexedDB: what is said of each, its turns one by one, and summaries to list and search.
+// Conversations in the browser's IndexedDB: their properties, their turns as separate entries, and searchable summaries.
 
 import { titleOf } from "./conversation.js";
 import { isRunning } from "./reply.js";
@@ -21,7 +21,7 @@ export class Store {
     return store;
   }
 
-  /** What is listed, in no order. */
+  /** All summaries, in no particular order. */
   summaries() {
     return result(this.#db.transaction("summaries").objectStore("summaries").getAll());
   }
@@ -40,8 +40,8 @@ export class Store {
   }
 
   /**
-   * Keep `conversation` as it is now, of its turns those that `changed`, which are still its own: all of that or nothing.
-   * Resolves to its summary.
+   * Save `conversation` as it is now, with the turns in `changed` that still belong to it, in one transaction. Resolves to
+   * its summary.
    */
   async put(conversation, changed = conversation.turns) {
     const { turns, ...head } = conversation;
@@ -67,7 +67,7 @@ export class Store {
     const names = ["conversations", "summaries", "turns"];
     const transaction = this.#db.transaction(names, "readwrite");
     change(Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)])));
-    // Without waiting for what was put: the document may be left at any moment.
+    // Commit without waiting for the writes: the page may be closed at any moment.
     transaction.commit();
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
@@ -83,7 +83,7 @@ function upgrade({ result: db, transaction }, oldVersion) {
     db.createObjectStore("summaries", { keyPath: "id" });
     return;
   }
-  // Version 1 kept the turns within their conversations.
+  // Version 1 stored the turns within their conversations.
   transaction.objectStore("conversations").openCursor().onsuccess = ({ target: { result: cursor } }) => {
     if (!cursor) return;
     const { turns: within, ...head } = cursor.value;
@@ -93,12 +93,12 @@ function upgrade({ result: db, transaction }, oldVersion) {
   };
 }
 
-/** The keys of the turns of a conversation, from one on. */
+/** The keys of the turns of a conversation, starting with a given one. */
 function keysOf(id, from = 0) {
   return IDBKeyRange.bound([id, from], [id, Infinity]);
 }
 
-/** The probabilities of a reply that is being made are many, and not worth keeping every second. */
+/** The probabilities of a reply in progress are many, and not worth saving every second. */
 function storedTurn(turn) {
   return { ...turn, replies: turn.replies.map((reply) => (isRunning(reply) ? { ...reply, tokens: null } : reply)) };
 }

@@ -1,4 +1,4 @@
-// Plain text that grows, in pieces that the browser lays out one by one.
+// Growing plain text, in pieces that the browser lays out separately.
 
 import { el } from "../shell/dom.js";
 import { appendText } from "./markdown/inline.js";
@@ -14,7 +14,7 @@ export class TextView {
     this.element = element;
   }
 
-  /** Show what `text` has more than it had; false if the time until `deadline` was too short, or the layout would be. */
+  /** Show the new part of `text`. Returns false if the time until `deadline` is too short for this or for its layout. */
   update(text, deadline) {
     for (let piece = 0; piece < PIECES_PER_FRAME && this.#shown < text.length && performance.now() < deadline; piece++) {
       const end = this.#endOfPiece(text);

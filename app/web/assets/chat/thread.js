@@ -1,4 +1,4 @@
-// The turns of a conversation, of which only what is new is built, and the scrolling that follows what is written.
+// The turns of a conversation, built incrementally, and scrolling that follows new text.
 
 import { byId } from "../shell/dom.js";
 import { drawSoon } from "./frames.js";
@@ -22,7 +22,7 @@ export class Thread {
       const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
       this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
     });
-    // After the frame's layout, which reading the height while drawing would do once more for each view.
+    // After the layout of the frame: reading the height while drawing would force another layout for each view.
     const sizes = new ResizeObserver(() => this.#follows && this.#toTheEnd());
     sizes.observe(this.#place);
     sizes.observe(this.#scroller);
@@ -42,18 +42,18 @@ export class Thread {
     this.#conversation = conversation;
   }
 
-  /** A reply has changed: draw it in the next frame, if it is shown. */
+  /** A reply has changed: draw it in the next frame if it is shown. */
   changed(reply) {
     const view = this.#viewOf(reply);
     if (view) drawSoon(view);
   }
 
-  /** What a reply had was forgotten. */
+  /** The content of a reply was discarded. */
   anew(reply) {
     this.#viewOf(reply)?.anew();
   }
 
-  /** Put a field in the place of the last prompt. */
+  /** Replace the last prompt with a field to edit it. */
   editLast() {
     this.#views.at(-1)?.edit();
   }
@@ -63,7 +63,7 @@ export class Thread {
     for (const view of this.#views) view.replies.forEach((reply) => (reply.showsTokens = shows));
   }
 
-  /** For who has pressed a button that is gone. */
+  /** Move the focus here from a button that has disappeared. */
   focus() {
     this.#scroller.focus({ preventScroll: true });
   }

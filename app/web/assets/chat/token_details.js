@@ -1,4 +1,4 @@
-// The probabilities of one token and of what else could have stood there, in a box beside it.
+// The probabilities of one token and its alternatives, in a box next to it.
 
 import { byId, el } from "../shell/dom.js";
 import { appendText } from "./markdown/inline.js";
@@ -11,11 +11,11 @@ class TokenDetails {
   #token = null;
 
   constructor() {
-    // Whoever takes a token away need not know that it is being looked at.
+    // Code that removes a token need not know that its details are shown.
     document.addEventListener("pointerover", () => this.#token && !this.#token.isConnected && this.hide());
   }
 
-  /** Show those of `token`, as it is kept in a reply, beside `element`. */
+  /** Show the probabilities of `token`, in the form of a reply's tokens, next to `element`. */
   show(token, element) {
     this.#token?.removeAttribute("aria-describedby");
     this.#token = element;
@@ -29,7 +29,7 @@ class TokenDetails {
     this.#box.style.top = `${below ? at.bottom + DISTANCE : Math.max(MARGIN, at.top - size.height - DISTANCE)}px`;
   }
 
-  /** Gives whether they were shown. */
+  /** Returns whether they were shown. */
   hide() {
     const wasShown = this.#box.isConnected;
     this.#box.remove();
@@ -67,7 +67,7 @@ function share(probability) {
   return percent >= 0.1 ? `${percent.toFixed(1)} %` : "< 0.1 %";
 }
 
-/** White space has to be seen to be pointed at. The break after a token that ends a line is that of its block. */
+/** White space must be visible to be pointed at. The line break after a token that ends a line is that of its block. */
 export function withText(element, text) {
   const isSpace = /^\s+$/.test(text);
   const seen = isSpace ? text.replaceAll(" ", "·").replaceAll("\n", "↵\n").replaceAll("\t", "⇥") : text;

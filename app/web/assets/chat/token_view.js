@@ -1,10 +1,10 @@
-// A reply token by token, coloured by how sure the model was; one token's alternatives on hover and focus.
+// A reply token by token, coloured by probability, with each token's alternatives on hover and focus.
 
 import { el } from "../shell/dom.js";
 import { tokenDetails, withText } from "./token_details.js";
 
 const PER_FRAME = 120;
-/** What stands in one block is laid out anew with each token that is added to it. */
+/** Adding a token lays out its whole block again, so blocks are short. */
 const MAX_BLOCK_TOKENS = 200;
 const MAX_SHOWN_TOKENS = 4_000;
 const SURENESS = [0.9, 0.7, 0.5, 0.3, 0.1];
@@ -30,7 +30,7 @@ export class TokenView {
     this.#text.addEventListener("keydown", (event) => this.#move(event));
   }
 
-  /** Show what `tokens` has more than it had; false if the time until `deadline` was too short, or the layout would be. */
+  /** Show the new tokens. Returns false if the time until `deadline` is too short for this or for their layout. */
   update(tokens, deadline) {
     this.#tokens = tokens;
     const end = Math.min(tokens.length, MAX_SHOWN_TOKENS);
@@ -42,7 +42,7 @@ export class TokenView {
     return this.#spans.length === end;
   }
 
-  /** A block ends with a line break, or before a word when it is long. */
+  /** A block ends after a line break, or before a word once it is long. */
   #append(token) {
     const [text] = token;
     const last = this.#tokens[this.#spans.length - 1]?.[0] ?? "";

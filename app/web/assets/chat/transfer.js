@@ -1,4 +1,4 @@
-// Conversations as a JSON file, and back. A file is anybody's: only what has the right form gets in.
+// Exports conversations to a JSON file, and imports them. A file may come from anywhere, so it is validated.
 
 import { newConversation, newId } from "./conversation.js";
 import { newReply } from "./reply.js";
@@ -11,7 +11,7 @@ export function exported(conversations) {
   return JSON.stringify({ format: FORMAT, version: 1, conversations }, null, 2);
 }
 
-/** The conversations of a file's text, with ids of their own. Throws an error that says what is wrong. */
+/** The conversations in the text of a file, with new ids. Throws an error that says what is wrong. */
 export function imported(text) {
   let file;
   try {
@@ -30,7 +30,7 @@ export function download(name, text) {
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = name;
   link.click();
-  // Some browsers only begin to read it after this.
+  // Some browsers only start reading it after this.
   setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }
 

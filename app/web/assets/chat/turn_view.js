@@ -1,4 +1,4 @@
-// One turn as it is shown: the prompt, which can be edited, and the reply to it, or two beside each other.
+// The view of one turn: the prompt, which can be edited, and the reply to it, or two replies side by side.
 
 import { copyButton } from "../shell/clipboard.js";
 import { el } from "../shell/dom.js";
@@ -30,7 +30,7 @@ export class TurnView {
     return same && this.replies.every(({ reply }, lane) => reply === turn.replies[lane]);
   }
 
-  /** Put a field in the place of the prompt. */
+  /** Replace the prompt with a field to edit it. */
   edit() {
     const field = el("textarea", { class: "field", value: this.#turn.prompt, "aria-label": "Prompt", rows: 3 });
     const send = () => field.value.trim() && this.#actions.edit(this.#turn, field.value);

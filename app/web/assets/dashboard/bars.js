@@ -1,4 +1,4 @@
-// Counts by name, as bars that share one scale.
+// Counts by name, as bars on a common scale.
 
 import { el } from "../shell/dom.js";
 import { count } from "./format.js";

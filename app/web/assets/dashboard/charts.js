@@ -1,4 +1,4 @@
-// Which charts there are, and what each shows.
+// The charts of the dashboard, and what each shows.
 
 import { count, percent, seconds } from "./format.js";
 import { Scatter } from "./scatter.js";
@@ -26,7 +26,7 @@ const TIME_CHARTS = [
   },
   {
     title: "Sequences",
-    hint: "Those in the running batch, and above them those that wait.",
+    hint: "Sequences in the running batch, and waiting ones above.",
     format: count,
     stacked: true,
     most: () => 4,
@@ -43,19 +43,19 @@ const TIME_CHARTS = [
   },
   {
     title: "Inter-token latency",
-    hint: "Between two output tokens of a sequence, over the last 10\u00a0s.",
+    hint: "Time between two output tokens of a sequence, over the last 10\u00a0s.",
     format: seconds,
     series: percentiles("itl"),
   },
   {
     title: "End-to-end time",
-    hint: "From arrival to the end, of requests that came to it, over the last 10\u00a0s.",
+    hint: "From arrival to the end of complete requests, over the last 10\u00a0s.",
     format: seconds,
     series: percentiles("e2e"),
   },
   {
     title: "Prefix-cache hit rate",
-    hint: "Share of the prompt tokens looked up that were found, where any were.",
+    hint: "Share of the prompt tokens looked up that were found.",
     format: percent,
     most: () => 1,
     series: [
@@ -64,7 +64,7 @@ const TIME_CHARTS = [
   },
   {
     title: "KV cache, blocks over time",
-    hint: "Blocks that hold something: shared, used by one sequence, or free but findable.",
+    hint: "Blocks with content: shared, used by one sequence, or free but still cached.",
     format: count,
     stacked: true,
     series: [
@@ -78,7 +78,7 @@ const TIME_CHARTS = [
 const SCATTERS = [
   {
     title: "Time to first token against prompt length",
-    hint: "The latest requests. A prompt found in the cache by half or more begins sooner.",
+    hint: "The latest requests. Prompts that are at least half cached start sooner.",
     x: { label: "prompt tokens", read: (request) => request.prompt_tokens, format: count },
     y: { label: "time to first token", read: (request) => request.ttft, format: seconds },
     series: [
@@ -95,7 +95,7 @@ const SCATTERS = [
   },
 ];
 
-/** All of them; `show(history, range, end)` draws them anew. */
+/** All charts; `show(history, range, end)` redraws them. */
 export function makeCharts(timePlace, scatterPlace) {
   const overTime = TIME_CHARTS.map((chart) => new TimeChart(timePlace, chart));
   const scatters = SCATTERS.map((scatter) => new Scatter(scatterPlace, scatter));

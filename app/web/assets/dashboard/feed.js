@@ -1,4 +1,4 @@
-// The stream of statistics, opened again whenever it ends.
+// The stream of statistics, which is reopened whenever it ends.
 
 import { fetchWithKey } from "../shell/key.js";
 import { readEvents } from "../shell/sse.js";
@@ -8,9 +8,9 @@ const RETRY_MS = 1_000;
 const SILENT_MS = 10_000;
 
 /**
- * Gives every event to `onEvent`, and what became of the connection to `onState`: "live", "lost" (no answer, or none any
- * more), "locked" (it wants a key that was not given), "closed" (no key would open it), or "full" (too many are
- * watching). When `onState` returns a promise, that is waited for before the next attempt.
+ * Passes every event to `onEvent`, and the state of the connection to `onState`: "live", "lost" (no response, or no more
+ * events), "locked" (it requires a key that was not given), "closed" (no key would open it), or "full" (there are too
+ * many subscribers). If `onState` returns a promise, it is awaited before the next attempt.
  */
 export async function follow(onEvent, onState) {
   while (true) {
@@ -19,7 +19,7 @@ export async function follow(onEvent, onState) {
   }
 }
 
-/** One connection, until its end; the state that this leaves. */
+/** Reads one connection until its end. Returns the resulting state. */
 async function once(onEvent, onState) {
   const silence = new AbortController();
   let timer = 0;
@@ -42,7 +42,7 @@ async function once(onEvent, onState) {
     }
     return "lost";
   } catch (error) {
-    // A connection that breaks is a TypeError, one that fell silent an AbortError; anything else is our mistake.
+    // A broken connection is a TypeError, a silent one an AbortError; anything else is a bug of ours.
     if (!(error instanceof TypeError) && error.name !== "AbortError") throw error;
     return "lost";
   } finally {

@@ -1,6 +1,6 @@
-// Numbers as an operator reads them: few digits, always a unit, from which no line break parts them.
+// Numbers for operators: few digits, and a unit that is never separated from them by a line break.
 
-/** A count: 1,234 and from ten thousand on 12.3k, 4.5M. */
+/** A count: 1,234, or from ten thousand on 12.3k, 4.5M. */
 export function count(value) {
   const size = Math.abs(value);
   if (size >= 1e6) return `${digits(value / 1e6)}M`;
@@ -17,7 +17,7 @@ export function seconds(value) {
   return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
 }
 
-/** A share of one: 4.2 %, 97 %. */
+/** A fraction as a percentage: 4.2 %, 97 %. */
 export function percent(share) {
   return `${digits(share * 100)}\u00a0%`;
 }
@@ -34,7 +34,7 @@ export function clock(epoch) {
   return new Date(epoch * 1e3).toLocaleTimeString("en-GB");
 }
 
-/** `format` of what is there, and a dash for what is not. */
+/** Formats a value with `format`, and null as a dash. */
 export function orDash(format) {
   return (value) => (value === null || value === undefined ? "–" : format(value));
 }

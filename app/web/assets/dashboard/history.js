@@ -1,4 +1,4 @@
-// What the server told, as far back as the charts go. Old rows go when new ones come.
+// The statistics received, as far back as the charts go. Old rows are dropped as new ones arrive.
 
 const MAX_FRAMES = 600;
 export const MAX_STEPS = 160;
@@ -30,7 +30,7 @@ export class History {
     this.frames = bounded(isSnapshot ? before(this.frames, frames) : this.frames, frames, MAX_FRAMES);
     this.steps = bounded(this.steps, steps, MAX_STEPS);
     this.requests = bounded(isSnapshot ? before(this.requests, requests) : this.requests, requests, MAX_REQUESTS);
-    // The rows are kept above; the event itself must not keep them too.
+    // The rows are stored above, so the event itself need not hold them too.
     this.now = { ...event, frames: null, steps: null, requests: null };
   }
 
@@ -40,9 +40,9 @@ export class History {
   }
 }
 
-/** Those of the known rows that a snapshot does not tell again: what a server that is gone had told. */
-function before(known, told) {
-  return told.length ? known.filter((row) => row.time < told[0].time) : known;
+/** The known rows that a snapshot does not repeat: those of a previous server. */
+function before(known, repeated) {
+  return repeated.length ? known.filter((row) => row.time < repeated[0].time) : known;
 }
 
 function bounded(known, added, most) {

@@ -1,4 +1,4 @@
-// The dashboard: one stream of statistics, and everything that is drawn from it.
+// The dashboard: everything is drawn from one stream of statistics.
 
 import { byId, el } from "../shell/dom.js";
 import { ServerHealth } from "../shell/health.js";
@@ -53,7 +53,7 @@ function draw() {
   byId("engine").textContent = describe(history.now);
 }
 
-/** However many events come at once, what they tell is drawn once a frame of the screen. */
+/** Draws at most once per frame, however many events arrive together. */
 function drawSoon() {
   if (isDrawing) return;
   isDrawing = true;

@@ -1,4 +1,4 @@
-// What every chart has: a title, an explanation, a legend, axes with units, and the same numbers as a table.
+// What all charts have in common: a title, an explanation, a legend, axes with units, and the numbers as a table.
 
 import { el, svg } from "../shell/dom.js";
 
@@ -9,8 +9,8 @@ const BOTTOM = 26;
 const HEIGHT = 190;
 
 /**
- * A figure to draw in. `series` are {label, look}, where `look` is a class of the style sheet that gives the colour;
- * `table` gives the chart's numbers as {head, rows}, which are asked for only while somebody looks at them.
+ * A figure to draw in. `series` are {label, look}, where `look` is the CSS class that determines the colour; `table`
+ * returns the chart's numbers as {head, rows}, and is only called while the table is open.
  */
 export class Plot {
   #svg = svg("svg", { role: "img", class: "drawing" });
@@ -43,25 +43,25 @@ export class Plot {
     }).observe(this.#drawn);
   }
 
-  /** The horizontal place of a share of the x axis, in pixels. */
+  /** The horizontal position of a fraction of the x axis, in pixels. */
   x(share) {
     return LEFT + share * (this.width - LEFT - RIGHT);
   }
 
-  /** The vertical place of a share of the y axis. */
+  /** The vertical position of a fraction of the y axis, in pixels. */
   y(share) {
     return this.height - BOTTOM - share * (this.height - BOTTOM - TOP);
   }
 
-  /** The share of the x axis that is under a pointer. */
+  /** The fraction of the x axis at the pointer. */
   shareAt(event) {
     const box = this.#svg.getBoundingClientRect();
     return (event.clientX - box.left - LEFT) / (this.width - LEFT - RIGHT);
   }
 
   /**
-   * Draw axes with `ticks` of {at, label}, and marks above them. `summary` says in words what is to be seen, `note` what
-   * the axes are, and `nothing` stands where there is nothing to draw.
+   * Draw axes with `ticks` of {at, label}, and marks above them. `summary` describes the chart in words, `note` its axes;
+   * `nothing` is shown if there is nothing to draw.
    */
   draw({ xTicks, yTicks, marks, summary, note = "", nothing = "" }) {
     this.#svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
@@ -83,7 +83,7 @@ export class Plot {
     this.tabulate();
   }
 
-  /** Call `describe(share)` for what lies under the pointer: {at, lines}, or null for nothing. */
+  /** Call `describe(share)` for what is under the pointer: {at, lines}, or null for nothing. */
   onPoint(describe) {
     const cursor = svg("line", { class: "cursor", y1: TOP, y2: this.height - BOTTOM, visibility: "hidden" });
     this.#svg.append(cursor);
@@ -114,14 +114,14 @@ export class Plot {
     const label = `${this.#title}, as a table`;
     const region = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": label }, table);
     const shown = this.#details.querySelector(".scroll");
-    // What has been scrolled to, or is being read, stays where it is until it is opened again.
+    // A table that is being read or has been scrolled is not updated until it is opened again.
     if (shown && (shown.scrollTop > 0 || shown.contains(document.activeElement))) return;
     if (shown) shown.replaceWith(region);
     else this.#details.append(region);
   }
 }
 
-/** A path's `d` through points; null ones leave a gap. */
+/** The `d` of a path through points; null points leave a gap. */
 export function line(points) {
   let pen = "M";
   return points

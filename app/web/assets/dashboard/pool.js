@@ -1,4 +1,4 @@
-// A picture of the KV cache: every square stands for as many blocks, coloured by what they are to the server.
+// A picture of the KV cache: every square stands for the same number of blocks, coloured by their use.
 
 import { el, svg } from "../shell/dom.js";
 import { count, percent } from "./format.js";
@@ -9,10 +9,10 @@ const SIZE = 12;
 const GAP = 2;
 
 const KINDS = [
-  { name: "shared", label: "Shared by several", hint: "hold a prefix that more than one running sequence reads" },
+  { name: "shared", label: "Shared by several", hint: "hold a prefix of several running sequences" },
   { name: "used", label: "Used by one", hint: "hold the keys and values of one running sequence" },
-  { name: "cached", label: "Free, cached", hint: "free, but still findable by the prefix they hold" },
-  { name: "free", label: "Free, empty", hint: "hold nothing that could be found again" },
+  { name: "cached", label: "Free, cached", hint: "free, but can still be found by the prefix that they hold" },
+  { name: "free", label: "Free, empty", hint: "hold nothing that could be reused" },
 ];
 
 export class Pool {
@@ -41,7 +41,7 @@ export class Pool {
     parent.append(el("figure", { class: "chart card" }, caption, this.#drawing, table, this.#note));
   }
 
-  /** `frame` tells who holds blocks, `engine` how many there are; either is null while nothing is loaded. */
+  /** `frame` has the blocks by use, `engine` their total; either is null while nothing is loaded. */
   show(frame, engine) {
     const total = engine?.num_blocks ?? 0;
     const { used = 0, shared = 0, cached = 0 } = frame ?? {};
@@ -51,11 +51,11 @@ export class Pool {
       this.#shares[name].textContent = total ? percent(counts[name] / total) : "–";
     }
     const words = KINDS.map(({ name, label }) => `${label} ${counts[name]}`).join(", ");
-    this.#drawing.setAttribute("aria-label", total ? `${total} blocks: ${words}.` : "The cache is not made yet.");
+    this.#drawing.setAttribute("aria-label", total ? `${total} blocks: ${words}.` : "The cache has not been allocated yet.");
     const most = Math.min(SQUARES, total);
     this.#note.textContent = total
       ? `${count(total)} blocks of ${engine.block_size} tokens; a square is ${count(Math.round((10 * total) / most) / 10)} of them.`
-      : "The cache is made while the model is loaded.";
+      : "The cache is allocated while the model is being loaded.";
     this.#draw(squares(counts, total, most));
   }
 
@@ -78,7 +78,7 @@ export class Pool {
   }
 }
 
-/** Squares of each kind: in proportion, but at least one of a kind that there is. The last takes what is left. */
+/** The number of squares of each kind: in proportion, but at least one if there are any. The last kind gets the rest. */
 function squares(counts, total, most) {
   const numbers = KINDS.map(({ name }) => (counts[name] ? Math.max(1, Math.round((counts[name] / total) * most)) : 0));
   let left = most;

@@ -1,8 +1,8 @@
-// From values to places, and the round values that an axis is marked at.
+// Maps values to positions, and chooses round values for ticks.
 
 const WIDE = 30;
 
-/** A linear scale from 0 to a round value not below `most`; `place` gives a share of the axis. */
+/** A linear scale from 0 to a round value of at least `most`; `place` returns a fraction of the axis. */
 export function linear(most, wanted = 4) {
   if (!most) return { place: () => 0, ticks: [0] };
   const step = roundStep(most / wanted);
@@ -11,7 +11,7 @@ export function linear(most, wanted = 4) {
   return { place: (value) => value / end, ticks };
 }
 
-/** A scale for positive values, logarithmic where they lie far apart. */
+/** A scale for positive values, logarithmic if they are far apart. */
 export function adaptive(values, wanted = 4) {
   const most = values.reduce((a, b) => Math.max(a, b), 0);
   const least = values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -26,7 +26,7 @@ function logarithmic(least, most) {
   return { place: (value) => (Math.log10(value) - first) / (last - first), ticks };
 }
 
-/** The least of 1, 2, 5 times a power of ten that is not below `step`. */
+/** The smallest of 1, 2 or 5 times a power of ten that is at least `step`. */
 function roundStep(step) {
   const power = 10 ** Math.floor(Math.log10(step));
   return [1, 2, 5, 10].find((factor) => factor * power >= step * 0.999) * power;

@@ -1,10 +1,10 @@
-// Finished requests as points: what one quantity does when another grows.
+// Finished requests as points: one quantity against another.
 
 import { svg } from "../shell/dom.js";
 import { Plot } from "./plot.js";
 import { adaptive } from "./scale.js";
 
-/** `x` and `y` are {label, read, format}; `series` are {label, look, holds}, the first that holds for a request is its. */
+/** `x` and `y` are {label, read, format}; `series` are {label, look, holds}, and a request is in the first that holds. */
 export class Scatter {
   #plot;
   #x;
@@ -32,7 +32,7 @@ export class Scatter {
     for (const request of this.#points) {
       const [x, y] = [plot.x(across.place(this.#x.read(request))), plot.y(up.place(this.#y.read(request)))];
       const which = this.#series.findIndex(({ holds }) => holds(request));
-      // A stroke of no length with round ends is a dot: one path draws them all.
+      // A stroke of zero length with round caps is a dot, so that one path draws them all.
       paths[which] += `M${x.toFixed(1)} ${y.toFixed(1)}h0`;
     }
     const ticks = (scale, format) => scale.ticks.map((tick) => ({ at: scale.place(tick), label: format(tick) }));

@@ -1,4 +1,4 @@
-// What each of the latest steps computed: a bar for a step, decode below and prefill above.
+// What the latest steps computed: a bar per step, decode below and prefill above.
 
 import { svg } from "../shell/dom.js";
 import { clock, count, seconds } from "./format.js";
@@ -18,7 +18,7 @@ export class StepChart {
   constructor(parent) {
     this.#plot = new Plot(parent, {
       title: "Batch composition, tokens of a step",
-      hint: `The latest ${MAX_STEPS} steps, the newest on the right: tokens that continue answers, and prompt tokens beside them.`,
+      hint: `The latest ${MAX_STEPS} steps, the newest on the right: decoded tokens, and prompt tokens computed with them.`,
       series: LOOKS,
       table: () => this.#table(),
       onResize: () => this.#draw(),
@@ -55,7 +55,7 @@ export class StepChart {
     });
   }
 
-  /** The middle of a bar; the newest is the rightmost, however few there are. */
+  /** The middle of a bar; the newest is always the rightmost. */
   #share(index) {
     return 1 - (this.#steps.length - index - 0.5) / MAX_STEPS;
   }

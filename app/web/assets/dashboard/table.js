@@ -1,4 +1,4 @@
-// The latest requests as a table that sorts by any column.
+// The latest requests, as a table that can be sorted by any column.
 
 import { el } from "../shell/dom.js";
 import { clock, count, orDash, seconds } from "./format.js";
@@ -72,7 +72,7 @@ export class RequestTable {
     this.#more.textContent = this.#isWhole ? `Show ${FEW}` : `Show all ${sorted.length}`;
   }
 
-  /** What has no value comes last, whichever way the others are sorted. */
+  /** Missing values come last in either direction. */
   #sorted() {
     const { read } = COLUMNS[this.#column];
     const sign = this.#descends ? -1 : 1;

@@ -1,4 +1,4 @@
-// The state of things in a few large numbers.
+// The current state in a few large numbers.
 
 import { el } from "../shell/dom.js";
 import { count, orDash, percent, seconds } from "./format.js";
@@ -38,7 +38,7 @@ export class Tiles {
   }
 }
 
-/** What is counted in frames, per second of them. */
+/** The rate per second of something that frames count. */
 export function rate(frames, name) {
   const elapsed = frames.reduce((sum, frame) => sum + frame.seconds, 0);
   return elapsed ? Math.round(frames.reduce((sum, frame) => sum + frame[name], 0) / elapsed) : 0;

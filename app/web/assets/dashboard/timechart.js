@@ -1,4 +1,4 @@
-// A quantity over the last minutes: lines, or areas one upon the other.
+// A quantity over the last minutes, as lines or stacked areas.
 
 import { svg } from "../shell/dom.js";
 import { clock, orDash } from "./format.js";
@@ -9,8 +9,8 @@ const GAP_SECONDS = 3;
 const TABLE_ROWS = 20;
 
 /**
- * `series` are {label, look, read}, where `read` takes a frame and gives a number or null. `stacked` areas lie upon
- * each other, the first at the bottom. `most` gives the least upper end of the y axis.
+ * `series` are {label, look, read}, where `read` returns a number or null for a frame. `stacked` areas are on top of each
+ * other, the first at the bottom. `most` returns the minimum of the upper end of the y axis.
  */
 export class TimeChart {
   #plot;
@@ -50,14 +50,14 @@ export class TimeChart {
     this.#plot.draw({
       xTicks: this.#times(),
       yTicks: scale.ticks.map((tick) => ({ at: scale.place(tick), label: this.#format(tick) })),
-      // What lies at the bottom is drawn last, over what lies above it.
+      // The lowest area is drawn last, on top of those above it.
       marks: marks.reverse(),
       summary: this.#summary(),
       nothing: rows.flat().every((value) => value === null) ? "Nothing in this time" : "",
     });
   }
 
-  /** A frame's values; stacked ones as sums of all below. */
+  /** The values of a frame; stacked ones include all below them. */
   #values(frame) {
     let sum = 0;
     return this.#series.map(({ read }) => (this.#stacked ? (sum += read(frame) ?? 0) : read(frame)));

@@ -1,4 +1,4 @@
-// Copying. Over plain HTTP, other than from the machine itself, browsers offer only the old way.
+// Copying to the clipboard. Over plain HTTP, except on localhost, browsers only offer the old way.
 
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
@@ -15,7 +15,7 @@ export async function copy(text) {
   if (!copied) throw new Error("The browser does not allow copying.");
 }
 
-/** A button that copies what `text()` gives when it is pressed, and says that it did. */
+/** A button that copies the result of `text()` when it is pressed, and confirms it. */
 export function copyButton(text, label = "Copy") {
   const button = el("button", { class: "button quiet icon", type: "button", title: label, "aria-label": label }, icon("copy"));
   button.addEventListener("click", async () => {

@@ -1,4 +1,4 @@
-// Questions put to the reader in a dialog.
+// Asks the reader a question in a dialog.
 
 import { el } from "./dom.js";
 

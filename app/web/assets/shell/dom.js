@@ -1,8 +1,8 @@
-// Elements from descriptions. Text goes in as text nodes only; no string ever becomes markup.
+// Creates elements from descriptions. Text only becomes text nodes; no string ever becomes markup.
 
 /**
- * An element. A property named like a DOM property is set as one; `class`, `data-…`, `aria-…` and `role` are attributes;
- * `on` maps event names to listeners. Children are nodes, or strings that become text; null and false are left out.
+ * An element. Properties are set as DOM properties, except that `class`, `data-…`, `aria-…` and `role` are attributes;
+ * `on` maps event names to listeners. Children are nodes, or strings that become text; null and false are skipped.
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -26,7 +26,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The element with this id; a document without it is a mistake that should be heard of at once. */
+/** The element with this id. Throws if there is none, so that the mistake is noticed at once. */
 export function byId(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`There is no element with the id ${id}.`);

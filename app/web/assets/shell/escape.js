@@ -1,8 +1,8 @@
-// What Esc ends: one thing at a time, and the nearest first.
+// The Esc key closes or stops one thing at a time, the nearest first.
 
 const handlers = [];
 
-/** Have `handler()` called when Esc is pressed and nothing nearer took it; it gives whether it did something. */
+/** Call `handler()` when Esc is pressed and nothing nearer handled it; it returns whether it did something. */
 export function onEscape(handler) {
   handlers.unshift(handler);
 }
@@ -10,7 +10,7 @@ export function onEscape(handler) {
 document.addEventListener("keydown", (event) => {
   const { key, isComposing, defaultPrevented, target } = event;
   if (key !== "Escape" || isComposing || defaultPrevented) return;
-  // A dialog closes by itself, and a field for searching is emptied.
+  // Dialogs close by themselves, and search fields are cleared.
   if (document.querySelector("dialog[open]") || (target.type === "search" && target.value)) return;
   if (handlers.some((handler) => handler())) event.preventDefault();
 });

@@ -1,4 +1,4 @@
-// What the server is doing: asked often while it is loading, ever less often while it does not answer.
+// Polls the state of the server: often while it is loading, and ever less often while it does not respond.
 
 import { byId, el } from "./dom.js";
 
@@ -6,17 +6,17 @@ const WELL_MS = 10_000;
 const BUSY_MS = 500;
 const DOWN_MS = { first: 250, most: 2_000 };
 
-/** Every state that is not plainly "ready": a word for the header, and what the server is doing. */
+/** All states but "ready": a word for the header, and what the server is doing. */
 const STATES = {
   loading: { word: "Loading", doing: "Loading the model" },
-  restarting: { word: "Restarting", doing: "Starting the engine again" },
-  draining: { word: "Stopping", doing: "Finishing what runs before it stops" },
+  restarting: { word: "Restarting", doing: "Restarting the engine" },
+  draining: { word: "Stopping", doing: "Finishing running requests before it stops" },
   stopped: { word: "Stopped", doing: "The server has stopped" },
-  failed: { word: "Failed", doing: "The server cannot go on" },
+  failed: { word: "Failed", doing: "The engine has failed" },
 };
-const NO_ANSWER = { state: "down", word: "No answer", doing: "The server does not answer", detail: "", progress: null };
+const NO_ANSWER = { state: "down", word: "No answer", doing: "The server does not respond", detail: "", progress: null };
 
-/** What a server that says so of itself is doing: in words, more of it, and how far it is where that is known (0 to 1). */
+/** What a server that reports its health is doing: in words, in detail, and its progress if known (0 to 1). */
 export function doingOf({ state, reason, phase, progress }) {
   const { word, doing } = STATES[state] ?? { word: state, doing: `The server is ${state}` };
   const isStarting = state === "loading" || state === "restarting";
@@ -28,7 +28,7 @@ export function percent(share) {
 }
 
 /**
- * Watches /health. Dispatches a "change" event whenever something is new. `state` is "unknown", "ready", "busy"
+ * Watches /health. Dispatches a "change" event whenever something changes. `state` is "unknown", "ready", "busy"
  * (loading, restarting, draining) or "down" (no answer, or failed).
  */
 export class ServerHealth extends EventTarget {
@@ -37,7 +37,7 @@ export class ServerHealth extends EventTarget {
   #timer = 0;
   #pause = DOWN_MS.first;
 
-  /** Ask now, and go on asking. */
+  /** Ask now, and keep asking. */
   async check() {
     clearTimeout(this.#timer);
     const seen = await ask();
@@ -76,7 +76,7 @@ export class ServerHealth extends EventTarget {
     });
   }
 
-  /** Keep the header's indicator up to date. How far it is stands beside what is read out: that would not end. */
+  /** Update the indicator in the header. The progress is outside the element that is read out, which would never end. */
   show() {
     const indicator = byId("server");
     const share = el("span", { class: "share", "aria-hidden": "true" });

@@ -1,4 +1,4 @@
-// Small line drawings, 16 by 16.
+// Small line icons, 16 by 16.
 
 import { svg } from "./dom.js";
 
@@ -24,7 +24,7 @@ export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" }, path);
 }
 
-/** A button that shows an icon, and its name to those who ask. */
+/** A button with an icon, and a label as its tooltip and accessible name. */
 export function iconButton(name, label, onClick, properties = {}) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "button quiet icon", title: label, ...properties });

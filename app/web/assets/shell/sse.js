@@ -1,10 +1,10 @@
-// Server-sent events read from a fetch response, which unlike EventSource can send a body and a key.
+// Reads server-sent events from a fetch response; unlike EventSource, fetch can send a body and a key.
 
-/** The server pings every 15 seconds: whoever says nothing for longer has gone without the connection's noticing. */
+/** The server pings every 15 seconds: if it is silent for longer, the connection is dead without having been closed. */
 const SILENT_MS = 45_000;
 
 /**
- * Gives the data of each event of `response` as text, in order. Comments, such as pings, are left out. Throws a
+ * Yields the data of each event of `response` as text, in order. Comments, such as pings, are skipped. Throws a
  * TypeError, as `fetch` does, when the connection breaks or falls silent.
  */
 export async function* readEvents(response) {
@@ -22,14 +22,14 @@ export async function* readEvents(response) {
       }
     }
   } finally {
-    // Leaving the loop early (a break, an error) must let go of the connection too.
+    // Leaving the loop early (by a break or an error) must close the connection too.
     reader.cancel().catch(() => {});
   }
 }
 
 function unlessSilent(reading) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new TypeError("Nothing comes any more.")), SILENT_MS);
+    const timer = setTimeout(() => reject(new TypeError("The connection is silent.")), SILENT_MS);
     reading.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -1,4 +1,4 @@
-// The theme that was chosen, or the system's. A plain script in the head: the first paint has the right colours already.
+// The chosen theme, or the system's. A classic script in the head, so that the first paint already has the right colours.
 "use strict";
 
 (() => {

@@ -1,7 +1,7 @@
-// Markdown cut into blocks, one at a time from a given place, so that a text that grows is never read twice from its
-// beginning. What is not understood is a paragraph. Markup in the text is text.
+// Splits Markdown into blocks, one at a time from a given offset, so that a growing text is never parsed from its start
+// again. Anything that is not recognised is a paragraph. HTML in the text is plain text.
 
-// None of these can be made to search for long: no two parts that stand beside each other match the same characters.
+// None of these patterns can backtrack for long: no two adjacent parts match the same characters.
 const FENCE = /^ {0,3}(`{3,}|~{3,})([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})[ \t](.*)$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
@@ -10,16 +10,16 @@ const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( {1,4}(?=\S)|[ \t]*$)/;
 const TABLE_RULE = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
 const BLANK = /^[ \t]*$/;
 
-/** A paragraph or a piece of code that is longer is cut, or each new token would have all of it drawn anew. */
+/** Longer paragraphs and code are split; otherwise each new token would redraw all of it. */
 const MAX_PARAGRAPH_LENGTH = 3_000;
 const MAX_CODE_LENGTH = 8_000;
 
 /**
- * The block that begins at `from`, or null if only blank lines follow. `open` is what the block before left open: a table,
- * of which the rows are blocks of their own, or code that was cut.
+ * The block that begins at `from`, or null if only blank lines follow. `open` is what the previous block left open: a
+ * table, whose rows are separate blocks, or code that was split.
  *
- * `end` is where the next block begins. `closed` says that nothing which may still be appended can change this one.
- * `open` is for the next call; `continues` is set when this is the rest of code that was cut.
+ * In the result, `end` is where the next block begins. `closed` says that no text appended later can change this block.
+ * `open` is for the next call; `continues` is set if this is the rest of code that was split.
  */
 export function nextBlock(source, from, open = null) {
   if (open?.mark) return code(source, from, open, true);
@@ -44,7 +44,7 @@ export function nextBlock(source, from, open = null) {
   return table(source, line) ?? paragraph(source, line);
 }
 
-/** `long` lines are only ever parts of paragraphs and of code; their `text` is just their beginning. */
+/** `long` lines can only be parts of paragraphs and code; their `text` is only their beginning. */
 function lineAt(source, start) {
   const newline = source.indexOf("\n", start);
   const ended = newline >= 0;
@@ -93,7 +93,7 @@ function quote(source, first) {
   return { type: "quote", text: inner.join("\n"), end: source.length, closed: false };
 }
 
-/** One item of a list; the list itself is what neighbouring items are put into when they are drawn. */
+/** One item of a list. Adjacent items are put into a list when they are drawn. */
 function item(source, first) {
   const [, indent, marker, gap] = ITEM.exec(first.text);
   const inside = indent.length + marker.length + Math.max(1, gap.length);
@@ -143,7 +143,7 @@ function paragraph(source, first) {
   return { ...block, text: source.slice(first.start), end: source.length, closed: false };
 }
 
-/** At the last space, if there is one in reach. */
+/** Split at the last space, if there is one nearby. */
 function cutParagraph(source, start) {
   const limit = wholeCharacters(source, start + MAX_PARAGRAPH_LENGTH);
   const space = Math.max(source.lastIndexOf(" ", limit), source.lastIndexOf("\n", limit));
@@ -151,7 +151,7 @@ function cutParagraph(source, start) {
   return { type: "paragraph", text: source.slice(start, end), end, closed: true, runsOn: true };
 }
 
-/** A place to cut at or before `at` that does not tear a surrogate pair apart. */
+/** An offset at or before `at` that does not split a surrogate pair. */
 function wholeCharacters(source, at) {
   const before = source.charCodeAt(at - 1);
   return before >= 0xd800 && before < 0xdc00 ? at - 1 : at;

@@ -1,4 +1,4 @@
-// What stands within a block: emphasis, code, links. Everything becomes elements and text nodes, never markup.
+// The inline content of a block: emphasis, code, links. Everything becomes elements and text nodes, never markup.
 
 import { el } from "../../shell/dom.js";
 
@@ -13,7 +13,7 @@ const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 const DIRECTION_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/g;
 const DEEPEST = 6;
 
-/** Append `text`, read as Markdown, to `parent`. */
+/** Append `text`, parsed as Markdown, to `parent`. */
 export function appendInline(parent, text, depth = 0) {
   const missing = new Set();
   let plainFrom = 0;
@@ -38,8 +38,8 @@ export function appendInline(parent, text, depth = 0) {
 }
 
 /**
- * Append `text` as it is. Characters that turn the direction of what follows are shown by their names: they serve to
- * make code and addresses look like what they are not.
+ * Append `text` as it is. Bidirectional control characters are shown by name, because they can make code and addresses
+ * look like something else.
  */
 export function appendText(parent, text) {
   let from = 0;
@@ -51,7 +51,7 @@ export function appendText(parent, text) {
   if (from < text.length) parent.append(text.slice(from));
 }
 
-/** What begins at `at`: an element with `inner` Markdown or `plain` text, or plain text alone; null if nothing does. */
+/** What begins at `at`: an element with `inner` Markdown or `plain` text, or plain text alone; null if there is none. */
 function read(text, at, missing) {
   switch (text[at]) {
     case "\\":
@@ -98,7 +98,7 @@ function address(text, at, pattern) {
   return target ? { element: anchor(target), plain: found[1] ?? found[0], end: pattern.lastIndex } : null;
 }
 
-/** A link whose target is no web address stays the text it is. A picture becomes a link: nothing is loaded from afar. */
+/** A link whose target is no web address remains text. An image becomes a link, so that nothing is loaded remotely. */
 function link(text, at) {
   LINK.lastIndex = at;
   const found = LINK.exec(text);
@@ -138,7 +138,7 @@ function closing(text, mark, from) {
     if (/\s|\\/.test(before)) continue;
     if (mark === "*" && (before === "*" || text[close + 1] === "*")) continue;
     if (mark[0] === "_" && WORD.test(text[close + mark.length] ?? "")) continue;
-    // In `***both***` the inner mark closes first.
+    // In `***both***` the inner marker closes first.
     return mark.length === 2 && text[close + 2] === mark[0] ? close + 1 : close;
   }
   return -1;

@@ -1,4 +1,4 @@
-// Markdown that grows, as elements: finished blocks are drawn once and left alone, only what may change is drawn anew.
+// Growing Markdown as elements: finished blocks are drawn once, and only what may still change is redrawn.
 
 import { copyButton } from "../../shell/clipboard.js";
 import { el } from "../../shell/dom.js";
@@ -15,8 +15,8 @@ export class MarkdownView {
   #tentative = [];
 
   /**
-   * Show `source`, which is what was shown before with more at its end; `complete` says that no more will come.
-   * Gives false if the time until `deadline` was too short for all of it.
+   * Show `source`, which extends what was shown before; `complete` says that no more will come. Returns false if the time
+   * until `deadline` was too short.
    */
   update(source, complete, deadline) {
     let growing = this.#takeBackTentative();
@@ -39,13 +39,13 @@ export class MarkdownView {
     return true;
   }
 
-  /** Only blank lines follow `from`, if that is certain: they need not be looked at again, and end a table. */
+  /** Handles the case that only blank lines follow `from`: if that is final, they are skipped and end a table. */
   #skipBlankLines(source, from) {
     const lastLine = source.lastIndexOf("\n") + 1;
     if (from !== false && lastLine > from) [this.#read, this.#open] = [lastLine, null];
   }
 
-  /** Remove what was not certain. A code block on its own comes back to be drawn on, so that its text only grows. */
+  /** Remove what was not final. A lone code block is returned instead, so that its text can be extended. */
   #takeBackTentative() {
     const [first] = this.#tentative;
     for (const { node } of this.#tentative) {
@@ -58,7 +58,7 @@ export class MarkdownView {
   }
 }
 
-/** Append the drawn `block` to `parent`, or to the list or the code that it belongs to. Returns what was added. */
+/** Draw `block` and append it to `parent`, or to the list or code that it belongs to. Returns what was added. */
 function place(parent, block, depth, growing = null) {
   const last = parent.lastElementChild;
   if (block.type === "item") {
@@ -89,7 +89,7 @@ function inline(element, text) {
   return element;
 }
 
-/** Blocks within a block; from a certain depth on, their text as it is. */
+/** Draw the blocks within a block; beyond a certain depth, their plain text. */
 function inner(element, text, depth) {
   if (depth >= DEEPEST) {
     appendText(element, text);
@@ -122,7 +122,7 @@ function listItem(block, depth) {
   return item;
 }
 
-/** `growing` is the same block as it was drawn last: if the text only grew, only the rest is appended. */
+/** `growing` is the element of the same block drawn before: if its text only grew, just the rest is appended. */
 function codeBlock(block, growing) {
   const text = growing?.querySelector("code").lastChild;
   if (text?.nodeType === Node.TEXT_NODE && growing.dataset.language === block.language) {
