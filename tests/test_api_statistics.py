@@ -35,7 +35,7 @@ def finish(collector: StatisticsCollector, count: int) -> None:
         collector.sequence_finished(stream)
 
 
-async def told(broadcast: Broadcast, subscription: Subscription | None = None) -> list[dict[str, Any]]:
+async def events_of(broadcast: Broadcast, subscription: Subscription | None = None) -> list[dict[str, Any]]:
     """Everything that a subscriber is given once the broadcast has closed."""
     broadcast.close()
     events = [event async for event in (subscription or broadcast.subscribe()).events()]
@@ -123,7 +123,7 @@ async def test_there_is_an_end_of_places_and_a_place_given_back_is_free() -> Non
 async def test_a_subscription_ends_when_the_server_stops() -> None:
     _, broadcast = make_broadcast()
     subscription = broadcast.subscribe()
-    [snapshot] = await told(broadcast, subscription)
+    [snapshot] = await events_of(broadcast, subscription)
     assert snapshot["type"] == "snapshot"
 
 
@@ -131,7 +131,7 @@ async def test_the_stream_says_how_the_loading_goes() -> None:
     loading = replace(HEALTHY, state=EngineState.LOADING, phase="reading the weights", progress=0.4)
     app = make_app(ScriptedEngine(health=loading, ready=None))
     async with started(app):
-        [event] = await told(app.state.service.broadcast)
+        [event] = await events_of(app.state.service.broadcast)
     assert (event["state"], event["phase"], event["progress"]) == ("loading", "reading the weights", 0.4)
     assert event["engine"] is None
 

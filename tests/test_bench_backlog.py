@@ -24,7 +24,7 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
 BROKEN = [events(WHOLE)[0], b"data: {oops\n\n", *events(WHOLE)[1:]]
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def reported(outcome: Outcome) -> dict[str, Any]:
     return {name: value for name, value in asdict(outcome).items() if name != "planned"}
 
 
@@ -47,7 +47,7 @@ def test_what_is_read_afterwards_is_what_would_have_been_read_as_it_came(
 ) -> None:
     stream = b": ping\n\n".join(whole)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-    assert told(read(*pieces, room=room)) == told(read(*pieces))
+    assert reported(read(*pieces, room=room)) == reported(read(*pieces))
 
 
 def test_nothing_is_read_before_its_time_and_then_the_times_are_those_of_arrival() -> None:
@@ -68,7 +68,7 @@ def test_a_full_backlog_grows_no_more_and_gives_its_room_back() -> None:
     assert (len(first.outcome.text_times), backlog.room) == (20, 300)
 
 
-def test_what_went_wrong_first_is_told_though_it_is_read_last() -> None:
+def test_the_first_error_is_reported_though_it_is_read_last() -> None:
     reply = reply_with(*BROKEN, backlog=Backlog())
     reply.broken = "the connection was closed before the end"
     reply.read()

@@ -144,7 +144,7 @@ def read(*contents: bytes, room: int = 0) -> Outcome:
     return outcome
 
 
-def test_text_end_and_usage_are_told_apart() -> None:
+def test_text_end_and_usage_are_distinguished() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 8}}
     outcome = read(*events(WHOLE, {"choices": [], "usage": usage}))
     assert outcome.ok

@@ -277,7 +277,7 @@ def check_page(html: str) -> None:
 
 
 def test_speculation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A step that checks guesses computes more tokens than it has sequences."""
+    """A step that verifies drafts computes more tokens than it has sequences."""
     with pytest.raises(SystemExit) as end:
         main(["bench", "--engine", "--speculative", "ngram"])
     assert end.value.code == 2

@@ -40,7 +40,7 @@ def test_a_gap_counts_if_it_reaches_into_the_time_of_the_long_prompt() -> None:
     assert longest_gap([1.0], 0.0, 9.0) == 0.0
 
 
-def test_the_gap_before_the_long_prompt_is_told_from_the_one_it_makes() -> None:
+def test_the_gap_before_the_long_prompt_is_distinguished_from_the_one_it_causes() -> None:
     run, arrived = run_of(answered([1.0, 1.5, 4.5, 5.0]), answered([1.0, 1.8, 3.0, 5.0])), answered([4.0], sent_at=2.0)
     find_gaps(run, arrived)
     assert run.findings["longest gap, ms"] == 3000.0

@@ -166,7 +166,7 @@ async def test_a_benchmark_in_which_nothing_succeeded_says_so() -> None:
 # Two servers, and repetitions
 
 
-async def test_two_servers_take_turns_with_the_same_prompts_and_their_ratios_are_told() -> None:
+async def test_two_servers_take_turns_with_the_same_prompts_and_their_ratios_are_reported() -> None:
     ours, theirs = engine(), engine()
     async with listening(make_app(ours)) as (url, _), listening(make_app(theirs)) as (other, _):
         result = await measured("single", "--requests", "2", "--url", url, "--compare", other)
@@ -184,7 +184,7 @@ async def test_two_servers_take_turns_with_the_same_prompts_and_their_ratios_are
     assert ratios["output tokens/s"]["median"] > 0
 
 
-async def test_repetitions_are_told_with_their_median() -> None:
+async def test_repetitions_are_reported_with_their_median() -> None:
     result = await against(engine(), "streams", "--concurrency", "2", "--repeat", "2")
     assert "2 streams, median of 2 repetitions" in report(result)
     assert len(result.as_json()["repetitions"]["A"]["2 streams"]["requests/s"]["values"]) == 2

@@ -148,21 +148,21 @@ def test_failures_are_counted_and_named() -> None:
     assert notes == ["3 of 4 requests failed; no latency or rate counts them", "2 x HTTP 500: no", "1 x timeout"]
 
 
-def test_events_that_carry_several_tokens_are_told() -> None:
+def test_events_with_several_tokens_are_reported() -> None:
     run = run_of(answered([1.0, 2.0], tokens=5))
     assert caveats(run, summarize(run), "single") == [
         "an event carried 2.50 tokens on average: ITL is between events",
     ]
 
 
-def test_answers_that_ended_early_are_told() -> None:
+def test_answers_that_ended_early_are_reported() -> None:
     outcome = answered([1.0, 2.0])
     outcome.planned = PlannedRequest("", 10, 4)
     run = run_of(outcome)
     assert caveats(run, summarize(run), "single") == ["1 answers ended with fewer tokens than requested"]
 
 
-def test_a_server_that_counts_other_prompts_or_no_tokens_is_told() -> None:
+def test_a_server_that_counts_prompts_differently_or_reports_no_usage_is_noted() -> None:
     longer, uncounted = answered([1.0]), answered([1.0])
     longer.num_prompt_tokens, uncounted.num_prompt_tokens, uncounted.counted_tokens = 11, None, None
     run = run_of(longer, uncounted)
@@ -172,7 +172,7 @@ def test_a_server_that_counts_other_prompts_or_no_tokens_is_told() -> None:
     ]
 
 
-def test_cached_prompts_are_told_unless_they_are_the_point() -> None:
+def test_cached_prompts_are_reported_unless_they_are_intended() -> None:
     outcome = answered([1.0])
     outcome.num_cached_tokens = 5
     run = run_of(outcome)
@@ -181,7 +181,7 @@ def test_cached_prompts_are_told_unless_they_are_the_point() -> None:
     assert caveats(run, summarize(run), "prefix") == []
 
 
-def test_a_client_that_was_busy_or_late_is_told() -> None:
+def test_a_client_that_was_busy_or_late_is_reported() -> None:
     outcome = answered([1.0])
     outcome.lateness = 0.5
     run = Run(Stage((outcome.planned,), None, 1.0), [outcome], seconds=1.0, client_cpu=0.9)
@@ -203,7 +203,7 @@ def measurements(a: list[float], b: list[float]) -> list[Measurement]:
     ]
 
 
-def test_ratios_are_of_pairs_and_their_median_is_told() -> None:
+def test_ratios_are_of_pairs_and_their_median_is_reported() -> None:
     pairs = {pair.ratio.name: pair for pair in paired(measurements([1.0, 4.0, 2.0], [2.0, 2.0, 8.0]), None)["1 stream"]}
     throughput = pairs["requests/s"]
     assert throughput.a.values == (2.0, 0.5, 1.0)

@@ -121,7 +121,7 @@ async def test_the_newer_name_of_the_limit_is_found() -> None:
     assert target.dialect.limit_field == "max_completion_tokens"
 
 
-async def test_a_server_without_usage_is_told_to_be_counted_by_events() -> None:
+async def test_without_usage_events_are_counted_and_the_report_says_so() -> None:
     target = await found(Server(fields=STANDARD - {"stream_options"}))
     assert not target.dialect.include_usage
     assert "no usage" in target.dialect.describe()
@@ -131,8 +131,8 @@ async def test_a_server_without_usage_is_told_to_be_counted_by_events() -> None:
 async def test_the_range_of_ids_is_the_largest_that_is_taken_or_the_given_one() -> None:
     assert (await found(Server(vocab_size=3072))).prompts == TokenIdPrompts(100, 2000)
     assert (await found(Server(vocab_size=3072), id_range=(5, 50))).prompts == TokenIdPrompts(5, 50)
-    told = Server(models=[{"id": "m", "meta": {"n_vocab": 900}}])
-    assert (await found(told)).prompts == TokenIdPrompts(100, 899)
+    reported = Server(models=[{"id": "m", "meta": {"n_vocab": 900}}])
+    assert (await found(reported)).prompts == TokenIdPrompts(100, 899)
 
 
 async def test_what_a_server_says_of_itself_is_kept() -> None:

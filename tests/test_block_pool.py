@@ -83,7 +83,7 @@ def test_the_least_recently_released_chain_is_reused_first() -> None:
     assert find(pool, [2]) == newer
 
 
-def test_using_a_chain_again_makes_it_recent() -> None:
+def test_using_a_chain_again_makes_it_recently_used() -> None:
     pool = BlockPool(2)
     older, newer = hold(pool, [1]), hold(pool, [2])
     pool.release(older)
@@ -112,7 +112,7 @@ def test_blocks_that_hold_nothing_are_reused_before_those_that_can_be_found() ->
     assert find(pool, [1, 2]) == findable
 
 
-def test_a_reused_block_forgets_what_it_held() -> None:
+def test_a_reused_block_loses_what_it_held() -> None:
     pool = BlockPool(1)
     pool.release(hold(pool, [1]))
     [block_id] = pool.allocate(1)

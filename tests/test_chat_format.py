@@ -158,7 +158,7 @@ BROKEN_ARGUMENTS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("arguments", BROKEN_ARGUMENTS)
-def test_arguments_that_break_are_told_and_what_follows_is_content(arguments: str) -> None:
+def test_broken_arguments_are_reported_and_what_follows_is_content(arguments: str) -> None:
     """They have been passed on and cannot be taken back."""
     passed_on, content = BROKEN_ARGUMENTS[arguments]
     parts: list[Part] = [CallBegins("f"), CallArguments(passed_on), *([Content(content)] if content else [])]

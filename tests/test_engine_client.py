@@ -123,7 +123,7 @@ def _engines_that_start_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 quickly = pytest.mark.usefixtures("_engines_that_start_quickly")
 
 
-async def test_a_start_tells_how_long_each_phase_took_from_the_first_on(engine: Engine) -> None:
+async def test_a_start_reports_how_long_each_phase_took(engine: Engine) -> None:
     client, witness = engine
     assert client.ready is not None
     phases = client.ready.phases
@@ -151,7 +151,7 @@ async def test_a_reader_that_lags_gets_everything_in_one_delta(engine: Engine) -
     assert [len(delta.token_ids) for delta in deltas] == [MAX_TOKENS_BEHIND + 1]
 
 
-async def test_a_reader_that_comes_a_little_late_gets_its_tokens_one_by_one(engine: Engine) -> None:
+async def test_a_reader_that_is_a_little_late_gets_its_tokens_one_by_one(engine: Engine) -> None:
     client, witness = engine
     stream = client.generate(PROMPT, SamplingParams(max_tokens=MAX_TOKENS_BEHIND, temperature=0.0, logprobs=0))
     await witness.until(lambda: stream.finish_reason is not None)
@@ -166,7 +166,7 @@ async def test_a_reader_that_comes_a_little_late_gets_its_tokens_one_by_one(engi
     assert stream.times.arrived <= stream.times.scheduled <= stream.times.first_token
 
 
-async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_goes_on(engine: Engine) -> None:
+async def test_a_closed_stream_leaves_the_engine_and_its_neighbour_continues(engine: Engine) -> None:
     client, witness = engine
     leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
     await anext(read(leaver))
@@ -210,7 +210,7 @@ async def test_the_queue_is_bounded(engine: Engine) -> None:
     assert await collect(client.generate(PROMPT, greedy(3))) == generate_alone("Llama", PROMPT, 3)
 
 
-async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_had(engine: Engine) -> None:
+async def test_streams_survive_a_killed_engine_with_the_tokens_they_would_have_had(engine: Engine) -> None:
     client, witness = engine
     witness.scheduled.clear()
     drawn = SamplingParams(max_tokens=60, temperature=1.0, seed=3)
@@ -232,7 +232,7 @@ async def test_streams_outlive_a_killed_engine_with_the_tokens_they_would_have_h
 
 
 @quickly
-async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_again(engine: Engine) -> None:
+async def test_a_stream_that_is_closed_during_a_restart_is_not_resubmitted(engine: Engine) -> None:
     client, witness = engine
     leaver, stayer = client.generate(PROMPT, LONG), client.generate((9, 9, 9), greedy(40))
     reader = read(stayer)
@@ -247,7 +247,7 @@ async def test_a_stream_that_is_closed_while_the_engine_is_away_is_not_taken_up_
 
 
 @quickly
-async def test_a_stream_goes_on_however_often_its_engine_is_killed_if_it_grows_in_between(engine: Engine) -> None:
+async def test_a_stream_continues_however_often_its_engine_is_killed_if_it_grows_in_between(engine: Engine) -> None:
     client, witness = engine
     await witness.until_ready(client)
     stream = client.generate(PROMPT, LONG)
@@ -258,7 +258,7 @@ async def test_a_stream_goes_on_however_often_its_engine_is_killed_if_it_grows_i
 
 
 @quickly
-async def test_an_engine_that_dies_again_before_it_is_back_holds_the_streams_up_and_no_more(engine: Engine) -> None:
+async def test_an_engine_that_dies_again_during_its_restart_only_delays_the_streams(engine: Engine) -> None:
     client, witness = engine
     await witness.until_ready(client)
     streams = [client.generate((*PROMPT, extra), greedy(60)) for extra in range(1, 5)]
@@ -297,7 +297,7 @@ async def test_a_sequence_that_no_longer_fits_after_a_restart_ends_with_the_reas
 
 
 @quickly
-async def test_an_engine_that_is_stopped_is_killed_and_started_again_and_nobody_waits_for_its_pipe(
+async def test_a_suspended_engine_is_killed_and_restarted_and_its_pipe_blocks_nobody(
     llama_config: Config,
 ) -> None:
     """It is given more than its pipe holds while it does not read."""
@@ -336,7 +336,7 @@ async def test_draining_lets_streams_finish_and_ends_those_that_do_not_in_time(l
 
 
 @quickly
-async def test_who_is_not_scheduled_in_time_is_told_so_and_leaves_its_place(llama_config: Config) -> None:
+async def test_a_sequence_that_is_not_scheduled_in_time_ends_and_leaves_the_queue(llama_config: Config) -> None:
     """So little time that every sequence is late as it comes."""
     witness = Witness()
     client = EngineClient(llama_config.model_copy(update={"queue_timeout": 1e-9}), witness, on_failed=pytest.fail)

@@ -28,7 +28,7 @@ def generate(seq_id: int, prompt: list[int], max_tokens: int = 3) -> Generate:
     return Generate(seq_id, prompt, SamplingParams(max_tokens))
 
 
-def test_a_command_becomes_a_sequence_with_all_it_says() -> None:
+def test_a_command_becomes_a_sequence_with_all_its_fields() -> None:
     core = make_core()
     params = SamplingParams(max_tokens=5, seed=8, logprobs=2)
     core.apply(Generate(4, [7, 8], params, priority=3, cache_salt="salt"))
@@ -49,7 +49,7 @@ def test_a_step_schedules_executes_and_advances() -> None:
     assert step.admitted == {0: 0}
 
 
-def test_a_sequence_runs_from_its_command_to_its_end() -> None:
+def test_a_sequence_runs_from_its_command_to_its_finish_reason() -> None:
     core = make_core()
     core.apply(generate(0, [7, 8]))
     steps = [core.step() for _ in range(3)]
@@ -69,7 +69,7 @@ def test_sequences_that_come_at_different_times_get_what_they_would_have_had_alo
     assert (rest[1], rest[2]) == (tokens_alone([4] * 9, 3), tokens_alone([5], 3))
 
 
-def test_one_abort_can_name_many_and_some_that_are_gone() -> None:
+def test_one_abort_may_name_several_sequences_including_ended_ones() -> None:
     core = make_core()
     for seq_id in range(4):
         core.apply(generate(seq_id, [seq_id]))
@@ -79,14 +79,14 @@ def test_one_abort_can_name_many_and_some_that_are_gone() -> None:
     assert sorted(core.step().seq_ids) == [1, 3]
 
 
-def test_a_step_tells_how_long_each_verb_took() -> None:
+def test_a_step_reports_how_long_each_phase_took() -> None:
     core = make_core()
     core.apply(generate(0, [7, 8]))
     stats = core.step().stats
     assert min(stats.schedule_seconds, stats.execute_seconds, stats.update_seconds) > 0
 
 
-def test_what_is_left_of_execute_beside_inputs_and_forward_is_sampling() -> None:
+def test_the_rest_of_the_execution_besides_inputs_and_forward_is_sampling() -> None:
     class TimedRunner(ScriptedRunner):
         def execute(self, batch: ScheduledBatch) -> ModelOutput:
             return replace(super().execute(batch), forward_seconds=-2.0, input_seconds=-1.0)

@@ -1,4 +1,4 @@
-"""What an operator is told of an error that nobody foresaw."""
+"""How unforeseen errors are reported to the operator."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def raised(error: Exception, cause: Exception | None) -> Exception:
         return caught
 
 
-def test_a_model_that_cannot_be_served_speaks_for_itself() -> None:
+def test_the_reason_why_a_model_cannot_be_served_is_its_message() -> None:
     assert reason_of(CannotServe("OPT has no heads; use another")) == "OPT has no heads; use another"
 
 
-def test_any_other_error_is_told_in_its_own_words_and_its_traceback_is_in_the_log(
+def test_any_other_error_is_quoted_and_its_traceback_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.CRITICAL, "millrace.engine"):
@@ -29,19 +29,19 @@ def test_any_other_error_is_told_in_its_own_words_and_its_traceback_is_in_the_lo
     assert "Traceback" in caplog.text
 
 
-def test_of_a_chain_of_causes_the_first_and_the_last_are_told() -> None:
+def test_the_first_and_the_last_of_a_chain_of_causes_are_quoted() -> None:
     root = OSError("no space left")
     error = raised(RuntimeError("cannot load\nand more"), raised(ValueError("between"), root))
     assert in_words(error) == "RuntimeError: cannot load, because of OSError: no space left"
 
 
-def test_an_error_while_another_is_handled_is_because_of_it() -> None:
+def test_an_error_raised_while_handling_another_is_reported_with_it() -> None:
     try:
         try:
             raise KeyError("a")
         except KeyError:
             raise ValueError from ZeroDivisionError("hidden" * MAX_ERROR_CHARACTERS)
     except ValueError as error:
-        told = in_words(error)
-    assert told.startswith("ValueError, because of ZeroDivisionError: hiddenhidden")
-    assert len(told) < MAX_ERROR_CHARACTERS + 100
+        in_short = in_words(error)
+    assert in_short.startswith("ValueError, because of ZeroDivisionError: hiddenhidden")
+    assert len(in_short) < MAX_ERROR_CHARACTERS + 100

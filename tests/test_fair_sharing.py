@@ -1,4 +1,4 @@
-"""Owners share the engine: what each is served, who begins when places and blocks are taken, and who gives way."""
+"""Owners share the engine: the service each gets, who begins when places and blocks are taken, who is preempted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_without_owners_the_earlier_goes_first() -> None:
     assert ids(scheduler.running) == [0, 1]
 
 
-def test_two_that_flood_share_the_places_though_one_came_first() -> None:
+def test_two_owners_that_flood_share_the_places_though_one_came_first() -> None:
     scheduler = make_scheduler(max_num_seqs=4)
     flood(scheduler, "early", 20, first_id=0)
     flood(scheduler, "late", 20, first_id=100)
@@ -55,7 +55,7 @@ def test_two_that_flood_share_the_places_though_one_came_first() -> None:
     assert running_of(scheduler) == {"early": 2, "late": 2}
 
 
-def test_two_that_flood_are_served_the_same_though_one_asks_for_more_at_once() -> None:
+def test_two_owners_that_flood_are_served_equally_though_one_asks_for_more_at_once() -> None:
     scheduler = make_scheduler(num_blocks=1000, max_num_seqs=8)
     flood(scheduler, "long", 60, first_id=0, prompt=40, max_tokens=30)
     flood(scheduler, "short", 400, first_id=100, prompt=8, max_tokens=4)
@@ -63,7 +63,7 @@ def test_two_that_flood_are_served_the_same_though_one_asks_for_more_at_once() -
     assert served["long"] == pytest.approx(served["short"], rel=0.1)
 
 
-def test_a_smaller_priority_goes_first_whoever_has_been_served() -> None:
+def test_a_smaller_priority_goes_first_regardless_of_service() -> None:
     scheduler = make_scheduler(max_num_seqs=1)
     flood(scheduler, "served", 1, first_id=0, max_tokens=1)
     take_step(scheduler)
@@ -72,7 +72,7 @@ def test_a_smaller_priority_goes_first_whoever_has_been_served() -> None:
     assert ids(scheduler.running) == [2]
 
 
-def test_a_priority_orders_an_owners_own_and_nothing_else() -> None:
+def test_a_priority_only_orders_the_sequences_of_its_owner() -> None:
     scheduler = make_scheduler(max_num_seqs=1)
     urgent = [sequence(number, priority=-number, precedence=0, owner="loud", max_tokens=1) for number in range(1, 5)]
     queue(scheduler, *urgent, *(sequence(number, owner="calm", max_tokens=1) for number in range(10, 14)))
@@ -81,14 +81,14 @@ def test_a_priority_orders_an_owners_own_and_nothing_else() -> None:
     assert [seq_id < 10 for seq_id in began] == [True, False] * 4, "they are served in turn"
 
 
-def test_where_two_owners_are_level_no_priority_of_theirs_decides() -> None:
+def test_between_equally_served_owners_their_own_priorities_do_not_decide() -> None:
     scheduler = make_scheduler(max_num_seqs=1)
     queue(scheduler, sequence(0, owner="calm"), sequence(1, owner="loud", priority=-9, precedence=0))
     take_step(scheduler)
     assert ids(scheduler.running) == [0]
 
 
-def test_a_precedence_goes_first_whoever_has_been_served() -> None:
+def test_a_smaller_precedence_goes_first_regardless_of_service() -> None:
     scheduler = make_scheduler(max_num_seqs=1)
     flood(scheduler, "trusted", 1, first_id=0, max_tokens=1)
     take_step(scheduler)
@@ -97,7 +97,7 @@ def test_a_precedence_goes_first_whoever_has_been_served() -> None:
     assert ids(scheduler.running) == [2]
 
 
-def test_nobody_saves_up_by_staying_away() -> None:
+def test_an_owner_cannot_save_up_service_by_staying_away() -> None:
     scheduler = make_scheduler(num_blocks=1000, max_num_seqs=4)
     flood(scheduler, "steady", 300, first_id=0)
     served_after(scheduler, 100)
@@ -106,7 +106,7 @@ def test_nobody_saves_up_by_staying_away() -> None:
     assert served["steady"] == pytest.approx(served["back"], rel=0.1)
 
 
-def test_a_newcomer_to_an_empty_queue_is_lifted_to_who_left_it_last() -> None:
+def test_a_newcomer_to_an_empty_queue_is_raised_to_the_owner_that_left_it_last() -> None:
     scheduler = make_scheduler(max_num_seqs=4)
     flood(scheduler, "steady", 3, first_id=0, max_tokens=30)
     served_after(scheduler, 10)
@@ -117,7 +117,7 @@ def test_a_newcomer_to_an_empty_queue_is_lifted_to_who_left_it_last() -> None:
 # Who begins, and who gives way
 
 
-def test_an_owner_of_whom_nothing_runs_begins_in_the_next_step_though_all_places_are_taken() -> None:
+def test_an_owner_with_nothing_running_begins_in_the_next_step_though_all_places_are_taken() -> None:
     scheduler = make_scheduler(max_num_seqs=4)
     flood(scheduler, "many", 20, first_id=0, max_tokens=20)
     for _ in range(3):
@@ -129,7 +129,7 @@ def test_an_owner_of_whom_nothing_runs_begins_in_the_next_step_though_all_places
     assert ids(scheduler.running) == [0, 1, 2, 100]
 
 
-def test_who_gave_way_goes_on_with_the_same_tokens() -> None:
+def test_a_sequence_preempted_for_a_newcomer_continues_with_the_same_tokens() -> None:
     core = make_core(make_scheduler(max_num_seqs=3))
     scheduler = core.scheduler
     flood(scheduler, "many", 6, first_id=0, max_tokens=20)
@@ -142,7 +142,7 @@ def test_who_gave_way_goes_on_with_the_same_tokens() -> None:
     assert tokens[2][-15:] == tokens_alone(sequence(2).token_ids, 20)[-15:]
 
 
-def test_an_owner_of_whom_something_runs_waits_for_a_place() -> None:
+def test_an_owner_with_something_running_waits_for_a_place() -> None:
     scheduler = make_scheduler(max_num_seqs=4)
     flood(scheduler, "many", 20, first_id=0, max_tokens=20)
     take_step(scheduler)
@@ -162,7 +162,7 @@ def test_an_owner_keeps_one_place() -> None:
     assert ids(scheduler.waiting) == [2]
 
 
-def test_who_is_more_urgent_does_not_give_way() -> None:
+def test_a_more_urgent_sequence_is_not_preempted() -> None:
     scheduler = make_scheduler(max_num_seqs=2)
     queue(scheduler, *(sequence(seq_id, max_tokens=20, priority=-1, owner="urgent") for seq_id in range(2)))
     take_step(scheduler)
@@ -170,7 +170,7 @@ def test_who_is_more_urgent_does_not_give_way() -> None:
     assert not take_step(scheduler)[0].preempted
 
 
-def test_who_only_calls_itself_urgent_gives_way_its_own_least_urgent_first() -> None:
+def test_an_owners_own_priorities_do_not_protect_it_but_order_its_preemptions() -> None:
     scheduler = make_scheduler(max_num_seqs=3)
     loud = {1: -7, 2: -5, 3: -9}
     queue(scheduler, *(sequence(i, max_tokens=20, priority=p, precedence=0, owner="loud") for i, p in loud.items()))
@@ -180,7 +180,7 @@ def test_who_only_calls_itself_urgent_gives_way_its_own_least_urgent_first() -> 
     assert list(batch.preempted) == [2]
 
 
-def test_when_blocks_run_out_whoever_only_calls_itself_urgent_is_not_spared() -> None:
+def test_when_blocks_run_out_an_owners_own_priority_does_not_protect_it() -> None:
     scheduler = make_scheduler(num_blocks=14, max_num_seqs=8)
     loud = (sequence(i, 8, max_tokens=24, priority=-10 - i, precedence=0, owner="loud") for i in range(3))
     queue(scheduler, *loud, sequence(100, 8, max_tokens=24, owner="calm"))
@@ -192,7 +192,7 @@ def test_when_blocks_run_out_whoever_only_calls_itself_urgent_is_not_spared() ->
     assert given_way in range(3)
 
 
-def test_blocks_are_given_up_too_but_no_more_than_are_kept() -> None:
+def test_blocks_are_taken_for_a_newcomer_too_but_at_most_half_of_them() -> None:
     for prompt, begins in ((12, True), (44, False)):
         scheduler = make_scheduler(num_blocks=20, max_num_seqs=8)
         flood(scheduler, "many", 4, first_id=0, prompt=15, max_tokens=5)
@@ -202,7 +202,7 @@ def test_blocks_are_given_up_too_but_no_more_than_are_kept() -> None:
         assert (100 in take_step(scheduler)[1].seq_ids) is begins
 
 
-def test_when_blocks_run_out_whoever_runs_most_gives_way() -> None:
+def test_when_blocks_run_out_the_owner_that_runs_most_is_preempted() -> None:
     scheduler = make_scheduler(num_blocks=14, max_num_seqs=8)
     flood(scheduler, "many", 3, first_id=0, prompt=8, max_tokens=24)
     flood(scheduler, "one", 1, first_id=100, prompt=8, max_tokens=24)
@@ -213,7 +213,7 @@ def test_when_blocks_run_out_whoever_runs_most_gives_way() -> None:
     assert ids(scheduler.waiting) == [2], "the youngest of the three, not the youngest of all"
 
 
-def test_a_prompt_begins_before_the_long_one_of_an_owner_that_was_served_more_goes_on() -> None:
+def test_a_prompt_begins_before_the_long_one_of_an_owner_that_was_served_more_continues() -> None:
     scheduler = make_scheduler(num_blocks=1000, max_num_batched_tokens=16)
     flood(scheduler, "long", 1, first_id=0, prompt=200)
     take_step(scheduler)
@@ -230,7 +230,7 @@ def test_without_owners_a_prompt_waits_for_the_long_one_before_it() -> None:
     assert shape(take_step(scheduler)[0]) == [(0, 16, 32)]
 
 
-def test_a_large_one_is_not_kept_waiting_for_ever_by_another_owner_that_sends_one_at_a_time() -> None:
+def test_a_large_sequence_is_not_starved_by_another_owner_that_sends_one_at_a_time() -> None:
     scheduler = make_scheduler(num_blocks=20)
     flood(scheduler, "small", 1, first_id=1, prompt=4, max_tokens=2)
     take_step(scheduler)
@@ -264,12 +264,12 @@ def test_one_owner_leaves_room_for_others_and_they_for_more() -> None:
     assert first + second + third < 1088
 
 
-def test_the_nameless_owner_has_the_whole_queue() -> None:
+def test_the_anonymous_owner_may_use_the_whole_queue() -> None:
     assert fill(QueueQuota(10), "") == 10
 
 
 @pytest.mark.parametrize("limit", range(1, 12))
-def test_whoever_has_nothing_open_finds_a_place_even_in_a_small_queue(limit: int) -> None:
+def test_an_owner_with_nothing_open_finds_a_place_even_in_a_small_queue(limit: int) -> None:
     quota = QueueQuota(limit)
     assert 1 <= fill(quota, "a") <= max(1, limit - 1)
     assert (fill(quota, "b") > 0) is (limit > 1)
@@ -277,7 +277,7 @@ def test_whoever_has_nothing_open_finds_a_place_even_in_a_small_queue(limit: int
 
 @pytest.mark.parametrize("limit", [1, 2, 9, 20])
 @pytest.mark.parametrize("owner", ["", "a"])
-def test_many_may_be_opened_together_if_they_may_one_after_the_other(limit: int, owner: str) -> None:
+def test_several_may_be_opened_together_if_they_may_one_after_another(limit: int, owner: str) -> None:
     most = fill(QueueQuota(limit), owner)
     QueueQuota(limit).check(owner, most)
     with pytest.raises(Overloaded):

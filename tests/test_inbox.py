@@ -1,4 +1,4 @@
-"""An engine process that can hear nobody any more does not go on."""
+"""An engine process that cannot read its commands any more exits."""
 
 from __future__ import annotations
 

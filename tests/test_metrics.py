@@ -1,4 +1,4 @@
-"""What is measured is what happened, once, and nothing that did not happen."""
+"""The metrics count everything that happened exactly once, and nothing else."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_step_sets_the_gauges_and_adds_to_the_counters() -> None:
     assert value(metrics, "recomputed_tokens_total") == 10
 
 
-def test_the_time_of_a_step_is_divided_without_a_rest() -> None:
+def test_the_parts_of_a_steps_time_add_up() -> None:
     metrics = Metrics()
     metrics.step_taken(step())
     parts = {part: value(metrics, "step_seconds_sum", part=part) for part in ("schedule", "forward", "sample", "other")}
@@ -87,7 +87,7 @@ def test_the_time_of_a_step_is_divided_without_a_rest() -> None:
     assert sum(parts.values()) == pytest.approx(0.001 + 0.01 + 0.002)
 
 
-def test_tokens_of_a_step_are_told_by_kind_and_a_kind_that_had_none_is_not() -> None:
+def test_tokens_of_a_step_are_observed_by_kind_unless_there_were_none() -> None:
     metrics = Metrics()
     metrics.step_taken(step(num_prefill_tokens=100))
     metrics.step_taken(step())
@@ -96,7 +96,7 @@ def test_tokens_of_a_step_are_told_by_kind_and_a_kind_that_had_none_is_not() -> 
     assert value(metrics, "iteration_tokens_sum", kind="decode") == 4
 
 
-def test_a_reason_to_wait_that_is_over_is_shown_as_over() -> None:
+def test_a_wait_reason_that_no_longer_holds_is_reset() -> None:
     metrics = Metrics()
     metrics.step_taken(step(num_waiting=3, waiting_for={WaitReason.BLOCKS: 1, WaitReason.BUDGET: 2}))
     metrics.step_taken(step(num_waiting=1, waiting_for={WaitReason.BUDGET: 1}))
@@ -104,7 +104,7 @@ def test_a_reason_to_wait_that_is_over_is_shown_as_over() -> None:
     assert waiting == [0, 1, 0]
 
 
-def test_guesses_are_counted_and_those_that_were_right_by_place() -> None:
+def test_draft_tokens_are_counted_and_accepted_ones_by_position() -> None:
     metrics = Metrics()
     metrics.step_taken(step())
     assert value(metrics, "spec_decode_num_drafts_total") == 0
@@ -124,7 +124,7 @@ def test_a_step_that_computed_nothing_is_no_step() -> None:
     assert value(metrics, "step_seconds_count", part="forward") == 0
 
 
-def test_a_whole_answer_is_measured_in_every_way() -> None:
+def test_a_complete_answer_is_measured_in_every_way() -> None:
     metrics, answer = Metrics(), ended(FinishReason.LENGTH, 3)
     metrics.sequence_scheduled(answer)
     metrics.first_token(answer)
@@ -147,7 +147,7 @@ def test_an_answer_of_one_token_has_no_time_per_token() -> None:
     assert value(metrics, "e2e_request_latency_seconds_count") == 1
 
 
-def test_an_aborted_sequence_is_counted_but_its_length_is_not_an_answers() -> None:
+def test_an_aborted_sequence_is_counted_but_its_length_is_not_observed() -> None:
     metrics, leaving = Metrics(), stream(3)
     leaving.close()
     metrics.sequence_finished(leaving)
@@ -156,7 +156,7 @@ def test_an_aborted_sequence_is_counted_but_its_length_is_not_an_answers() -> No
         assert value(metrics, f"{name}_count") == 0
 
 
-def test_a_stream_that_goes_on_has_already_shown_its_wait_and_its_first_token() -> None:
+def test_an_open_stream_has_already_observed_its_queue_time_and_first_token() -> None:
     metrics, running = Metrics(), stream(1)
     metrics.sequence_scheduled(running)
     metrics.first_token(running)
@@ -187,7 +187,7 @@ def test_a_restart_is_counted_and_empties_the_gauges() -> None:
         assert value(metrics, name) == 0
 
 
-def test_gaps_of_a_millisecond_can_be_told_apart() -> None:
+def test_gaps_of_a_millisecond_are_in_different_buckets() -> None:
     metrics = Metrics()
     metrics.token_gap(0.0009, 1, stream(2))
     metrics.token_gap(0.0019, 1, stream(2))
@@ -196,7 +196,7 @@ def test_gaps_of_a_millisecond_can_be_told_apart() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.0011, 0.5, 5.0, 5.1, 60.0]), st.integers(1, 300))))
-def test_gaps_told_together_count_as_if_told_one_by_one(gaps: list[tuple[float, int]]) -> None:
+def test_gaps_reported_together_count_as_if_reported_one_by_one(gaps: list[tuple[float, int]]) -> None:
     """In the text that Prometheus reads, held against the histogram of its own client."""
     metrics, registry, example = Metrics(), CollectorRegistry(), stream(2)
     name = "millrace_inter_token_latency_seconds"
@@ -214,7 +214,7 @@ def test_gaps_told_together_count_as_if_told_one_by_one(gaps: list[tuple[float, 
     assert value(metrics, "inter_token_latency_seconds_sum") == pytest.approx(total)
 
 
-def test_two_servers_in_one_process_measure_apart() -> None:
+def test_two_servers_in_one_process_have_separate_metrics() -> None:
     first, second = Metrics(), Metrics()
     first.http_response("/health", 200)
     assert value(first, "http_requests_total", route="/health", status="200") == 1
@@ -230,7 +230,7 @@ def test_the_process_is_measured_too() -> None:
         assert name in content
 
 
-def test_the_wait_for_the_first_token_is_divided_at_the_moment_of_being_scheduled() -> None:
+def test_the_time_to_the_first_token_is_divided_into_queue_time_and_prefill_time() -> None:
     metrics, answer = Metrics(), ended(FinishReason.STOP, 3)
     metrics.sequence_scheduled(answer)
     metrics.first_token(answer)
@@ -254,7 +254,7 @@ def test_prompt_tokens_are_computed_or_cached_and_short_prompts_have_no_block_to
     assert value(metrics, "prompt_tokens_total") == 5 + READY.block_size
 
 
-def test_what_is_served_is_told_once_even_after_a_restart() -> None:
+def test_the_model_is_described_by_one_series_even_after_a_restart() -> None:
     metrics = Metrics(model_name="tiny", version="1.2.3")
     metrics.engine_ready(replace(READY, phases={"loading the weights": 1.5}))
     metrics.engine_ready(replace(READY, num_blocks=9, phases={"loading the weights": 0.5}))

@@ -1,4 +1,4 @@
-"""Steps that are scheduled before the last one's tokens are known: the rules in small, then equal tokens on a model."""
+"""Steps scheduled before the tokens of the previous one are known: each rule on its own, then equality on a model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_next_token_is_computed_before_its_id_is_known() -> None:
     assert list(scheduler.running[0].token_ids) == [*prompt_of(0, 4), 7, 8]
 
 
-def test_what_was_computed_behind_a_stop_token_is_dropped() -> None:
+def test_what_was_computed_after_a_stop_token_is_dropped() -> None:
     scheduler = make_scheduler()
     queue(scheduler, sequence(0, 4, stop_token_ids=[7]), sequence(1, 5))
     first, second = scheduler.schedule(), scheduler.schedule()
@@ -61,7 +61,7 @@ def test_what_was_computed_behind_a_stop_token_is_dropped() -> None:
     assert step.logprobs == {0: TokenLogprobs(10, 0.0)}
 
 
-def test_what_was_computed_for_a_sequence_that_left_is_dropped() -> None:
+def test_what_was_computed_for_an_aborted_sequence_is_dropped() -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(0, 4))
     batch = scheduler.schedule()
@@ -82,7 +82,7 @@ def test_a_sequence_that_waits_for_its_last_token_gives_up_its_place_and_its_blo
     assert scheduler.update(second, ModelOutput([8])).finished == {1: FinishReason.LENGTH}
 
 
-def test_a_sequence_that_waits_for_its_last_token_can_still_leave() -> None:
+def test_a_sequence_that_waits_for_its_last_token_can_still_be_aborted() -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(0, 4, max_tokens=1))
     batch = scheduler.schedule()
@@ -104,7 +104,7 @@ def test_a_block_can_be_found_as_soon_as_all_its_tokens_are_known() -> None:
     assert (1, 4, 5) in shape(scheduler.schedule())
 
 
-def test_a_sequence_preempted_while_its_token_is_on_the_way_goes_on_behind_it() -> None:
+def test_a_sequence_preempted_while_its_token_is_in_flight_continues_after_it() -> None:
     scheduler = make_scheduler(num_blocks=5, block_size=4)
     queue(scheduler, sequence(0, 7, max_tokens=8), sequence(1, 7, max_tokens=8))
     steps = [scheduler.schedule(), scheduler.schedule()]
@@ -130,7 +130,7 @@ def test_a_sequence_may_end_while_it_waits_to_be_computed_again() -> None:
     assert not scheduler.waiting
 
 
-def test_what_led_to_no_token_is_not_found_even_if_its_blocks_were_given_back_before() -> None:
+def test_blocks_of_a_sequence_that_failed_are_not_found_even_if_released_before() -> None:
     scheduler = make_scheduler(block_size=4)
     scheduler.add(sequence(0, 8, max_tokens=1))
     batch = scheduler.schedule()
@@ -177,7 +177,7 @@ def test_an_engine_has_work_until_the_last_step_is_read() -> None:
     assert not core.has_work
 
 
-def test_a_deadline_that_passes_while_a_step_is_on_its_way_is_reported() -> None:
+def test_a_deadline_that_passes_while_a_step_is_in_flight_is_reported() -> None:
     now = 0.0
     scheduler = Scheduler(BlockPool(9), 4, 1, 64, clock=lambda: now)
     core = EngineCore(scheduler, ScriptedRunner(), overlap=True)
@@ -191,7 +191,7 @@ def test_a_deadline_that_passes_while_a_step_is_on_its_way_is_reported() -> None
     assert finished == {0: FinishReason.LENGTH, 1: FinishReason.QUEUE_TIMEOUT}
 
 
-def test_steps_with_guesses_do_not_overlap() -> None:
+def test_steps_with_drafts_do_not_overlap() -> None:
     core = EngineCore(make_scheduler(step_cost=8), FakeCacheRunner(100, 4), overlap=True)
     core.apply(Generate(0, [1, 2] * 8, SamplingParams(12)))
     assert run_to_end(core) == {0: tokens_alone([1, 2] * 8, 12, language=next_token)}
@@ -331,7 +331,7 @@ def play(architecture: str, native: bool, overlap: bool, seed: int) -> Given:
     ("architecture", "native", "seed"),
     [("Llama", False, 0), ("Llama", True, 1), ("Mistral", True, 2), ("Qwen3", True, 3), ("gpt-oss", False, 4)],
 )
-def test_overlapped_equals_one_step_after_the_other(architecture: str, native: bool, seed: int) -> None:
+def test_overlapped_equals_one_step_after_another(architecture: str, native: bool, seed: int) -> None:
     torch.set_num_threads(1)
     expected = play(architecture, native, overlap=False, seed=seed)
     given = play(architecture, native, overlap=True, seed=seed)

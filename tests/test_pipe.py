@@ -1,4 +1,4 @@
-"""Messages arrive whole and in order, however the pipe cuts them."""
+"""Messages arrive whole and in order, however the pipe divides them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def written(event: Event) -> bytes:
 
 
 @given(st.lists(events, min_size=1, max_size=5), st.data())
-def test_events_arrive_whole_however_they_are_cut(sent: list[Event], data: st.DataObject) -> None:
+def test_events_arrive_whole_however_the_pipe_divides_them(sent: list[Event], data: st.DataObject) -> None:
     content = b"".join(map(written, sent))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(content) - 1), max_size=8)))
     with pipe() as (reading, writing):
@@ -69,7 +69,7 @@ def test_the_end_of_the_pipe_is_an_end_of_file_even_in_the_middle_of_an_event() 
             reader.read()
 
 
-async def test_commands_that_a_full_pipe_does_not_take_are_kept_and_nobody_waits() -> None:
+async def test_commands_that_do_not_fit_the_pipe_are_buffered_without_blocking() -> None:
     """All of them arrive once somebody reads."""
     sent = [Generate(seq_id, tuple(range(5000)), SamplingParams(max_tokens=1)) for seq_id in range(40)]
     with pipe() as (reading, writing):
@@ -82,7 +82,7 @@ async def test_commands_that_a_full_pipe_does_not_take_are_kept_and_nobody_waits
     assert received == sent
 
 
-async def test_commands_that_nobody_can_read_any_more_are_forgotten() -> None:
+async def test_commands_for_a_closed_pipe_are_dropped() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb", buffering=0):

@@ -1,4 +1,4 @@
-"""A sequence that is not scheduled by its deadline ends with that, in the next step, and nobody else with it."""
+"""A sequence that is not scheduled by its deadline ends in the next step, and no other does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def crowded(clock: Clock, *deadlines: float) -> Scheduler:
     return scheduler
 
 
-def test_who_waits_is_dropped_when_its_deadline_has_come_and_not_before() -> None:
+def test_a_waiting_sequence_is_dropped_at_its_deadline_and_not_before() -> None:
     clock = Clock()
     scheduler = crowded(clock, 5.0, 6.0)
     clock.now = 4.999
@@ -48,7 +48,7 @@ def test_who_waits_is_dropped_when_its_deadline_has_come_and_not_before() -> Non
     assert ids(scheduler.waiting) == [2]
 
 
-def test_several_that_are_overdue_are_dropped_at_once_and_the_one_that_runs_goes_on() -> None:
+def test_several_overdue_sequences_are_dropped_at_once_and_the_running_one_continues() -> None:
     clock = Clock()
     scheduler = crowded(clock, 1.0, 1.0, 2.0)
     clock.now = 9.0
@@ -58,7 +58,7 @@ def test_several_that_are_overdue_are_dropped_at_once_and_the_one_that_runs_goes
     assert finish_reasons(step for _, step in steps_to_end(scheduler)) == {0: FinishReason.LENGTH}
 
 
-def test_a_deadline_is_about_being_scheduled_and_not_about_the_end() -> None:
+def test_a_deadline_limits_being_scheduled_and_not_the_end() -> None:
     clock = Clock()
     scheduler = make_scheduler(clock=clock)
     queue(scheduler, sequence(0, deadline=1.0))
@@ -67,7 +67,7 @@ def test_a_deadline_is_about_being_scheduled_and_not_about_the_end() -> None:
     assert finish_reasons(step for _, step in steps_to_end(scheduler)) == {0: FinishReason.LENGTH}
 
 
-def test_who_was_preempted_waits_beyond_its_deadline() -> None:
+def test_a_preempted_sequence_waits_beyond_its_deadline() -> None:
     clock = Clock()
     scheduler = make_scheduler(num_blocks=8, clock=clock)
     queue(scheduler, *(sequence(seq_id, 8, max_tokens=12, deadline=1.0) for seq_id in range(2)))
@@ -77,7 +77,7 @@ def test_who_was_preempted_waits_beyond_its_deadline() -> None:
     assert set(reasons.values()) == {FinishReason.LENGTH}
 
 
-def test_who_is_overdue_as_it_comes_is_dropped_though_there_is_room() -> None:
+def test_a_sequence_that_arrives_overdue_is_dropped_though_there_is_room() -> None:
     """Its engine died while it waited, and another one took its time to start."""
     clock = Clock()
     clock.now = 3.0
@@ -88,7 +88,7 @@ def test_who_is_overdue_as_it_comes_is_dropped_though_there_is_room() -> None:
     assert not scheduler.has_work
 
 
-def test_who_left_the_queue_before_its_deadline_is_not_dropped_again() -> None:
+def test_a_sequence_that_left_the_queue_before_its_deadline_is_not_dropped_again() -> None:
     clock = Clock()
     scheduler = crowded(clock, 1.0)
     scheduler.abort(1)

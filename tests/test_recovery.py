@@ -1,4 +1,4 @@
-"""Who goes on after an engine died, in which order, and who is given up."""
+"""Which sequences continue after an engine died, in which order, and which one is given up."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_new_sequences_are_due_at_once() -> None:
     assert due(recovery) == []
 
 
-def test_after_one_death_everybody_goes_on_at_once() -> None:
+def test_after_one_death_all_sequences_continue_at_once() -> None:
     recovery = recovery_of(1, 2, 3)
     assert recovery.engine_died() is None
     assert due(recovery) == [1, 2, 3]
 
 
-def test_a_sequence_that_has_ended_is_not_due_and_holds_up_nobody() -> None:
+def test_a_sequence_that_has_ended_is_not_due_and_delays_no_other() -> None:
     recovery = recovery_of(1, 2, 3)
     recovery.engine_died()
     recovery.ended(2)
@@ -64,7 +64,7 @@ def test_a_sequence_that_has_ended_is_not_due_and_holds_up_nobody() -> None:
     assert due(recovery) == [3]
 
 
-def test_after_a_second_death_those_that_were_proven_go_first_and_then_half_of_the_suspects() -> None:
+def test_after_a_second_death_proven_sequences_go_first_and_then_half_of_the_suspects() -> None:
     recovery = recovery_of(*range(1, 10))
     recovery.engine_died()
     assert due(recovery) == [*range(1, 10)]
@@ -80,7 +80,7 @@ def test_after_a_second_death_those_that_were_proven_go_first_and_then_half_of_t
     assert groups == [[1, 2], [3, 4], [5], [6], [7, 8, 9]]
 
 
-def test_the_only_suspect_goes_first_and_new_sequences_wait_for_what_becomes_of_it() -> None:
+def test_a_single_suspect_goes_first_and_new_sequences_wait_until_it_is_proven() -> None:
     recovery = recovery_of(1, 2)
     recovery.engine_died()
     due(recovery)
@@ -103,7 +103,7 @@ def test_one_killer_is_found_wherever_it_stands_and_only_it_ends_early(num_seque
         assert world.num_deaths <= most_deaths(num_sequences)
 
 
-def test_a_killer_that_comes_when_others_run_is_found_beside_them() -> None:
+def test_a_killer_that_arrives_while_others_run_is_found_among_them() -> None:
     world = World([50] * 5, at(5), newcomers={20: [0]})
     world.num_tokens.append(50)
     world.run()
@@ -111,28 +111,28 @@ def test_a_killer_that_comes_when_others_run_is_found_beside_them() -> None:
     assert world.num_deaths == 5
 
 
-def test_a_killer_of_which_nothing_is_ever_computed_is_found_too() -> None:
+def test_a_killer_that_never_begins_is_found_too() -> None:
     world = World([6] * 20, refuses=[13]).run()
     assert world.condemned == [13]
     assert world.num_deaths <= most_deaths(20)
 
 
 @pytest.mark.parametrize("killers", [(0, 1), (3, 40), (62, 63), (10, 11, 12)])
-def test_several_killers_are_found_one_after_the_other(killers: tuple[int, ...]) -> None:
+def test_several_killers_are_found_one_after_another(killers: tuple[int, ...]) -> None:
     world = World([6] * 64, at(*killers)).run()
     assert sorted(world.condemned) == [*killers]
     assert world.num_deaths <= len(killers) * most_deaths(64)
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (3, 40), (62, 63)])
-def test_of_two_that_kill_only_together_one_ends(pair: tuple[int, int]) -> None:
+def test_of_two_sequences_that_only_kill_together_one_ends(pair: tuple[int, int]) -> None:
     world = World([300] * 64, together(*pair)).run()
     [condemned] = world.condemned
     assert condemned in pair
     assert world.num_deaths <= 3 * most_deaths(64)
 
 
-def test_who_waits_for_a_place_in_the_engine_is_no_suspect() -> None:
+def test_a_sequence_waiting_to_be_scheduled_is_no_suspect() -> None:
     recovery = recovery_of(1)
     for seq_id in (2, 3):
         recovery.opened(Generate(seq_id, (1,), SamplingParams(max_tokens=5)))
@@ -145,20 +145,20 @@ def test_who_waits_for_a_place_in_the_engine_is_no_suspect() -> None:
 
 
 @given(st.sets(st.integers(1, 60), max_size=20))
-def test_deaths_that_come_from_outside_condemn_nobody(killed_at: set[int]) -> None:
+def test_deaths_with_an_external_cause_condemn_no_sequence(killed_at: set[int]) -> None:
     """However many they are, as long as engines live for a few steps."""
     world = World([100] * 16, killed_at={10 * step for step in killed_at}).run()
     assert world.condemned == []
 
 
 @given(st.integers(1, 16))
-def test_four_engines_killed_in_their_first_steps_condemn_nobody(num_more: int) -> None:
+def test_four_engines_killed_in_their_first_steps_condemn_no_sequence(num_more: int) -> None:
     """It takes as many in a row as one killer among those that begin in a step would."""
     world = World([100] * (15 + num_more), killed_at=range(20, 24)).run()
     assert (world.num_deaths, world.condemned) == (4, [])
 
 
-def test_a_sequence_that_always_kills_a_little_later_comes_to_its_end_all_the_same() -> None:
+def test_a_sequence_whose_engine_always_dies_a_little_later_still_finishes() -> None:
     """It is no killer of a certain token: each engine dies five steps after it has begun, whoever runs."""
     since = {"death": 0}
 
@@ -171,7 +171,7 @@ def test_a_sequence_that_always_kills_a_little_later_comes_to_its_end_all_the_sa
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_every_innocent_comes_to_its_end_and_deaths_are_few(data: st.DataObject) -> None:
+def test_every_innocent_sequence_finishes_and_deaths_are_few(data: st.DataObject) -> None:
     num_sequences = data.draw(st.integers(1, 64))
     ids = st.integers(0, num_sequences - 1)
     killers = data.draw(st.dictionaries(ids, st.integers(0, 5), max_size=3))

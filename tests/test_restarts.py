@@ -1,4 +1,4 @@
-"""When a process that ended is started again, and when that would not help."""
+"""When a process that ended is restarted, and when that would not help."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def has_served() -> Restarts:
     return restarts
 
 
-def test_a_first_start_that_fails_with_an_error_is_the_last() -> None:
+def test_a_first_start_that_fails_with_an_error_is_not_repeated() -> None:
     with pytest.raises(GivenUp, match=r"^model.safetensors is truncated$"):
         Restarts().delay_after(FAILED)
 
 
-def test_an_error_without_words_names_the_code_and_what_was_done() -> None:
+def test_an_exit_without_a_message_is_reported_with_its_code_and_phase() -> None:
     with pytest.raises(GivenUp, match="ended with code 1 while it was importing torch; the log may say why"):
         Restarts().delay_after(End(1, "importing torch"))
 
@@ -52,7 +52,7 @@ def test_starts_that_are_killed_again_and_again_are_given_up_with_the_likely_cau
         restarts.delay_after(KILLED_WHILE_LOADING)
 
 
-def test_a_fault_in_compiled_code_is_not_called_a_lack_of_memory() -> None:
+def test_a_crash_in_compiled_code_is_not_reported_as_a_lack_of_memory() -> None:
     restarts = Restarts()
     for _ in range(MAX_KILLED_STARTS - 1):
         restarts.delay_after(End(-signal.SIGSEGV, "warming up"))
@@ -68,7 +68,7 @@ def test_a_restart_that_fails_with_an_error_is_tried_a_few_times_more() -> None:
         restarts.delay_after(FAILED)
 
 
-def test_a_start_that_succeeds_ends_the_row_of_those_that_did_not() -> None:
+def test_a_successful_start_resets_the_count_of_failed_ones() -> None:
     restarts = has_served()
     for _ in range(10):
         restarts.delay_after(FAILED)
@@ -76,14 +76,14 @@ def test_a_start_that_succeeds_ends_the_row_of_those_that_did_not() -> None:
         restarts.delay_after(died(served=1))
 
 
-def test_delays_double_up_to_a_bound_and_being_ready_does_not_reset_them() -> None:
+def test_delays_double_up_to_a_limit_and_becoming_ready_does_not_reset_them() -> None:
     restarts = Restarts()
     delays = [restarts.delay_after(died(served=STABLE_SECONDS / 2)) for _ in range(20)]
     assert delays[:5] == [0, 0.25, 0.5, 1, 2]
     assert delays[-1] == MAX_DELAY_SECONDS
 
 
-def test_a_time_of_life_resets_them() -> None:
+def test_serving_for_a_while_resets_the_delays() -> None:
     restarts = Restarts()
     for _ in range(10):
         restarts.delay_after(died(served=1))

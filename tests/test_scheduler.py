@@ -146,7 +146,7 @@ def test_a_smaller_priority_starts_before_an_earlier_arrival() -> None:
     assert ids(scheduler.running) == [2, 1]
 
 
-def test_a_running_sequence_is_not_put_aside_for_a_more_urgent_one() -> None:
+def test_a_running_sequence_is_not_preempted_for_a_more_urgent_one() -> None:
     scheduler = make_scheduler(max_num_seqs=1)
     scheduler.add(sequence(0, priority=5))
     take_step(scheduler)
@@ -230,7 +230,7 @@ def pass_one(scheduler: Scheduler, seq_id: int) -> bool:
     return any(row.sequence is small for row in batch.rows)
 
 
-def test_a_sequence_that_does_not_fit_is_passed_so_often_and_then_admission_waits_for_it() -> None:
+def test_a_sequence_that_does_not_fit_is_passed_over_a_limited_number_of_times() -> None:
     scheduler = make_scheduler(num_blocks=200, max_num_batched_tokens=1000)
     scheduler.add(sequence(9999, 4 * 40, max_tokens=4 * 60))
     take_step(scheduler)
@@ -245,7 +245,7 @@ def test_a_sequence_that_does_not_fit_is_passed_so_often_and_then_admission_wait
     assert [row.sequence.seq_id for row in batch.rows] == [MAX_TIMES_PASSED + 1, MAX_TIMES_PASSED + 2, 0]
 
 
-def test_not_even_within_one_step_is_a_sequence_passed_more_often_than_that() -> None:
+def test_a_sequence_is_not_passed_over_more_often_even_within_one_step() -> None:
     scheduler = make_tight_scheduler(taken=50, num_blocks=400, max_num_seqs=400)
     scheduler.add(sequence(0, 4 * 390))
     queue(scheduler, *(sequence(seq_id, 1) for seq_id in range(1, MAX_TIMES_PASSED + 20)))
@@ -253,7 +253,7 @@ def test_not_even_within_one_step_is_a_sequence_passed_more_often_than_that() ->
     assert len(scheduler.running) == 1 + MAX_TIMES_PASSED
 
 
-def test_one_step_looks_past_so_many_that_do_not_fit_and_no_further() -> None:
+def test_one_step_passes_over_a_limited_number_of_sequences() -> None:
     for too_large, found in ((MAX_LOOKAHEAD, True), (MAX_LOOKAHEAD + 1, False)):
         scheduler = make_tight_scheduler(taken=4, num_blocks=10)
         queue(scheduler, *(sequence(seq_id, 4 * 8) for seq_id in range(too_large)), sequence(100, 1))
@@ -261,7 +261,7 @@ def test_one_step_looks_past_so_many_that_do_not_fit_and_no_further() -> None:
         assert (100 in ids(scheduler.running)) is found, f"{too_large} that do not fit"
 
 
-def test_a_sequence_that_fits_is_not_held_up_by_having_been_passed() -> None:
+def test_a_sequence_that_fits_is_not_delayed_by_having_been_passed_over() -> None:
     scheduler = make_tight_scheduler(taken=4, num_blocks=10)
     veteran = sequence(0, 4)
     veteran.times_passed = MAX_TIMES_PASSED
@@ -273,7 +273,7 @@ def test_a_sequence_that_fits_is_not_held_up_by_having_been_passed() -> None:
 # Preemption
 
 
-def test_when_blocks_run_out_the_last_in_order_gives_its_blocks_back_and_waits() -> None:
+def test_when_blocks_run_out_the_last_in_order_is_preempted() -> None:
     scheduler = make_scheduler(num_blocks=4)
     queue(scheduler, sequence(0, 4, max_tokens=9), sequence(1, 4, max_tokens=9), sequence(2, 3, max_tokens=9))
     for _ in range(5):
@@ -327,7 +327,7 @@ def test_a_preempted_sequence_finds_its_full_blocks_in_the_cache_again() -> None
     [(seq_id, start, _)] = shape(batch)
     assert seq_id == 1
     assert start >= 8
-    assert step.admitted == {}, "it was admitted before, and its cached tokens were told then"
+    assert step.admitted == {}, "it was admitted before, and its cached tokens were reported then"
     assert step.stats.num_prefix_queried == step.stats.num_prefix_hits == 0
 
 
@@ -356,7 +356,7 @@ def test_output_tokens_are_cached_as_well() -> None:
 
 
 @pytest.mark.parametrize(("num_tokens", "num_cached"), [(8, 4), (9, 8), (4, 0), (5, 4), (3, 0)])
-def test_at_least_one_token_is_computed_for_it_gives_the_logits(num_tokens: int, num_cached: int) -> None:
+def test_at_least_one_token_is_computed_because_its_logits_are_needed(num_tokens: int, num_cached: int) -> None:
     scheduler = make_scheduler()
     scheduler.add(sequence(0, prompt_of(7, 12), max_tokens=1))
     take_step(scheduler)
@@ -429,7 +429,7 @@ def test_what_a_sequence_with_prompt_logprobs_computed_is_found_by_others() -> N
     assert take_step(scheduler)[1].admitted == {1: 8}
 
 
-def test_a_prefix_is_forgotten_when_its_blocks_are_needed() -> None:
+def test_a_prefix_is_evicted_when_its_blocks_are_needed() -> None:
     scheduler = make_scheduler(num_blocks=4)
     scheduler.add(sequence(0, prompt_of(7, 9), max_tokens=1))
     take_step(scheduler)
@@ -439,7 +439,7 @@ def test_a_prefix_is_forgotten_when_its_blocks_are_needed() -> None:
     assert take_step(scheduler)[1].admitted == {2: 0}
 
 
-def test_a_found_prefix_is_not_overwritten_by_the_blocks_taken_beside_it() -> None:
+def test_a_prefix_that_was_found_is_not_overwritten_by_newly_allocated_blocks() -> None:
     """Its blocks are those that would be reused next."""
     scheduler = make_scheduler(num_blocks=4)
     for seq_id in (0, 1):
@@ -488,7 +488,7 @@ def test_a_stop_token_ends_a_sequence_and_is_reported() -> None:
     assert ended.finish_reason is FinishReason.STOP
 
 
-def test_a_sequence_without_a_token_ends_with_an_error_and_its_neighbours_go_on() -> None:
+def test_a_sequence_without_a_token_ends_with_an_error_and_its_neighbours_continue() -> None:
     scheduler = make_scheduler()
     broken, neighbour = sequence(0, 3, max_tokens=3), sequence(1, 4, max_tokens=3)
     queue(scheduler, broken, neighbour)
@@ -501,7 +501,7 @@ def test_a_sequence_without_a_token_ends_with_an_error_and_its_neighbours_go_on(
     assert ids(scheduler.running) == [1]
 
 
-def test_what_led_to_no_token_is_not_found_by_the_next_one_that_asks() -> None:
+def test_blocks_of_a_sequence_that_failed_are_not_found_by_others() -> None:
     """Its blocks may hold what is no number. One that a running sequence holds too is judged by how that one ends."""
     scheduler = make_scheduler(block_size=4)
     stem = range(100, 104)
@@ -630,7 +630,7 @@ def test_an_aborted_sequence_is_not_among_the_finished_of_the_next_step() -> Non
     assert step.finished == {}
 
 
-# What is told of a step
+# What is reported about a step
 
 
 def test_prompt_tokens_are_prefill_and_tokens_after_the_prompt_are_decode() -> None:
@@ -650,7 +650,7 @@ def test_a_prompt_of_one_token_is_prefill() -> None:
     assert (step.stats.num_prefill_tokens, step.stats.num_decode_tokens) == (1, 0)
 
 
-def test_stats_tell_what_a_step_left_behind() -> None:
+def test_stats_describe_the_state_after_a_step() -> None:
     scheduler = make_scheduler(num_blocks=50, max_num_seqs=2)
     queue(scheduler, sequence(0, 9, max_tokens=1), sequence(1, 9), sequence(2, 9))
     _, step = take_step(scheduler)
@@ -662,9 +662,9 @@ def test_stats_tell_what_a_step_left_behind() -> None:
     assert step.stats.num_preempted == 0
 
 
-def test_a_sequence_is_told_of_as_admitted_once() -> None:
+def test_a_sequence_is_reported_as_admitted_once() -> None:
     scheduler = make_scheduler(max_num_batched_tokens=4)
     scheduler.add(sequence(0, 10))
-    told = [step.admitted for _, step in steps_to_end(scheduler)]
-    assert told[0] == {0: 0}
-    assert not any(told[1:])
+    admitted = [step.admitted for _, step in steps_to_end(scheduler)]
+    assert admitted[0] == {0: 0}
+    assert not any(admitted[1:])

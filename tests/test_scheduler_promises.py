@@ -36,7 +36,7 @@ STEMS = [tuple(range(start, start + 30)) for start in (0, 100, 200)]
 
 @dataclass(frozen=True)
 class World:
-    """`budgets` are the steps' token budgets, over and over again. With a step cost, tokens are guessed. With overlap,
+    """`budgets` are the steps' token budgets, over and over again. With a step cost, tokens are drafted. With overlap,
     a step is scheduled before the last one's tokens are known."""
 
     num_blocks: int
@@ -157,8 +157,8 @@ class Play:
     def _collect(self, step: StepOutput) -> None:
         alive = set(range(len(self.arrivals))) - self.gone - set(self.finished)
         assert alive.issuperset([*step.seq_ids, *step.finished])
-        told = alive | self.gone if self.world.overlap else alive
-        assert told.issuperset([*step.prompt_logprobs, *step.admitted])
+        reported = alive | self.gone if self.world.overlap else alive
+        assert reported.issuperset([*step.prompt_logprobs, *step.admitted])
         assert not step.admitted.keys() & self.admitted.keys()
         self.admitted |= step.admitted
         self.finished |= step.finished
@@ -167,8 +167,8 @@ class Play:
         for seq_id, reports in step.prompt_logprobs.items():
             self.reported.setdefault(seq_id, []).extend(report.token_id for report in reports)
         self.totals["preempted"] += step.stats.num_preempted
-        self.totals["guessed"] += step.stats.num_draft_tokens
-        self.totals["right"] += sum(step.stats.num_accepted_per_position)
+        self.totals["drafted"] += step.stats.num_draft_tokens
+        self.totals["accepted"] += sum(step.stats.num_accepted_per_position)
         self.totals["hits"] += step.stats.num_prefix_hits
         self.totals["computed"] += step.stats.num_prefill_tokens + step.stats.num_decode_tokens
 
@@ -233,7 +233,7 @@ def test_every_promise_holds_while_owners_share_the_world(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_promise_holds_while_tokens_are_guessed(seed: int) -> None:
+def test_every_promise_holds_under_speculation(seed: int) -> None:
     rng = random.Random(seed)
     world = random_world(rng, repeating, step_cost=rng.choice([1, 2, 8]))
     Play(world, [random_arrival(rng) for _ in range(30)]).run()
@@ -247,15 +247,15 @@ def test_every_promise_holds_while_steps_overlap(seed: int) -> None:
     Play(world, [replace(random_arrival(rng), owner=rng.choice(owners)) for _ in range(30)]).run()
 
 
-def test_guessing_is_often_right_and_often_wrong_in_the_random_worlds() -> None:
+def test_drafts_are_often_accepted_and_often_rejected_in_the_random_worlds() -> None:
     totals: Counter[str] = Counter()
     for seed in range(16):
         rng = random.Random(seed)
         play = Play(random_world(rng, repeating, step_cost=8), [random_arrival(rng) for _ in range(30)])
         play.run()
         totals += play.totals
-    assert totals["right"] > 200
-    assert totals["guessed"] - totals["right"] > 100
+    assert totals["accepted"] > 200
+    assert totals["drafted"] - totals["accepted"] > 100
     assert totals["preempted"] > 20
 
 

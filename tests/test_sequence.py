@@ -88,7 +88,7 @@ def test_another_salt_gives_other_hashes(salt: str, other: str) -> None:
     assert not set(one) & set(two)
 
 
-def test_a_salt_cannot_pass_for_the_hash_of_a_prefix() -> None:
+def test_a_salt_cannot_imitate_the_hash_of_a_prefix() -> None:
     """Whoever chooses salts must not reach a block that follows a prefix he does not know."""
     secret = next(h for h in map(_ascii_hash, range(200_000)) if h is not None)
     prefix, parent = secret

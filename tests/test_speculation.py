@@ -1,4 +1,4 @@
-"""Guessed tokens in the schedule: they take only what nobody wants, and leave nothing behind when they are wrong."""
+"""Speculation in the schedule: drafts only use what is left over, and leave nothing behind when they are rejected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.builders import (
 )
 
 LOOP = [1, 2, 3] * 6
-"""So long that no guess fits behind a prompt of it: a step of 16 tokens gets none."""
+"""A prompt so long that a step of 16 tokens has no room for a draft after it."""
 
 
 def parrot(token_ids: Tokens[int]) -> int:
@@ -56,7 +56,7 @@ def decoding(num_sequences: int = 1, max_tokens: int = 30, **world: int) -> Sche
     return scheduler
 
 
-def test_a_step_computes_the_last_token_and_the_guesses_behind_it() -> None:
+def test_a_step_computes_the_last_token_and_the_draft_after_it() -> None:
     scheduler = decoding()
     known = scheduler.running[0].num_tokens
     batch, step = take_step(scheduler, parrot)
@@ -66,10 +66,12 @@ def test_a_step_computes_the_last_token_and_the_guesses_behind_it() -> None:
     assert scheduler.running[0].num_owed_tokens == 1
 
 
-def test_right_guesses_take_fewer_steps_to_the_same_tokens() -> None:
-    plain, guessing = ([step for _, step in steps_to_end(looping(step_cost=cost), language=parrot)] for cost in (0, 2))
-    assert tokens_of(guessing) == tokens_of(plain) == {0: tokens_alone([100, *LOOP], 30, language=parrot)}
-    assert (len(plain), len(guessing)) == (30, 6)
+def test_accepted_drafts_take_fewer_steps_to_the_same_tokens() -> None:
+    plain, speculative = (
+        [step for _, step in steps_to_end(looping(step_cost=cost), language=parrot)] for cost in (0, 2)
+    )
+    assert tokens_of(speculative) == tokens_of(plain) == {0: tokens_alone([100, *LOOP], 30, language=parrot)}
+    assert (len(plain), len(speculative)) == (30, 6)
 
 
 def test_a_step_that_computes_nothing_is_a_step() -> None:
@@ -80,7 +82,7 @@ def test_a_step_that_computes_nothing_is_a_step() -> None:
     assert (step.seq_ids, step.stats.num_running, step.stats.num_drafts) == ([], 0, 0)
 
 
-def test_a_wrong_guess_changes_nothing() -> None:
+def test_a_rejected_draft_changes_nothing() -> None:
     scheduler = make_scheduler(step_cost=2)
     scheduler.add(sequence(0, LOOP, max_tokens=20))
     take_step(scheduler, parrot)
@@ -90,7 +92,7 @@ def test_a_wrong_guess_changes_nothing() -> None:
     assert tokens_of(steps) == {0: [200 + length for length in range(19, 38)]}
 
 
-def test_a_guess_that_is_wrong_in_the_middle_is_kept_up_to_there() -> None:
+def test_a_draft_is_accepted_up_to_its_first_wrong_token() -> None:
     scheduler = decoding()
     surprise = scheduler.running[0].num_tokens + 1
     _, step = take_step(scheduler, lambda token_ids: 77 if len(token_ids) == surprise else parrot(token_ids))
@@ -99,7 +101,7 @@ def test_a_guess_that_is_wrong_in_the_middle_is_kept_up_to_there() -> None:
     assert step.stats.num_accepted_per_position == (1,)
 
 
-def test_blocks_that_only_wrong_guesses_needed_are_given_back() -> None:
+def test_blocks_that_only_rejected_tokens_needed_are_released() -> None:
     scheduler = decoding(block_size=1, num_blocks=60)
     for _ in range(3):
         take_step(scheduler, parrot)
@@ -110,7 +112,7 @@ def test_blocks_that_only_wrong_guesses_needed_are_given_back() -> None:
     assert len(scheduler.running[0].block_table) == scheduler.running[0].num_computed_tokens
 
 
-def test_a_guess_never_goes_beyond_the_last_token_allowed() -> None:
+def test_a_draft_never_goes_beyond_the_last_token_allowed() -> None:
     for max_tokens in range(1, 20):
         scheduler = looping(max_tokens=max_tokens)
         steps = []
@@ -136,7 +138,7 @@ def test_a_stop_token_within_what_repeats_ends_the_sequence_there() -> None:
     assert len(steps) < 8
 
 
-def test_guesses_leave_the_budget_to_those_who_have_something_to_compute() -> None:
+def test_drafts_only_use_the_budget_that_is_left_over() -> None:
     scheduler = decoding(max_num_batched_tokens=16, max_num_seqs=4)
     scheduler.add(sequence(1, 40))
     batch, _ = take_step(scheduler, parrot)
@@ -144,20 +146,20 @@ def test_guesses_leave_the_budget_to_those_who_have_something_to_compute() -> No
     assert sum(row.num_tokens for row in batch.rows) == 16
 
 
-def test_guesses_stay_within_the_budget() -> None:
+def test_drafts_stay_within_the_budget() -> None:
     scheduler = decoding(2, max_num_batched_tokens=5, max_num_seqs=2)
     for batch, _ in steps_to_end(scheduler, language=parrot):
         assert sum(row.num_tokens for row in batch.rows) <= 5
 
 
-def test_many_sequences_share_a_steps_guesses_equally() -> None:
+def test_many_sequences_share_the_draft_tokens_of_a_step_equally() -> None:
     scheduler = decoding(4, step_cost=8, max_num_batched_tokens=16)
     for _ in range(4):
         batch, _ = take_step(scheduler, parrot)
     assert [len(draft) for draft in drafts(batch).values()] == [3, 3, 3, 3]
 
 
-def test_with_many_sequences_nothing_is_guessed() -> None:
+def test_with_many_sequences_nothing_is_drafted() -> None:
     batch, _ = take_step(decoding(16, num_blocks=200), parrot)
     assert set(drafts(batch).values()) == {()}
 
@@ -168,7 +170,7 @@ def test_off_means_off() -> None:
     assert (step.stats.num_drafts, step.stats.num_draft_tokens) == (0, 0)
 
 
-def test_guesses_make_do_with_the_blocks_that_are_left() -> None:
+def test_drafts_only_use_the_blocks_that_are_left_over() -> None:
     """Two prompts of 19 tokens and a next token each: one block is left of 41."""
     scheduler = decoding(2, block_size=1, num_blocks=41, max_tokens=20)
     batch = scheduler.schedule()
@@ -178,7 +180,7 @@ def test_guesses_make_do_with_the_blocks_that_are_left() -> None:
 
 
 @pytest.mark.parametrize("num_blocks", range(8, 14))
-def test_nobody_is_preempted_for_a_guess(num_blocks: int) -> None:
+def test_no_sequence_is_preempted_for_a_draft(num_blocks: int) -> None:
     """Wrong ones take nothing with them into the next step, so that preemptions come as they would without them."""
     counts = []
     for step_cost in (0, 8):
@@ -188,7 +190,7 @@ def test_nobody_is_preempted_for_a_guess(num_blocks: int) -> None:
     assert counts[0] == counts[1]
 
 
-def test_blocks_filled_with_right_guesses_are_found_by_the_next_sequence() -> None:
+def test_blocks_filled_with_accepted_drafts_are_found_by_the_next_sequence() -> None:
     scheduler = looping(max_tokens=30)
     [*_, (_, last)] = steps_to_end(scheduler, language=parrot)
     assert last.finished
@@ -198,7 +200,7 @@ def test_blocks_filled_with_right_guesses_are_found_by_the_next_sequence() -> No
     assert step.admitted == {1: (len(said) - 1) // 4 * 4}
 
 
-def test_a_guess_that_was_wrong_is_never_found() -> None:
+def test_a_rejected_draft_is_never_found_in_the_cache() -> None:
     scheduler = decoding(block_size=2)
     for _ in range(3):
         take_step(scheduler, parrot)
@@ -210,7 +212,7 @@ def test_a_guess_that_was_wrong_is_never_found() -> None:
     assert step.admitted[1] <= len(believed)
 
 
-def test_numbers_that_break_within_a_guess_end_the_sequence_after_what_was_right() -> None:
+def test_logits_that_are_not_finite_within_a_draft_end_the_sequence_after_the_accepted_tokens() -> None:
     scheduler = decoding()
     for _ in range(2):
         take_step(scheduler, parrot)
@@ -239,7 +241,7 @@ def test_logprobs_go_with_the_tokens_that_are_kept() -> None:
     assert [step.logprobs[row].token_id for row in range(len(step.token_ids))] == kept
 
 
-def test_what_was_guessed_and_what_was_right_is_counted() -> None:
+def test_draft_tokens_and_accepted_tokens_are_counted() -> None:
     scheduler = decoding(2, step_cost=8, max_num_batched_tokens=8)
     take_step(scheduler, parrot)
     batch = scheduler.schedule()
@@ -252,7 +254,7 @@ def test_what_was_guessed_and_what_was_right_is_counted() -> None:
     assert (stats.num_prefill_tokens, stats.num_decode_tokens) == (0, 8)
 
 
-def test_one_that_leaves_in_the_middle_changes_nothing_for_the_others() -> None:
+def test_a_sequence_that_is_aborted_midway_changes_nothing_for_the_others() -> None:
     scheduler = make_scheduler(step_cost=8)
     for seq_id in range(3):
         scheduler.add(sequence(seq_id, [100 + seq_id, *LOOP], max_tokens=40))
@@ -266,7 +268,7 @@ def test_one_that_leaves_in_the_middle_changes_nothing_for_the_others() -> None:
         assert tokens[seq_id] == tokens_alone([100 + seq_id, *LOOP], 40, language=repeating)
 
 
-def test_a_preempted_sequence_goes_on_guessing() -> None:
+def test_a_preempted_sequence_continues_with_drafts() -> None:
     scheduler = looping(3, 16, num_blocks=16, block_size=4)
     first_preemption(scheduler)
     assert scheduler.waiting

@@ -1,7 +1,7 @@
-"""Promise 1 under speculation: however many tokens were guessed, and whatever else happens, they are the same.
+"""Promise 1 under speculation: whatever is drafted, and whatever else happens, the tokens are the same.
 
-Every world is played with and without guessing. A guesser stands in for the drafter that knows the right answer and
-spoils it now and then, so that guesses of every length are right, wrong, and wrong in the middle.
+Every world is played with and without speculation. A clairvoyant replaces the drafter: it knows the right tokens and
+spoils some of them, so that drafts of every length are right, wrong, or wrong in the middle.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def _one_thread() -> None:
 
 @dataclass
 class Result:
-    """What came of a sequence, and in all: tokens, reports on them, ends, and how often guesses were right."""
+    """The results of all sequences (tokens, logprobs, finish reasons), and how many drafts were accepted."""
 
     tokens: dict[int, list[int]] = field(default_factory=dict)
     logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
     prompt_logprobs: dict[int, list[TokenLogprobs]] = field(default_factory=dict)
     finished: dict[int, FinishReason] = field(default_factory=dict)
-    num_guessed: int = 0
-    num_right: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
     num_preempted: int = 0
     num_steps: int = 0
 
 
 class Clairvoyant:
-    """Guesses what is known to come, up to 6 tokens, and in a third of all places something else."""
+    """Drafts up to 6 tokens that are known to come, but a wrong token in a third of all places."""
 
     def __init__(self, whole: list[int], seed: int) -> None:
         self._whole = whole
@@ -60,17 +60,17 @@ class Clairvoyant:
         return 6
 
     def draft(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> tuple[int, ...]:
-        return tuple(self._guess(token_ids, count, stop_token_ids))
+        return tuple(self._propose(token_ids, count, stop_token_ids))
 
-    def learn(self, num_drafted: int, num_right: int) -> None:
+    def learn(self, num_drafted: int, num_accepted: int) -> None:
         """It knows."""
 
-    def _guess(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> Iterator[int]:
+    def _propose(self, token_ids: array[int], count: int, stop_token_ids: Container[int]) -> Iterator[int]:
         for token_id in self._whole[len(token_ids) : len(token_ids) + min(count, self._choice.randrange(7))]:
-            guess = self._choice.randrange(VOCAB_SIZE) if self._choice.random() < 0.3 else token_id
-            if guess in stop_token_ids:
+            proposed = self._choice.randrange(VOCAB_SIZE) if self._choice.random() < 0.3 else token_id
+            if proposed in stop_token_ids:
                 return
-            yield guess
+            yield proposed
 
 
 def make_core(
@@ -89,7 +89,7 @@ def make_core(
 
 
 def play(core: EngineCore, commands: list[Generate], known: Result | None = None, leaves: int | None = None) -> Result:
-    """All of them at once, to the end. With a known result every sequence is guessed by a clairvoyant."""
+    """Run all commands at once, to their ends. With a known result, a clairvoyant drafts for every sequence."""
     for command in commands:
         core.apply(command)
         if known is not None:
@@ -103,8 +103,8 @@ def play(core: EngineCore, commands: list[Generate], known: Result | None = None
         step = core.step()
         check_blocks(core.scheduler)
         result.num_steps += 1
-        result.num_guessed += step.stats.num_draft_tokens
-        result.num_right += sum(step.stats.num_accepted_per_position)
+        result.num_drafted += step.stats.num_draft_tokens
+        result.num_accepted += sum(step.stats.num_accepted_per_position)
         result.num_preempted += step.stats.num_preempted
         result.finished |= step.finished
         for row, (seq_id, token_id) in enumerate(zip(step.seq_ids, step.token_ids, strict=True)):
@@ -118,7 +118,7 @@ def play(core: EngineCore, commands: list[Generate], known: Result | None = None
 
 
 def make_prompts(count: int, seed: int = 1) -> list[tuple[int, ...]]:
-    """Ragged ones, the second half beginning like the first."""
+    """Prompts of different lengths, of which the second half start like the first."""
     rng = random.Random(seed)
     prompts = [tuple(rng.randrange(1, VOCAB_SIZE) for _ in range(rng.randrange(1, 40))) for _ in range(count // 2)]
     return prompts + [(*prompt, rng.randrange(1, VOCAB_SIZE)) for prompt in prompts]
@@ -145,34 +145,34 @@ def exactly(reports: dict[int, list[TokenLogprobs]]) -> dict[int, list[tuple[obj
 
 
 @pytest.mark.parametrize("quantization", ["none", "int8", "int4"])
-def test_guessed_equals_plain_in_every_precision(quantization: str) -> None:
+def test_speculative_equals_plain_in_every_precision(quantization: str) -> None:
     commands = with_params(greedy(MAX_TOKENS))
     plain = play(make_core("Qwen3", True, dtype=torch.bfloat16, quantization=quantization), commands)
     core = make_core(
         "Qwen3", True, num_tokens=160, budget=9, step_cost=2, dtype=torch.bfloat16, quantization=quantization
     )
-    guessed = play(core, commands, known=plain)
-    assert guessed.tokens == plain.tokens
-    assert 0 < guessed.num_right < guessed.num_guessed
+    speculative = play(core, commands, known=plain)
+    assert speculative.tokens == plain.tokens
+    assert 0 < speculative.num_accepted < speculative.num_drafted
 
 
 @on_every_backend
-def test_guessed_equals_plain_equals_transformers(architecture: str, native: bool) -> None:
+def test_speculative_equals_plain_equals_transformers(architecture: str, native: bool) -> None:
     commands = with_params(greedy(MAX_TOKENS))
     plain = {c.seq_id: generate_alone(architecture, tuple(c.prompt_token_ids), MAX_TOKENS) for c in commands}
-    guessed = play(make_core(architecture, native, step_cost=8), commands, Result(plain))
-    assert guessed.tokens == plain
-    assert min(guessed.num_right, guessed.num_guessed - guessed.num_right) > 10
+    speculative = play(make_core(architecture, native, step_cost=8), commands, Result(plain))
+    assert speculative.tokens == plain
+    assert min(speculative.num_accepted, speculative.num_drafted - speculative.num_accepted) > 10
 
 
 @on_every_backend
-def test_chunked_preempted_and_guessed_equals_undisturbed(architecture: str, native: bool) -> None:
+def test_chunked_preempted_and_speculative_equals_undisturbed(architecture: str, native: bool) -> None:
     commands = with_params(greedy(MAX_TOKENS), 8)
     plain = {c.seq_id: generate_alone(architecture, tuple(c.prompt_token_ids), MAX_TOKENS) for c in commands}
-    guessed = play(make_core(architecture, native, 96, budget=11, step_cost=8), commands, Result(plain))
-    assert guessed.tokens == plain
-    assert guessed.num_preempted > 0
-    assert min(guessed.num_right, guessed.num_guessed - guessed.num_right) > 10
+    speculative = play(make_core(architecture, native, 96, budget=11, step_cost=8), commands, Result(plain))
+    assert speculative.tokens == plain
+    assert speculative.num_preempted > 0
+    assert min(speculative.num_accepted, speculative.num_drafted - speculative.num_accepted) > 10
 
 
 PARAMS = {
@@ -195,25 +195,25 @@ PARAMS = {
 
 @pytest.mark.parametrize("native", [False, True], ids=["sdpa", "native"])
 @pytest.mark.parametrize("name", PARAMS)
-def test_guessed_equals_plain_however_tokens_are_sampled(name: str, native: bool) -> None:
+def test_speculative_equals_plain_however_tokens_are_sampled(name: str, native: bool) -> None:
     commands = with_params(PARAMS[name])
     plain = play(make_core("Llama", native), commands)
-    guessed = play(make_core("Llama", native, step_cost=8), commands, plain)
+    speculative = play(make_core("Llama", native, step_cost=8), commands, plain)
     tight = play(make_core("Llama", native, 96, budget=11, step_cost=8), commands, plain)
-    for result in (guessed, tight):
+    for result in (speculative, tight):
         assert result.tokens == plain.tokens
         assert result.finished == plain.finished
         assert exactly(result.logprobs) == approximately(plain.logprobs)
         assert exactly(result.prompt_logprobs) == approximately(plain.prompt_logprobs)
-        assert result.num_right > 5
-    assert guessed.num_steps < plain.num_steps
+        assert result.num_accepted > 5
+    assert speculative.num_steps < plain.num_steps
     if name == "reported":
-        assert [len(of_sequence) for of_sequence in guessed.logprobs.values()] == [MAX_TOKENS] * len(commands)
+        assert [len(of_sequence) for of_sequence in speculative.logprobs.values()] == [MAX_TOKENS] * len(commands)
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["sdpa", "native"])
 def test_rows_of_every_kind_in_one_batch_do_not_disturb_each_other(native: bool) -> None:
-    """Each sequence has its own parameters, two have nothing guessed in their second half, one leaves in the middle."""
+    """Each sequence has its own parameters; two have no drafts in their second half, one is aborted midway."""
     commands = [
         Generate(seq_id, prompt, params)
         for seq_id, (prompt, params) in enumerate(zip(make_prompts(8), PARAMS.values(), strict=True))
@@ -225,11 +225,11 @@ def test_rows_of_every_kind_in_one_batch_do_not_disturb_each_other(native: bool)
     assert left == alone.pop(2)[: len(left)]
     assert len(left) < MAX_TOKENS
     assert together.tokens == alone
-    assert together.num_right > 20
+    assert together.num_accepted > 20
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["sdpa", "native"])
-def test_a_prefix_left_by_a_guessed_sequence_is_as_good_as_any(native: bool) -> None:
+def test_a_prefix_cached_by_a_speculative_sequence_is_as_good_as_any(native: bool) -> None:
     [first, *_] = with_params(greedy(40))
     plain = play(make_core("Llama", native), [first])
     core = make_core("Llama", native, step_cost=8)
@@ -251,7 +251,7 @@ def test_the_real_drafter_speeds_up_a_text_that_repeats_and_changes_nothing() ->
         for seq_id, prompt in enumerate(make_prompts(2))
     ]
     plain = play(make_core("Llama"), commands)
-    guessed = play(make_core("Llama", step_cost=2), commands)
-    assert guessed.tokens == plain.tokens
-    assert guessed.num_right > 20
-    assert guessed.num_steps < plain.num_steps
+    speculative = play(make_core("Llama", step_cost=2), commands)
+    assert speculative.tokens == plain.tokens
+    assert speculative.num_accepted > 20
+    assert speculative.num_steps < plain.num_steps

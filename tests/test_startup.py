@@ -1,4 +1,4 @@
-"""A start of the engine tells how far it is, from its first phase to its last."""
+"""A start of the engine reports its progress, from the first phase to the last."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.messages import EngineLoading
 
 
 def test_a_start_tells_how_far_it_is_and_how_far_in_the_weights() -> None:
-    told: list[EngineLoading] = []
-    start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), told.append)
-    fractions = [loading.fraction for loading in told]
+    loadings: list[EngineLoading] = []
+    start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), loadings.append)
+    fractions = [loading.fraction for loading in loadings]
     assert all(earlier <= later for earlier, later in pairwise(fractions))
     assert 0.9 < fractions[-1] < 1
-    phases = [loading.phase for loading in told]
+    phases = [loading.phase for loading in loadings]
     assert list(dict.fromkeys(phases)) == [
         "reading the configuration",
         "loading the weights",
@@ -25,7 +25,7 @@ def test_a_start_tells_how_far_it_is_and_how_far_in_the_weights() -> None:
         "warming up",
     ]
     assert phases.count("loading the weights") > 10
-    assert told[phases.index("making the cache") - 1].fraction > 0.59
+    assert loadings[phases.index("making the cache") - 1].fraction > 0.59
 
 
 def test_a_phase_that_goes_on_is_timed_as_one() -> None:

@@ -1,4 +1,4 @@
-"""What the dashboard is told is what happened; what is kept of it has a bound."""
+"""The dashboard's statistics match what happened, in bounded memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STATS = StepStats(
 
 
 class Clock:
-    """Moves when it is told to."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -71,7 +71,7 @@ def decoded(collector: StatisticsCollector, clock: Clock, seq_id: int, num_token
     return stream
 
 
-def test_a_frame_tells_what_happened_since_the_last_and_how_things_stand() -> None:
+def test_a_frame_has_what_happened_since_the_last_one_and_the_current_state() -> None:
     collector, clock = make_collector()
     collector.step_taken(step())
     collector.step_taken(step())
@@ -112,7 +112,7 @@ def test_a_finished_request_is_a_row_of_numbers() -> None:
     assert (row.queue, row.ttft, row.itl, row.total, row.reason) == (1.0, 2.0, 1.0, 5.0, FinishReason.STOP)
 
 
-def test_concurrency_is_how_many_ran_on_average_while_it_decoded() -> None:
+def test_concurrency_is_the_mean_number_of_running_sequences_while_it_decoded() -> None:
     collector, clock = make_collector()
     collector.step_taken(step(num_running=4))
     stream = decoded(collector, clock, 1, 2)
@@ -125,7 +125,7 @@ def test_concurrency_is_how_many_ran_on_average_while_it_decoded() -> None:
     assert collector.finished[-1].concurrency == pytest.approx((4 + 1) / 2)
 
 
-def test_who_left_while_waiting_has_no_times_and_no_part_in_percentiles() -> None:
+def test_a_request_aborted_while_waiting_has_no_times_and_is_not_in_percentiles() -> None:
     collector, clock = make_collector()
     stream = TokenStream(1, 5, clock.now, lambda _: None)
     clock.now += 2.0
@@ -139,7 +139,7 @@ def test_who_left_while_waiting_has_no_times_and_no_part_in_percentiles() -> Non
     assert collector.finish_reasons == {FinishReason.ABORT: 1}
 
 
-def test_percentiles_are_of_the_last_while_only() -> None:
+def test_percentiles_only_cover_the_window() -> None:
     collector, _ = make_collector()
     example = TokenStream(1, 5, 100.0, lambda _: None)
     collector.token_gap(0.01, 90, example)
@@ -164,7 +164,7 @@ def test_a_new_engine_has_nothing_running() -> None:
     assert collector.totals["restarts"] == 1
 
 
-def test_whatever_happens_memory_has_a_bound() -> None:
+def test_memory_is_bounded_whatever_happens() -> None:
     collector, clock = make_collector()
     for number in range(MAX_FRAMES + 100):
         stream = decoded(collector, clock, number, 2)
@@ -188,7 +188,7 @@ durations = st.lists(st.tuples(st.floats(MIN_SECONDS, 1e4), st.integers(1, 50)),
 
 
 @given(durations, st.floats(0.01, 1.0))
-def test_a_percentile_is_as_near_as_the_buckets_are_wide(observed: list[tuple[float, int]], share: float) -> None:
+def test_a_percentile_is_as_accurate_as_the_buckets_are_wide(observed: list[tuple[float, int]], share: float) -> None:
     sliding = SlidingDurations(3)
     for seconds, count in observed:
         sliding.observe(seconds, count)

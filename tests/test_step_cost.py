@@ -1,4 +1,4 @@
-"""What a step costs beside its tokens is measured when the engine starts, and leaves no trace."""
+"""The step cost is measured when the engine starts, without leaving a trace."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.builders import check_blocks
         (1.0, 80.0, LEAST),
     ],
 )
-def test_it_is_what_a_step_of_one_token_takes_over_what_a_token_more_does(
+def test_it_is_the_time_of_a_step_of_one_token_over_that_of_a_further_token(
     one: float, several: float, cost: float
 ) -> None:
     assert step_cost_of(one, several, 8) == pytest.approx(cost)
 
 
-def test_where_a_step_has_one_token_alone_no_guess_is_dear() -> None:
+def test_if_more_tokens_cost_nothing_the_step_cost_has_an_upper_bound() -> None:
     assert step_cost_of(1.0, 1.0, 1) == MOST
 
 
 @pytest.mark.parametrize("max_num_tokens", [1, 3, 4096])
-def test_an_engine_that_guesses_has_measured_it(max_num_tokens: int) -> None:
+def test_an_engine_with_speculation_has_measured_it(max_num_tokens: int) -> None:
     config = Config(model="demo", kv_cache_memory="4MiB", threads=1, speculative="ngram")
     core, _ = start_engine(config, lambda _: None)
     assert LEAST <= core.scheduler.speculation.step_cost <= MOST
@@ -43,6 +43,6 @@ def test_an_engine_that_guesses_has_measured_it(max_num_tokens: int) -> None:
     assert not core.has_work
 
 
-def test_an_engine_that_does_not_guess_has_not() -> None:
+def test_an_engine_without_speculation_has_not() -> None:
     core, _ = start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), lambda _: None)
     assert not core.scheduler.speculates

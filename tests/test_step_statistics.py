@@ -1,4 +1,4 @@
-"""What a step tells of itself is what a recount finds (`builders.check_blocks` recounts the pool after every step)."""
+"""The statistics of a step match a recount (`builders.check_blocks` recounts the pool after every step)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def blocks(stats: StepStats) -> tuple[int, int, int]:
     return stats.num_blocks - stats.num_free_blocks, stats.num_shared_blocks, stats.num_cached_blocks
 
 
-def test_blocks_of_a_common_prefix_are_shared_while_two_hold_them_and_cached_when_nobody_does() -> None:
+def test_blocks_of_a_common_prefix_are_shared_while_two_hold_them_and_cached_afterwards() -> None:
     scheduler = make_scheduler()
     queue(scheduler, sequence(0, prompt_of(7, 9), max_tokens=2), sequence(1, prompt_of(7, 9), max_tokens=3))
     seen = [blocks(step.stats) for _, step in steps_to_end(scheduler)]
     assert seen == [(4, 2, 0), (3, 0, 0), (0, 0, 2)]
 
 
-def test_who_comes_back_from_preemption_computes_again_what_is_not_in_the_cache() -> None:
+def test_a_sequence_returning_from_preemption_recomputes_what_is_not_cached() -> None:
     scheduler = make_scheduler(num_blocks=6)
     queue(scheduler, *(sequence(seq_id, 5, max_tokens=15) for seq_id in range(4)))
     steps = [step.stats for _, step in steps_to_end(scheduler)]
@@ -31,7 +31,7 @@ def test_who_comes_back_from_preemption_computes_again_what_is_not_in_the_cache(
     assert sum(stats.num_recomputed for stats in steps) == computed - computed_undisturbed > 0
 
 
-def test_who_gives_blocks_back_is_named_with_the_tokens_that_are_lost() -> None:
+def test_a_preempted_sequence_is_reported_with_the_tokens_it_lost() -> None:
     scheduler = make_scheduler(num_blocks=6)
     queue(scheduler, *(sequence(seq_id, 5, max_tokens=15) for seq_id in range(4)))
     lost = 0
@@ -48,7 +48,7 @@ def waits(scheduler: Scheduler) -> dict[WaitReason, int]:
     return take_step(scheduler)[1].stats.waiting_for
 
 
-def test_nobody_waits_for_nothing() -> None:
+def test_without_waiting_sequences_there_are_no_wait_reasons() -> None:
     scheduler = make_scheduler()
     queue(scheduler, sequence(0, 5))
     assert waits(scheduler) == {}
@@ -69,14 +69,14 @@ def test_sequences_wait_for_a_place_for_the_budget_or_for_blocks() -> None:
     assert waits(small) == {WaitReason.BLOCKS: 3}
 
 
-def test_who_is_passed_waits_for_blocks_and_those_behind_for_what_they_lack() -> None:
+def test_sequences_passed_over_wait_for_blocks_and_those_behind_for_what_they_lack() -> None:
     scheduler = make_scheduler(num_blocks=8, max_num_seqs=2)
     queue(scheduler, sequence(0, 9, max_tokens=4), sequence(1, 28, max_tokens=4))
     queue(scheduler, sequence(2, 5, max_tokens=4), sequence(3, 5, max_tokens=4))
     assert waits(scheduler) == {WaitReason.BLOCKS: 1, WaitReason.MAX_NUM_SEQS: 1}
 
 
-def test_reasons_divide_the_waiting_at_every_step_of_a_random_day() -> None:
+def test_the_counts_by_reason_add_up_at_every_step_of_a_random_workload() -> None:
     rng = random.Random(0)
     scheduler = make_scheduler(num_blocks=24, max_num_seqs=5, max_num_batched_tokens=16)
     seen: set[WaitReason] = set()

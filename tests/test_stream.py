@@ -1,4 +1,4 @@
-"""What one reader gets of one sequence, and when."""
+"""What a reader gets from the stream of one sequence, and when."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_end_wakes_the_reader_and_tokens_wait_until_it_is_woken() -> None:
     assert taken(stream) == []
 
 
-def test_tokens_that_are_to_be_merged_come_in_one_delta_with_their_logprobs() -> None:
+def test_merged_tokens_come_in_one_delta_with_their_logprobs() -> None:
     stream = make_stream()
     stream.merges = True
     for token_id in (1, 2):
@@ -55,7 +55,7 @@ def test_tokens_come_one_by_one_until_the_reader_is_too_far_behind(num_tokens: i
     assert taken(stream) == []
 
 
-def test_a_good_end_comes_with_the_last_token_and_any_other_by_itself() -> None:
+def test_a_normal_end_comes_with_the_last_token_and_any_other_on_its_own() -> None:
     ends = {}
     for reason in (FinishReason.LENGTH, FinishReason.ERROR):
         stream = make_stream()
@@ -68,7 +68,7 @@ def test_a_good_end_comes_with_the_last_token_and_any_other_by_itself() -> None:
     }
 
 
-def test_the_loss_of_the_engine_comes_after_the_tokens() -> None:
+def test_the_error_of_a_dead_engine_comes_after_the_tokens() -> None:
     stream, news = make_stream(), []
     stream.wake = lambda: news.append("more")
     push(stream, 1, 2)

@@ -1,4 +1,4 @@
-"""What becomes of an engine process that ends, with processes that are none."""
+"""What happens after an engine process ends, with fake processes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Owner:
         self.failures.put_nowait(reason)
 
 
-async def test_a_killed_process_is_started_again_and_its_owner_told_whether_anything_was_lost() -> None:
+async def test_a_killed_process_is_restarted_and_its_owner_notified() -> None:
     owner = Owner()
     owner.supervisor.start()
     (await owner.started()).die()
@@ -97,7 +97,7 @@ async def test_a_killed_process_is_started_again_and_its_owner_told_whether_anyt
     await owner.supervisor.stop()
 
 
-async def test_a_start_that_reports_an_error_is_the_last() -> None:
+async def test_a_start_that_reports_an_error_is_not_repeated() -> None:
     owner = Owner()
     owner.supervisor.start()
     process = await owner.started()
@@ -108,7 +108,7 @@ async def test_a_start_that_reports_an_error_is_the_last() -> None:
     await owner.supervisor.stop()
 
 
-async def test_starts_that_are_killed_each_time_are_given_up() -> None:
+async def test_starts_that_are_killed_every_time_are_given_up() -> None:
     owner = Owner()
     owner.supervisor.start()
     for _ in range(MAX_KILLED_STARTS):
@@ -119,7 +119,7 @@ async def test_starts_that_are_killed_each_time_are_given_up() -> None:
     await owner.supervisor.stop()
 
 
-async def test_a_process_that_cannot_even_be_made_is_the_end_and_not_waited_for() -> None:
+async def test_a_process_that_cannot_be_created_fails_the_engine_at_once() -> None:
     owner = Owner()
     owner.supervisor.start()
     process = await owner.started()
@@ -131,7 +131,7 @@ async def test_a_process_that_cannot_even_be_made_is_the_end_and_not_waited_for(
     await owner.supervisor.stop()
 
 
-async def test_who_owes_a_step_for_too_long_is_killed_and_recovered_from() -> None:
+async def test_an_engine_that_owes_a_step_for_too_long_is_killed_and_restarted() -> None:
     owner = Owner(step_timeout=0.01)
     owner.supervisor.start()
     process = await owner.started()
@@ -145,7 +145,7 @@ async def test_who_owes_a_step_for_too_long_is_killed_and_recovered_from() -> No
     await owner.supervisor.stop()
 
 
-async def test_a_restart_that_hangs_is_killed_though_a_first_start_may_take_as_long_as_it_likes() -> None:
+async def test_a_restart_that_hangs_is_killed_though_a_first_start_has_no_time_limit() -> None:
     owner = Owner(step_timeout=0.01)
     owner.supervisor.start()
     first = await owner.started()
