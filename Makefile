@@ -38,8 +38,7 @@ format: $(VENV)/.test
 lock: | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet $(CONSTRAINED) uv
 	$(LOCK) --constraint config/constraints.txt --torch-backend cpu --extra otel pyproject.toml --output-file $(IMAGE)/cpu.txt
-	grep -v '^triton==' config/constraints.txt > $(VENV)/cuda-constraints.txt # torch's build for CUDA asks for its own
-	$(LOCK) --constraint $(VENV)/cuda-constraints.txt --extra otel pyproject.toml --output-file $(IMAGE)/cuda.txt
+	$(LOCK) --constraint config/constraints.txt --extra otel pyproject.toml --output-file $(IMAGE)/cuda.txt
 	echo 'hatchling>=1.27' | $(LOCK) - --output-file $(IMAGE)/build.txt
 
 $(VENV)/bin/python:
