@@ -9,18 +9,13 @@ from math import inf
 
 
 class FinishReason(StrEnum):
-    """Why a sequence ended. ABORT is the server's doing; from ENGINE_DIED on they are known to the API process only."""
+    """Why the engine ended a sequence. ABORT is the API's wish, the others are the engine's own."""
 
     STOP = "stop"
     LENGTH = "length"
     ABORT = "abort"
     ERROR = "error"
     QUEUE_TIMEOUT = "queue_timeout"
-    ENGINE_DIED = "engine_died"
-    KILLS_ENGINE = "kills_engine"
-    CLIENT_GONE = "client_gone"
-    CLIENT_STALLED = "client_stalled"
-    REQUEST_TIMEOUT = "request_timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from app.api.wire.certificate import Certificate
 from app.api.wire.open_files import MAX_OPEN_FILES
 from app.api.wire.server import Server, server_config
 from app.engine.health import EngineHealth, EngineState, Overloaded
-from app.engine.stream import EngineDied, TokenStream
+from app.engine.stream import EndReason, EngineDied, TokenStream
 from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics
 from app.statistics.collector import StatisticsCollector
@@ -117,7 +117,7 @@ class ScriptedEngine:
     """
 
     script: Seq[int] | None = None
-    ending: FinishReason = FinishReason.STOP
+    ending: EndReason = FinishReason.STOP
     ready: EngineReady | None = READY
     health: EngineHealth = HEALTHY
     room: float = inf
@@ -136,7 +136,8 @@ class ScriptedEngine:
         self.drained.append(drain_seconds)
         for submission in self.submissions:
             if submission.stream.finish_reason is None:
-                submission.stream.finish(FinishReason.ABORT)
+                submission.stream.end(FinishReason.ABORT)
+                submission.stream.wake()
 
     def check_room(self, num_sequences: int, owner: str = "") -> None:
         if num_sequences > self.room:
@@ -173,11 +174,14 @@ class ScriptedEngine:
             submission.stream.wake()
 
     def end(self, reason: FinishReason = FinishReason.LENGTH, index: int = 0) -> None:
-        self.submissions[index].stream.finish(reason)
+        self.submissions[index].stream.end(reason)
+        self.submissions[index].stream.wake()
 
     def die(self, error: EngineDied | None = None) -> None:
         for submission in self.submissions:
-            submission.stream.fail(error or EngineDied("the engine process ended"))
+            death = error or EngineDied("the engine process ended")
+            submission.stream.end(death.finish_reason, death)
+            submission.stream.wake()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that was submitted or closed makes `condition` true; fail if it never does."""
@@ -196,7 +200,8 @@ class ScriptedEngine:
         if stream.finish_reason is not None:
             return
         if position == len(self.script):
-            stream.finish(self.ending)
+            stream.end(self.ending)
+            stream.wake()
             return
         if position == 0:
             stream.times.scheduled = time.monotonic()

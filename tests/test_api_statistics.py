@@ -31,7 +31,8 @@ def finish(collector: StatisticsCollector, count: int) -> None:
     for _ in range(count):
         stream = TokenStream(1, 5, 10.0, lambda _: None)
         stream.times.finished = 11.0
-        stream.finish(FinishReason.STOP)
+        stream.end(FinishReason.STOP)
+        stream.wake()
         collector.sequence_finished(stream)
 
 
@@ -141,7 +142,7 @@ async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
     async with started(make_app(engine, collector=collector)) as client:
         broken = asyncio.create_task(client.post("/v1/completions", json={"prompt": "a", "stream": True}))
         await engine.until(lambda: bool(engine.submissions))
-        engine.submissions[0].stream.fail(EngineDied("it ended"))
+        engine.die(EngineDied("it ended"))
         await broken
         await client.post("/v1/completions", json={"prompt": "a"})
         await client.post("/v1/completions", json={})

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Send
 
 from app.api.generation import sse as events
-from app.engine.stream import KillsEngine
+from app.engine.stream import CutReason, KillsEngine
 from app.messages import FinishReason, TokenLogprobs
 from tests.scripted_engine import ScriptedEngine, data_of, make_app, started
 
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_frees_its_sequences(body: dict[str, Any]) ->
         exchange = await begun(app, engine, body)
         engine.write("some")
         await exchange.leave()
-        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE] * body.get("n", 1)
+        assert [stream.finish_reason for stream in engine.closed] == [CutReason.CLIENT_GONE] * body.get("n", 1)
 
 
 async def test_a_client_that_leaves_before_the_first_event_frees_its_sequence() -> None:
@@ -180,7 +180,7 @@ async def test_a_stream_that_cannot_be_sent_frees_its_sequence() -> None:
         engine.write("a")
         with pytest.raises(OSError, match=r"no http\.response\.start"):
             await exchange.running
-        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE]
+        assert [stream.finish_reason for stream in engine.closed] == [CutReason.CLIENT_GONE]
 
 
 @pytest.mark.parametrize("body", [STREAM, {"prompt": "x"}])
@@ -297,7 +297,7 @@ async def test_a_sequence_the_engine_gives_up_is_an_error() -> None:
         (FinishReason.ABORT, 503, "aborted"),
         (FinishReason.ERROR, 500, "engine_error"),
         (FinishReason.QUEUE_TIMEOUT, 503, "queue_timeout"),
-        (FinishReason.REQUEST_TIMEOUT, 504, "request_timeout"),
+        (CutReason.REQUEST_TIMEOUT, 504, "request_timeout"),
     ],
 )
 @pytest.mark.parametrize("num_choices", [1, 2])
@@ -318,7 +318,8 @@ async def test_a_stream_whose_time_is_up_keeps_what_it_has_given() -> None:
         engine.write("s")
         await exchange.event()
         engine.write("o!")
-        engine.submissions[0].stream.cut(FinishReason.REQUEST_TIMEOUT)
+        engine.submissions[0].stream.end(CutReason.REQUEST_TIMEOUT)
+        engine.submissions[0].stream.wake()
         *chunks, error, done = await rest(exchange)
         assert [chunk["choices"][0]["text"] for chunk in chunks] == ["o", "!"]
         assert (error["error"]["code"], done) == ("request_timeout", "[DONE]")

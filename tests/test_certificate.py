@@ -17,7 +17,7 @@ import pytest
 from app.api.wire.certificate import BadCertificate, Certificate
 from app.api.wire.connection import MAX_HEAD_BYTES
 from app.config import ConfigError, load_config
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 from tests.raw_client import connected, post
 from tests.scripted_engine import ScriptedEngine, data_of, ids, listening, make_app
 
@@ -97,7 +97,7 @@ async def test_a_stream_that_nobody_reads_is_cut_off_under_tls(tmp_path: Path) -
                 while not engine.closed:  # what lies below TLS is noticed when there is more to send
                     engine.write("x")
                     await asyncio.sleep(STEP_SECONDS)
-    assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_STALLED]
+    assert [stream.finish_reason for stream in engine.closed] == [CutReason.CLIENT_STALLED]
 
 
 async def test_a_new_certificate_is_used_by_the_next_connection_and_a_bad_one_is_not(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from app.api.request_limits import RequestLimits
 from app.api.wire.connection import MAX_HEAD_BYTES, MAX_HEADERS
 from app.api.wire.open_files import MAX_OPEN_FILES, raise_open_file_limit, room_of
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 from tests.raw_client import RawClient, connected, post, until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
 
@@ -216,7 +216,7 @@ async def test_a_client_that_leaves_is_missed_though_it_had_sent_its_next_reques
                 engine.write("x")
                 await asyncio.sleep(0)
         await engine.until(lambda: bool(engine.closed))
-    assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_GONE]
+    assert [stream.finish_reason for stream in engine.closed] == [CutReason.CLIENT_GONE]
 
 
 async def test_nonsense_behind_a_request_does_not_disturb_its_answer(caplog: pytest.LogCaptureFixture) -> None:

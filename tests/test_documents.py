@@ -18,6 +18,7 @@ from app.api.openai.schemas.chat import ChatCompletionRequest
 from app.api.openai.schemas.completion import CompletionRequest
 from app.api.routes import ENDPOINTS, OTHER_ROUTERS
 from app.chat.commands import HELP
+from app.engine.stream import CutReason
 from app.messages import FinishReason
 from app.metrics import Metrics
 from tests.documents import (
@@ -134,7 +135,7 @@ def test_every_architecture_that_is_tested_is_listed_as_served() -> None:
 def test_every_code_of_an_error_is_listed_and_no_other() -> None:
     """By the literals in the code: what is given as a `code`, and what of the listed is written nowhere."""
     sources = "".join(path.read_text() for path in (ROOT / "app" / "api").rglob("*.py"))
-    written = set(re.findall(r'"(\w+)"', sources)) | set(FinishReason)
+    written = set(re.findall(r'"(\w+)"', sources)) | {*FinishReason, *CutReason}
     given = set(re.findall(r'\bcode="(\w+)"', sources)) | {"queue_timeout", "request_timeout", *CODES.values()}
     rows = table_rows(section(API_PAGE, "Errors"))
     listed = set(re.findall(r"`(\w+)`", " ".join(row[1] for row in rows))) - {"param"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from app.engine.stream import EngineDied, TokenStream
+from app.engine.stream import CutReason, EngineDied, TokenStream
 from app.messages import FinishReason, StepOutput, StepStats, WaitReason
 from app.metrics import Metrics
 from app.metrics.instruments import TOKEN_SECONDS
@@ -60,7 +60,7 @@ def stream(num_tokens: int, *, scheduled: bool = True) -> TokenStream:
 
 def ended(reason: FinishReason, num_tokens: int) -> TokenStream:
     result = stream(num_tokens)
-    result.finish(reason)
+    result.end(reason)
     return result
 
 
@@ -167,15 +167,15 @@ def test_an_open_stream_has_already_observed_its_queue_time_and_first_token() ->
 
 def test_a_sequence_that_was_never_scheduled_is_counted_as_an_end_only() -> None:
     metrics, lost = Metrics(), stream(0, scheduled=False)
-    lost.fail(EngineDied("gone"))
+    lost.end(CutReason.ENGINE_DIED, EngineDied("gone"))
     metrics.sequence_finished(lost)
     assert value(metrics, "request_success_total", finished_reason="engine_died") == 1
     assert value(metrics, "e2e_request_latency_seconds_count") == 0
 
 
 def test_every_outcome_is_there_from_the_start() -> None:
-    ends = [value(Metrics(), "request_success_total", finished_reason=reason) for reason in FinishReason]
-    assert ends == [0] * len(FinishReason)
+    ends = [value(Metrics(), "request_success_total", finished_reason=reason) for reason in (*FinishReason, *CutReason)]
+    assert ends == [0] * (len(FinishReason) + len(CutReason))
 
 
 def test_a_restart_is_counted_and_empties_the_gauges() -> None:

@@ -15,6 +15,7 @@ from app.api.gate.keys import KeyRing
 from app.api.openapi import DESCRIPTIONS, OF_CONNECTIONS
 from app.api.request_limits import RequestLimits
 from app.engine.health import EngineState, Overloaded
+from app.engine.stream import CutReason
 from app.messages import FinishReason
 from tests.scripted_engine import HEALTHY, MODEL, ScriptedEngine, ids, make_app, started
 
@@ -75,7 +76,7 @@ async def test_every_status_that_is_documented_of_generation_comes_and_every_one
     came += await statuses(make_app(ScriptedEngine(), access=Access(KeyRing("alice:key"))), path, {})
     came += await statuses(make_app(ScriptedEngine(), hosts=("localhost",)), path, {})
     came += await statuses(make_app(ScriptedEngine(refusals={0: Overloaded("full", 1)})), path, {})
-    for reason in (FinishReason.ERROR, FinishReason.ABORT, FinishReason.QUEUE_TIMEOUT, FinishReason.REQUEST_TIMEOUT):
+    for reason in (FinishReason.ERROR, FinishReason.ABORT, FinishReason.QUEUE_TIMEOUT, CutReason.REQUEST_TIMEOUT):
         came += await statuses(make_app(ending(reason)), path, {})
     loading = replace(HEALTHY, state=EngineState.LOADING)
     came += await statuses(make_app(ScriptedEngine(health=loading)), path, {})

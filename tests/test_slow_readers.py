@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 from app.api.wire.connection import Connection
 from app.api.wire.server import server_config
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 from tests.raw_client import connected, post, until
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 
@@ -30,7 +30,7 @@ async def test_a_stream_that_nobody_reads_is_ended_and_counted_as_that() -> None
         await engine.until(lambda: bool(engine.submissions))
         engine.write(MUCH)
         await engine.until(lambda: bool(engine.closed))
-        assert [stream.finish_reason for stream in engine.closed] == [FinishReason.CLIENT_STALLED]
+        assert [stream.finish_reason for stream in engine.closed] == [CutReason.CLIENT_STALLED]
 
 
 async def test_all_of_a_stream_that_is_there_at_once_reaches_a_reader_who_comes_late() -> None:

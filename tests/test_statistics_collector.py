@@ -105,7 +105,8 @@ def test_a_finished_request_is_a_row_of_numbers() -> None:
     stream = decoded(collector, clock, 1, 4)
     stream.num_cached_tokens = 3
     stream.times.finished = clock.now
-    stream.finish(FinishReason.STOP)
+    stream.end(FinishReason.STOP)
+    stream.wake()
     collector.sequence_finished(stream)
     [row] = collector.finished
     assert (row.number, row.prompt_tokens, row.cached_tokens, row.output_tokens) == (1, 5, 3, 4)
@@ -120,7 +121,8 @@ def test_concurrency_is_the_mean_number_of_running_sequences_while_it_decoded() 
     clock.now += 1.0
     stream.push(7, None, clock.now)
     stream.times.finished = clock.now
-    stream.finish(FinishReason.LENGTH)
+    stream.end(FinishReason.LENGTH)
+    stream.wake()
     collector.sequence_finished(stream)
     assert collector.finished[-1].concurrency == pytest.approx((4 + 1) / 2)
 

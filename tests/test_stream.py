@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.stream import MAX_TOKENS_BEHIND, EngineDied, TokenStream
+from app.engine.stream import MAX_TOKENS_BEHIND, CutReason, EngineDied, TokenStream
 from app.messages import FinishReason, TokenLogprobs
 
 
@@ -27,7 +27,8 @@ def test_the_end_wakes_the_reader_and_tokens_wait_until_it_is_woken() -> None:
     push(stream, 1)
     stream.wake()
     push(stream, 2)
-    stream.finish(FinishReason.STOP)
+    stream.end(FinishReason.STOP)
+    stream.wake()
     assert news == [[[1]], [[2]]]
     assert taken(stream) == []
 
@@ -48,7 +49,8 @@ def test_merged_tokens_come_in_one_delta_with_their_logprobs() -> None:
 def test_tokens_come_one_by_one_until_the_reader_is_too_far_behind(num_tokens: int, lengths: list[int]) -> None:
     stream = make_stream()
     push(stream, *range(num_tokens))
-    stream.finish(FinishReason.LENGTH)
+    stream.end(FinishReason.LENGTH)
+    stream.wake()
     deltas = taken(stream)
     assert [len(delta) for delta in deltas] == lengths
     assert [token_id for delta in deltas for token_id in delta] == list(range(num_tokens))
@@ -60,7 +62,8 @@ def test_a_normal_end_comes_with_the_last_token_and_any_other_on_its_own() -> No
     for reason in (FinishReason.LENGTH, FinishReason.ERROR):
         stream = make_stream()
         push(stream, 1)
-        stream.finish(reason)
+        stream.end(reason)
+        stream.wake()
         ends[reason] = [(delta.token_ids, delta.finish_reason) for delta in stream.take()]
     assert ends == {
         FinishReason.LENGTH: [([1], FinishReason.LENGTH)],
@@ -72,7 +75,8 @@ def test_the_error_of_a_dead_engine_comes_after_the_tokens() -> None:
     stream, news = make_stream(), []
     stream.wake = lambda: news.append("more")
     push(stream, 1, 2)
-    stream.fail(EngineDied("gone"))
+    stream.end(CutReason.ENGINE_DIED, EngineDied("gone"))
+    stream.wake()
     deltas = stream.take()
     assert [next(deltas).token_ids for _ in range(2)] == [[1], [2]]
     with pytest.raises(EngineDied, match="gone"):

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.request_limits import RequestLimits
+from app.engine.stream import CutReason
 from app.messages import FinishReason
 from tests.scripted_engine import ScriptedEngine, make_app, started
 
@@ -37,5 +38,5 @@ async def test_a_request_that_takes_too_long_is_cut_off_everywhere(body: dict[st
         answer = await client.post(COMPLETIONS, json={"prompt": "x", **body})
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "request_timeout")
     assert answer.headers["x-should-retry"] == "false"
-    assert [stream.finish_reason for stream in engine.closed] == [FinishReason.REQUEST_TIMEOUT] * body.get("n", 1)
+    assert [stream.finish_reason for stream in engine.closed] == [CutReason.REQUEST_TIMEOUT] * body.get("n", 1)
     assert counted(app, "request_timeout") == 1

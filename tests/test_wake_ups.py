@@ -91,7 +91,8 @@ async def test_the_first_token_and_the_end_do_not_wait() -> None:
     step(coalescer, many, now=1.0)
     step(coalescer, [*many, late], now=1.0)
     assert (events(many), late.events) == ([1, 1], [1])
-    many[0].stream.finish(FinishReason.LENGTH)
+    many[0].stream.end(FinishReason.LENGTH)
+    many[0].stream.wake()
     assert many[0].events == [1, 1, 1]
 
 

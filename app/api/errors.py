@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.api.excerpts import cut
 from app.engine.health import Overloaded, Unavailable
-from app.engine.stream import EngineDied, KillsEngine
+from app.engine.stream import CutReason, EndReason, EngineDied, KillsEngine
 from app.messages import FinishReason
 
 CLIENT_LEFT = 499
@@ -110,7 +110,7 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(500, "The server met an unexpected error.", code="internal_error")
 
 
-def error_at_end(reason: FinishReason | None) -> ApiError | None:
+def error_at_end(reason: EndReason | None) -> ApiError | None:
     """The error to report for a sequence that ended with `reason`; None if it ended as it should."""
     match reason:
         case FinishReason.ABORT:
@@ -120,7 +120,7 @@ def error_at_end(reason: FinishReason | None) -> ApiError | None:
         case FinishReason.QUEUE_TIMEOUT:
             message = "The server is busy: the request waited as long as it may, and was not scheduled."
             return ApiError(503, message, code=reason, retry_after=QUEUE_RETRY_SECONDS)
-        case FinishReason.REQUEST_TIMEOUT:
+        case CutReason.REQUEST_TIMEOUT:
             message = "The answer took longer than this server gives a request."
             return ApiError(504, message, code=reason, is_permanent=True)  # it would take as long again
         case _:

@@ -154,7 +154,8 @@ class EngineClient:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._has_no_streams.wait(), seconds)
         for stream in list(self._streams.values()):
-            stream.cut(FinishReason.ABORT)
+            stream.end(FinishReason.ABORT)
+            stream.wake()
 
     async def stop(self, drain_seconds: float) -> None:
         """Drain, then end the process."""
@@ -225,7 +226,8 @@ class EngineClient:
 
     def _give_up(self, seq_id: int, error: EngineDied) -> None:
         if stream := self._streams.get(seq_id):  # it may be gone: the reader of another stream can close it
-            stream.fail(error)
+            stream.end(error.finish_reason, error)
+            stream.wake()
             self._forget(stream)
 
     def _submit_due(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from math import inf
 
 from app.messages import FinishReason, Generate, TokenLogprobs
@@ -14,9 +15,30 @@ MAX_TOKENS_BEHIND = 8
 MAX_TAKEN_TOKENS = 256
 """Most tokens that one `take` returns; the rest waits until other tasks have had a turn on the event loop."""
 
+
+class CutReason(StrEnum):
+    """Why a sequence ended that its engine did not end: only the API process knows these."""
+
+    ENGINE_DIED = "engine_died"
+    KILLS_ENGINE = "kills_engine"
+    CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
+    REQUEST_TIMEOUT = "request_timeout"
+
+
+EndReason = FinishReason | CutReason
+
 WHOLE = (FinishReason.STOP, FinishReason.LENGTH)
 """Finish reasons that are delivered along with the last tokens. Others are delivered on their own, after them: a reader
 that raises on them has already received everything."""
+
+UNKNOWN_TO_ENGINE = (
+    FinishReason.ABORT,
+    CutReason.CLIENT_GONE,
+    CutReason.CLIENT_STALLED,
+    CutReason.REQUEST_TIMEOUT,
+)
+"""Reasons for which this side ends a sequence that the engine would continue: it must be asked to drop it."""
 
 
 @dataclass(slots=True)
@@ -25,19 +47,19 @@ class TokenDelta:
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs]
-    finish_reason: FinishReason | None = None
+    finish_reason: EndReason | None = None
 
 
 class EngineDied(RuntimeError):
     """The engine process ended and no other takes this sequence up; the client may repeat the request."""
 
-    finish_reason = FinishReason.ENGINE_DIED
+    finish_reason = CutReason.ENGINE_DIED
 
 
 class KillsEngine(EngineDied):
     """This sequence crashed the engine process every time: the client must not repeat the request."""
 
-    finish_reason = FinishReason.KILLS_ENGINE
+    finish_reason = CutReason.KILLS_ENGINE
 
 
 @dataclass(slots=True)
@@ -87,7 +109,7 @@ class TokenStream:
         self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []
         self.times = SequenceTimes(arrived)
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: EndReason | None = None
         self.wake: Callable[[], None] = _no_reader
         self.num_taken = 0
         self.merges = False
@@ -95,7 +117,7 @@ class TokenStream:
         self._on_close = on_close
         self._on_read = on_read
         self._logprobs: list[TokenLogprobs] = []
-        self._end: FinishReason | None = None
+        self._end: EndReason | None = None
         self._error: EngineDied | None = None
 
     @property
@@ -159,45 +181,34 @@ class TokenStream:
         params = replace(command.params, prompt_logprobs=None)
         return replace(command, params=params, output_token_ids=tuple(self.output_token_ids))
 
-    def end(self, reason: FinishReason) -> None:
-        """Set the finish reason. As with tokens, the caller decides when to wake the reader: whoever takes the last
-        token must be able to see that it is the last.
+    def end(self, reason: EndReason, error: EngineDied | None = None) -> None:
+        """End the sequence for `reason`, unless it has ended already. `take` reports it after the tokens, by raising
+        `error` if there is one.
+
+        As with tokens, the caller decides when to wake the reader: whoever takes the last token must be able to see
+        that it is the last, and one reader may read several sequences.
         """
-        self.finish_reason = self._end = reason
-
-    def finish(self, reason: FinishReason) -> None:
-        self.end(reason)
-        self.wake()
-
-    def fail(self, error: EngineDied) -> None:
-        self.finish_reason = error.finish_reason
-        self._error = error
-        self.wake()
-
-    def cut(self, reason: FinishReason) -> None:
-        """End the sequence now, unless it has ended already, and wake its reader with the reason."""
-        if self.finish_reason is None:
-            self.finish(reason)
+        if self.finish_reason is not None:
+            return
+        self.finish_reason, self._error = reason, error
+        self._end = reason if error is None else None
+        if reason in UNKNOWN_TO_ENGINE:
             self._on_close(self)
 
-    def close_at(self, reason: FinishReason, num_output_tokens: int) -> None:
-        """The reader is done, and decides how the sequence ended and with how many tokens, whatever the engine says.
+    def close(self, reason: EndReason = FinishReason.ABORT, num_output_tokens: int | None = None) -> None:
+        """The reader is done. That ends the sequence for `reason`, unless it has ended already.
 
-        A stop string ends a text that the engine would continue, or that the engine ended because of its length.
-        """
-        del self.output_token_ids[num_output_tokens:]
-        has_ended, self.finish_reason = self.finish_reason is not None, reason
-        self._read_to_its_end(has_ended)
-
-    def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
-        """The reader stops reading: end the sequence now, unless it has ended already.
+        With `num_output_tokens` it is the reader who decides how the sequence ended, and with how many tokens, whatever
+        the engine says: a stop string ends a text that the engine would continue, or that the engine ended because of
+        its length.
 
         May be called any number of times, for instance from a `finally` and from a background callback.
         """
-        has_ended, self.finish_reason = self.finish_reason is not None, self.finish_reason or reason
-        self._read_to_its_end(has_ended)
-
-    def _read_to_its_end(self, has_ended: bool) -> None:
+        has_ended = self.finish_reason is not None
+        if num_output_tokens is not None:
+            del self.output_token_ids[num_output_tokens:]
+            self.finish_reason = reason
+        self.finish_reason = self.finish_reason or reason
         if not has_ended:
             self._on_close(self)
         if not self._is_read:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine.stream import TokenStream
+from app.engine.stream import CutReason, EndReason, TokenStream
 from app.messages import FinishReason
 from app.metrics.instruments import (
     FIRST_TOKEN_SECONDS,
@@ -106,7 +106,8 @@ class SequenceMetrics:
 
     def _make_ends(self, make: Instruments) -> None:
         finished = make.counter("request_success", "Sequences ended, by finish reason.", "finished_reason")
-        self._finished = {reason: finished.labels(reason.value) for reason in FinishReason}
+        reasons: tuple[EndReason, ...] = (*FinishReason, *CutReason)
+        self._finished = {reason: finished.labels(reason.value) for reason in reasons}
         self._request_generation_tokens = make.histogram(
             "request_generation_tokens", "Output tokens per complete sequence.", NUM_TOKENS
         )

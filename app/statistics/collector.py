@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from app.engine.stream import TokenStream
+from app.engine.stream import EndReason, TokenStream
 from app.messages import EngineReady, FinishReason, StepOutput, StepStats, WaitReason
 from app.statistics.durations import SlidingDurations
 from app.statistics.rows import FinishedRequest, Frame, Step
@@ -43,7 +43,7 @@ class StatisticsCollector:
         self.num_steps = 0
         self.num_finished = 0
         self.totals: Counter[str] = Counter()
-        self.finish_reasons: Counter[FinishReason] = Counter()
+        self.finish_reasons: Counter[EndReason] = Counter()
         self.error_causes: Counter[str] = Counter()
         self.latest: StepStats | None = None
         self._clock = clock
@@ -139,7 +139,7 @@ class StatisticsCollector:
     def sequence_recovered(self) -> None:
         self.totals["recovered"] += 1
 
-    def _finished_request(self, stream: TokenStream, reason: FinishReason) -> FinishedRequest:
+    def _finished_request(self, stream: TokenStream, reason: EndReason) -> FinishedRequest:
         times = stream.times
         finished = self._clock() if times.finished is None else times.finished
         return FinishedRequest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.messages import FinishReason
+from app.engine.stream import EndReason
 
 
 class Frame(NamedTuple):
@@ -66,6 +66,6 @@ class FinishedRequest(NamedTuple):
     ttft: float | None
     itl: float | None
     total: float
-    reason: FinishReason
+    reason: EndReason
     concurrency: float | None
     model: str

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from app.engine.health import Overloaded
-from app.engine.stream import KillsEngine
+from app.engine.stream import CutReason, KillsEngine
 from app.messages import FinishReason
 from tests.browser.conftest import OpenPage
 from tests.browser.test_chat import ended, send
@@ -94,7 +94,7 @@ async def test_a_prompt_that_is_refused_is_changed_and_does_not_stand_in_the_way
     await ended(page)
 
 
-@pytest.mark.parametrize("reason", [FinishReason.ERROR, FinishReason.REQUEST_TIMEOUT])
+@pytest.mark.parametrize("reason", [FinishReason.ERROR, CutReason.REQUEST_TIMEOUT])
 async def test_an_error_that_would_come_again_leaves_what_has_come_to_be_gone_on_with(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, reason: FinishReason
 ) -> None:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from app.api.errors import error_at_end
 from app.api.generation.admission import Prompt
 from app.api.generation.request import GenerationRequest
-from app.engine.stream import TokenDelta, TokenStream
+from app.engine.stream import EndReason, TokenDelta, TokenStream
 from app.messages import FinishReason, TokenLogprobs
 from app.text.chat_format import CallArguments, CallBegins, Reasoning
 from app.text.detokenizer import IncrementalDetokenizer
@@ -40,7 +40,7 @@ class Piece:
     index: int
     text: str
     tokens: list[ScoredToken] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
+    finish_reason: EndReason | None = None
     part: Reasoning | CallBegins | CallArguments | None = None
 
 
@@ -86,7 +86,7 @@ class Choice:
             reason = FinishReason.LENGTH
         if reason is not None:
             self.finished = True
-            self.stream.close_at(reason, self.num_tokens)
+            self.stream.close(reason, self.num_tokens)
         return Piece(self.index, text, tokens, reason)
 
     @property

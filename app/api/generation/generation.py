@@ -12,7 +12,7 @@ from app.api.generation.choices import MAX_SCORED_TOKENS, Choice, Piece
 from app.api.generation.engine import Engine
 from app.api.generation.request import GenerationRequest
 from app.api.generation.usage import Usage
-from app.engine.stream import TokenStream
+from app.engine.stream import CutReason, EndReason, TokenStream
 from app.messages import FinishReason, Sampling, SamplingParams
 from app.text.tokenizer import Tokenizer
 
@@ -109,9 +109,10 @@ class Generation:
 
     def _time_out(self) -> None:
         for stream in self.streams:
-            stream.cut(FinishReason.REQUEST_TIMEOUT)
+            stream.end(CutReason.REQUEST_TIMEOUT)
+            stream.wake()
 
-    def close(self, reason: FinishReason = FinishReason.ABORT) -> None:
+    def close(self, reason: EndReason = FinishReason.ABORT) -> None:
         """End what has not ended. May be called any number of times."""
         if self._end is not None:
             self._end.cancel()

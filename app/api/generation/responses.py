@@ -20,7 +20,7 @@ from app.api.generation.sse import GenerationEvents
 from app.api.record import record_of
 from app.api.wire.disconnect import unless_client_disconnects
 from app.api.wire.json_parts import JsonInParts
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 from app.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def _send_whole(http: Request, generation: Generation, answer: Answer) -> 
     try:
         whole = await unless_client_disconnects(http.receive, _whole(generation, answer))
         if whole is None:
-            generation.close(FinishReason.CLIENT_GONE)
+            generation.close(CutReason.CLIENT_GONE)
             return Response(status_code=CLIENT_LEFT)
     finally:
         generation.close()

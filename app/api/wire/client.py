@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from app.api.wire.framing import Outlet
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 
 CLIENT = "client"
 """The key of a scope's state under which the connection puts the `Client`."""
@@ -20,7 +20,7 @@ class Client:
     """
 
     outlet: Outlet | None = None
-    left_as: FinishReason = FinishReason.CLIENT_GONE
+    left_as: CutReason = CutReason.CLIENT_GONE
 
 
 def client_of(scope: Scope) -> Client:

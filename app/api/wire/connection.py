@@ -19,7 +19,7 @@ from app.api.wire.client import CLIENT, Client
 from app.api.wire.framing import Outlet, Unframed
 from app.api.wire.half_closed import HalfClosed
 from app.api.wire.upgrade import without_upgrade
-from app.messages import FinishReason
+from app.engine.stream import CutReason
 
 MAX_HEAD_BYTES = 1 << 16
 MAX_HEADERS = 100
@@ -187,7 +187,7 @@ class Connection(HttpToolsProtocol):
             self._stall_timer = self._start_stall_timer()
             return
         for cycle in self._open:
-            cycle.scope["state"][CLIENT].left_as = FinishReason.CLIENT_STALLED
+            cycle.scope["state"][CLIENT].left_as = CutReason.CLIENT_STALLED
         self.transport.abort()
 
     def _refuse(self, error: ApiError) -> None:
