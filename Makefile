@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-INSTALL := $(VENV)/bin/python config/install.py
+INSTALL := $(PYTHON) config/install.py $(VENV)
 SERVE_SIZE := "Installing Millrace and what it needs into $(VENV), once: about 50 packages, 1.1 GB on disk, most of it \
 torch for CPUs; several GB where the package index gives torch for NVIDIA GPUs, as PyPI does on Linux."
 TEST_SIZE := "Installing what the tests need into $(VENV), once: about 100 packages more."
@@ -42,10 +42,9 @@ lock: | $(VENV)/bin/python
 	echo 'hatchling>=1.27' | $(LOCK) - --output-file $(IMAGE)/build.txt
 
 $(VENV)/bin/python:
-	@echo "Making a Python environment in $(VENV)."
-	@$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: pyproject.toml config/constraints.txt | $(VENV)/bin/python
+$(VENV)/.serve: pyproject.toml config/constraints.txt
 	@$(INSTALL) $(SERVE_SIZE) $(CONSTRAINED) --editable .
 	@touch $@
 

@@ -1,6 +1,6 @@
-"""Runs pip for `make`, with what it is doing and how much is there already in one line, rewritten in place.
+"""Installs into a virtual environment for `make`, which it makes if need be, and shows in one line how far it is.
 
-    python config/install.py WHAT [pip's arguments ...]
+    python config/install.py DIRECTORY WHAT [pip's arguments ...]
 
 Standard library only. Where standard output is no terminal, each thing that pip does is a line. What pip itself has to
 say is shown if it fails.
@@ -9,17 +9,19 @@ say is shown if it fails.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
-VENV = Path(sys.prefix)
+MIN_PYTHON = (3, 11)
 DOING = {
     "Collecting": "finding",
     "Obtaining": "reading",
@@ -35,19 +37,23 @@ DOING = {
 """How lines of pip's begin that say what it does, and what they mean."""
 
 REFRESH_SECONDS = 0.25
+COUNT_SECONDS = 2.0
 SHOWN_LINES = 30
 
 
-class Pip:
-    """A running pip: what it has printed, and what that means it is doing."""
+class Running:
+    """A command that is running: what it has printed, and what that means it is doing. `scratch` is for its files."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        command = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", *arguments]
-        scratch = VENV / "tmp"  # where its downloads can be seen to grow
-        scratch.mkdir(exist_ok=True)
-        variables = os.environ | {"TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    def __init__(self, command: list[str], doing: str, scratch: Path) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        variables = {
+            **os.environ,
+            "TMPDIR": str(scratch),
+            "PYTHONUNBUFFERED": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
         self.lines: list[str] = []
-        self.doing = "asking the package index"
+        self.doing = doing
         self._process = subprocess.Popen(
             command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -58,7 +64,7 @@ class Pip:
         return self._process.poll() is None
 
     def exit_code(self) -> int:
-        """Of a pip that has ended, when all that it printed is in `lines`."""
+        """Of a command that has ended, when all that it printed is in `lines`."""
         self._reader.join()
         return self._process.wait()
 
@@ -82,58 +88,72 @@ def doing(line: str) -> str:
 
 def megabytes(directory: Path) -> int:
     """How much is in a directory, in MB."""
-    sizes = (entry.stat(follow_symlinks=False).st_size for entry in _files(directory))
-    return sum(sizes) // 1_000_000
+    return sum(_sizes(directory)) // 1_000_000
 
 
-def _files(directory: Path) -> Iterator[os.DirEntry[str]]:
+def _sizes(directory: Path) -> Iterator[int]:
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(Path(entry.path))
-                else:
-                    yield entry
-    except OSError:  # pip removes what it no longer needs
+        entries = list(os.scandir(directory))
+    except OSError:
         return
+    for entry in entries:
+        with suppress(OSError):  # pip renames and removes files meanwhile
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(Path(entry.path))
+            else:
+                yield entry.stat(follow_symlinks=False).st_size
 
 
-def watch(pip: Pip) -> None:
-    """Show what a pip does until it ends."""
-    began = counted_at = monotonic()
-    size, last = megabytes(VENV), ""
-    while pip.is_running():
+def watch(running: Running, directory: Path, began: float) -> None:
+    """Show what a command does until it ends, and how much there is in the directory."""
+    size, counted_at, last = 0, 0.0, ""
+    while running.is_running():
         if not sys.stdout.isatty():
-            if pip.doing != last:
-                print(f"  {pip.doing}", flush=True)
-                last = pip.doing
+            if running.doing != last:
+                print(f"  {running.doing}", flush=True)
+                last = running.doing
         else:
-            if monotonic() - counted_at > 1:
-                size, counted_at = megabytes(VENV), monotonic()
-            text = f"  {size:,} MB there, {monotonic() - began:.0f} s: {pip.doing}"
+            if monotonic() - counted_at > COUNT_SECONDS:
+                size, counted_at = megabytes(directory), monotonic()
+            text = f"  {size:,} MB there, {monotonic() - began:.0f} s: {running.doing}"
             print("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1], end="", flush=True)
         sleep(REFRESH_SECONDS)
     if sys.stdout.isatty():
         print("\r\x1b[K", end="", flush=True)
 
 
-def main() -> int:
-    what, *arguments = sys.argv[1:]
-    print(textwrap.fill(what, shutil.get_terminal_size().columns - 1), flush=True)
-    began = monotonic()
-    pip = Pip(arguments)
+def run(command: list[str], doing: str, directory: Path, began: float) -> int:
+    """Run a command, and show it. Returns its exit code; what it printed last is shown if that is not 0."""
+    scratch = directory / "tmp"  # in the directory, so that downloads count
     try:
-        watch(pip)
-    except KeyboardInterrupt:
-        print("\nstopped; what is there already is not installed again")
-        return 130
+        running = Running(command, doing, scratch)
+        watch(running, directory, began)
     finally:
-        shutil.rmtree(VENV / "tmp", ignore_errors=True)
-    if code := pip.exit_code():
-        print("\n".join(pip.lines[-SHOWN_LINES:]), file=sys.stderr)
-        print(f"pip could not install it (exit code {code}); what it said last is above", file=sys.stderr)
-        return code
-    print(f"Installed in {monotonic() - began:.0f} s, {megabytes(VENV):,} MB in all.", flush=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+    if code := running.exit_code():
+        print("\n".join(running.lines[-SHOWN_LINES:]), file=sys.stderr)
+        print(f"{' '.join(command[1:4])} ended with {code}; what it said last is above", file=sys.stderr)
+    return code
+
+
+def main() -> int:
+    if sys.version_info < MIN_PYTHON:
+        print(f"Python 3.11 or newer is needed, and this is {platform.python_version()}: add PYTHON=python3.11, say")
+        return 1
+    directory, what, *arguments = Path(sys.argv[1]), *sys.argv[2:]
+    print(textwrap.fill(what, shutil.get_terminal_size().columns - 1), flush=True)
+    began, python = monotonic(), str(directory / "bin" / "python")
+    commands = [([python, "-m", "pip", "install", "--progress-bar", "off", *arguments], "asking the package index")]
+    if not Path(python).exists():
+        commands.insert(0, ([sys.executable, "-m", "venv", str(directory)], "making a Python environment"))
+    try:
+        for command, doing in commands:
+            if code := run(command, doing, directory, began):
+                return code
+    except KeyboardInterrupt:
+        print("\nstopped; what has been downloaded is not downloaded again")
+        return 130
+    print(f"Installed in {monotonic() - began:.0f} s, {megabytes(directory):,} MB in all.", flush=True)
     return 0
 
 
