@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from app.config import Config, load_defaults
@@ -32,10 +33,11 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def pages() -> list[Path]:
+@cache
+def pages() -> tuple[Path, ...]:
     """Every Markdown file, without those in hidden directories such as `.venv`."""
-    found = (path for path in ROOT.rglob("*.md") if path.is_file())
-    return sorted(path for path in found if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
+    visible = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
+    return tuple(sorted(path for top in visible for path in top.rglob("*.md")) + sorted(ROOT.glob("*.md")))
 
 
 def blocks(page: Path) -> Iterator[Block]:
