@@ -106,12 +106,12 @@ class Result:
 
     def _run_json(self, run: Run) -> dict[str, Any]:
         summary = summarize(run, self.limits)
-        told = {name: getattr(summary, name) for name in summary.__slots__}
-        latencies = {f"{name}_ms": told.pop(name) for name in ("ttft", "itl", "tpot", "e2e", "lateness")}
-        told["errors"], told["finish_reasons"] = dict(summary.errors), dict(summary.finish_reasons)
+        numbers = {name: getattr(summary, name) for name in summary.__slots__}
+        latencies = {f"{name}_ms": numbers.pop(name) for name in ("ttft", "itl", "tpot", "e2e", "lateness")}
+        numbers["errors"], numbers["finish_reasons"] = dict(summary.errors), dict(summary.finish_reasons)
         return {
             "load": run.stage.load_text,
-            **told,
+            **numbers,
             **{name: spread.as_json() if isinstance(spread, Spread) else None for name, spread in latencies.items()},
             "findings": run.findings,
             "caveats": caveats(run, summary, self.settings.workload),

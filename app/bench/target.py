@@ -32,7 +32,7 @@ class ServerAbout:
     def describe(self) -> str:
         version = f" {self.version}" if self.version else ", version unknown"
         length = f", {self.max_model_len} tokens at most" if self.max_model_len else ""
-        return f"{self.software or 'unknown software'}{version}, model {self.model or 'not told'}{length}, {self.url}"
+        return f"{self.software or 'unknown software'}{version}, model {self.model or 'unknown'}{length}, {self.url}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,9 @@ async def learn_about(client: Client, model: str | None) -> ServerAbout:
 async def _version(client: Client) -> str | None:
     """The server's version: vLLM and Millrace have /version, llama.cpp reports its build in /props."""
     for path, name in (("/version", "version"), ("/props", "build_info")):
-        told = (await client.get(path)).json()
-        if isinstance(told, dict) and told.get(name):
-            return str(told[name])
+        answer = (await client.get(path)).json()
+        if isinstance(answer, dict) and answer.get(name):
+            return str(answer[name])
     return None
 
 

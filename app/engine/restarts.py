@@ -21,7 +21,7 @@ STABLE_SECONDS = 60.0
 
 
 class GivenUp(RuntimeError):
-    """Another start would not help; the message tells the operator why."""
+    """Another start would not help; the message says why, for the operator."""
 
 
 @dataclass(frozen=True, slots=True)

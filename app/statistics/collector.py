@@ -21,7 +21,7 @@ WINDOW_FRAMES = 20
 MAX_STEPS = 240
 MAX_FINISHED = 500
 MAX_CAUSES = 50
-SHARES = (0.5, 0.9, 0.99)
+PERCENTILES = (0.5, 0.9, 0.99)
 
 _COUNTED = Frame._fields[Frame._fields.index("steps") : Frame._fields.index("ttft_p50")]
 
@@ -72,9 +72,9 @@ class StatisticsCollector:
                 latest.num_shared_blocks if latest else 0,
                 latest.num_cached_blocks if latest else 0,
                 *(new[name] for name in _COUNTED),
-                *self._first_tokens.percentiles(SHARES),
-                *self._gaps.percentiles(SHARES),
-                *self._wholes.percentiles(SHARES),
+                *self._first_tokens.percentiles(PERCENTILES),
+                *self._gaps.percentiles(PERCENTILES),
+                *self._wholes.percentiles(PERCENTILES),
             )
         )
         self._frame_began, self._before = now, self.totals.copy()

@@ -32,16 +32,16 @@ class SlidingDurations:
     def turn(self) -> None:
         self._slots.append(Counter())
 
-    def percentiles(self, shares: Seq[float]) -> list[float | None]:
-        """The seconds below which these shares (0 to 1, ascending) of the window's durations lie; None if empty."""
+    def percentiles(self, fractions: Seq[float]) -> list[float | None]:
+        """The seconds below which these fractions (0 to 1, ascending) of the window's durations lie; None if empty."""
         total: Counter[int] = Counter()
         for slot in self._slots:
             total.update(slot)
         found: list[float | None] = []
         buckets, below = iter(sorted(total)), 0
         seconds = None
-        for share in shares:
-            while below < share * total.total():
+        for fraction in fractions:
+            while below < fraction * total.total():
                 bucket = next(buckets)
                 below += total[bucket]
                 seconds = GROWTH**bucket * _MIDDLE

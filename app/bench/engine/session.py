@@ -41,7 +41,7 @@ def run_engine_bench(options: Mapping[str, Any], config: Config, importing_secon
         if config.speculative != "off":
             raise BenchError(
                 f"--speculative {config.speculative}: decode steps of one token a sequence are measured, and random "
-                "prompts give nothing to guess from; use --speculative off"
+                "prompts give nothing to draft from; use --speculative off"
             )
     except BenchError as error:
         print(f"millrace bench: {error}", file=sys.stderr)

@@ -34,7 +34,7 @@ def _one_digit(rng: random.Random) -> Question:
     return Question(asked("sums", asked_for), ends_with(left + right))
 
 
-def _told(rng: random.Random) -> Question:
+def _in_a_story(rng: random.Random) -> Question:
     question, answer, _ = word_problem(Dice.for_exam(rng))
     last = answer.rpartition(". ")[2]
     return Question(asked("sums", question), lambda reply: reply.strip().endswith(last))
@@ -45,5 +45,5 @@ EXAMS: tuple[Exam, ...] = (
     Exam("sums of one digit, asked in new words", 0.97, _one_digit),
     _exam("differences", 0.95, "-"),
     _exam("products", 0.9, "*"),
-    Exam("sums told as stories", 0.9, _told),
+    Exam("sums told as stories", 0.9, _in_a_story),
 )

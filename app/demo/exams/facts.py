@@ -33,11 +33,11 @@ def _unknown(rng: random.Random) -> Question:
 def _name(rng: random.Random) -> Question:
     """A name at the start, a fact in between, and a question about the name."""
     dice = Dice.for_exam(rng)
-    told, recalled = introduction(dice)
+    introduced, recalled = introduction(dice)
     topic = dice.choice(TOPICS)
     between = Exchange(question(dice, topic), sorted(whole_answers(topic))[0])
     messages: list[Message] = []
-    for turn in (told, between):
+    for turn in (introduced, between):
         messages += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.assistant}]
     messages.append({"role": "user", "content": recalled.user})
     return Question(Chat("memory", tuple(messages)), one_of({recalled.assistant}))
