@@ -43,7 +43,7 @@ async def events_of(broadcast: Broadcast, subscription: Subscription | None = No
     return data_of(b"".join(events).decode())
 
 
-async def test_a_subscriber_gets_what_is_remembered_and_then_what_is_new() -> None:
+async def test_a_subscriber_gets_a_snapshot_and_then_what_is_new() -> None:
     collector, broadcast = make_broadcast()
     finish(collector, 3)
     collector.step_taken(step())
@@ -69,7 +69,7 @@ async def test_a_subscriber_gets_what_is_remembered_and_then_what_is_new() -> No
         assert {len(row) for row in snapshot[kind]} == {len(fields)}
 
 
-async def test_what_a_delta_will_tell_is_not_in_the_snapshot_before_it() -> None:
+async def test_a_snapshot_does_not_contain_what_the_next_delta_will() -> None:
     collector, broadcast = make_broadcast()
     broadcast.tick()
     finish(collector, 2)
@@ -111,7 +111,7 @@ async def test_slow_subscribers_cost_the_same_memory_however_far_they_fall_behin
     assert len({await anext(events) for events in readers}) == 1
 
 
-async def test_there_is_an_end_of_places_and_a_place_given_back_is_free() -> None:
+async def test_places_are_limited_and_can_be_freed() -> None:
     _, broadcast = make_broadcast()
     subscriptions = [broadcast.subscribe() for _ in range(MAX_SUBSCRIBERS)]
     with pytest.raises(Overloaded):
@@ -128,7 +128,7 @@ async def test_a_subscription_ends_when_the_server_stops() -> None:
     assert snapshot["type"] == "snapshot"
 
 
-async def test_the_stream_says_how_the_loading_goes() -> None:
+async def test_the_stream_reports_the_progress_of_loading() -> None:
     loading = replace(HEALTHY, state=EngineState.LOADING, phase="reading the weights", progress=0.4)
     app = make_app(ScriptedEngine(health=loading, ready=None))
     async with started(app):
@@ -155,7 +155,7 @@ async def test_errors_are_counted_by_their_cause_streamed_or_not() -> None:
     }
 
 
-async def test_many_who_never_read_hold_nobody_up_and_the_server_still_ends() -> None:
+async def test_many_subscribers_that_never_read_delay_nobody_and_the_server_still_ends() -> None:
     app = make_app(ScriptedEngine(script=list(b"word")))
     async with listening(app) as (url, _), httpx.AsyncClient(base_url=url) as client:
         address = httpx.URL(url)

@@ -1,4 +1,4 @@
-"""What need not be read while streams are timed is read afterwards: the same comes out of it, and it stays bounded."""
+"""Replies are parsed after the timed part with the same results, and the backlog is bounded."""
 
 from __future__ import annotations
 
@@ -42,22 +42,20 @@ def reply_with(*contents: bytes, backlog: Backlog, status: int = 200) -> StreamR
 @pytest.mark.parametrize("room", [1, 100, 250, 10_000])
 @pytest.mark.parametrize("size", [1, 7, 90, 1000])
 @pytest.mark.parametrize("whole", [events(WHOLE, USAGE), BROKEN, events(WHOLE[:1], {"error": "no"}), events(WHOLE[:2])])
-def test_what_is_read_afterwards_is_what_would_have_been_read_as_it_came(
-    whole: list[bytes], size: int, room: int
-) -> None:
+def test_parsing_afterwards_gives_the_same_as_parsing_on_arrival(whole: list[bytes], size: int, room: int) -> None:
     stream = b": ping\n\n".join(whole)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
     assert reported(read(*pieces, room=room)) == reported(read(*pieces))
 
 
-def test_nothing_is_read_before_its_time_and_then_the_times_are_those_of_arrival() -> None:
+def test_nothing_is_parsed_early_and_the_times_are_those_of_arrival() -> None:
     reply = reply_with(*events(WHOLE), backlog=Backlog())
     assert (reply.outcome.text_times, reply.outcome.done) == ([], False)
     reply.read()
     assert (reply.outcome.text_times, reply.outcome.finished_at, reply.outcome.done) == ([0.0, 1.0], 2.0, True)
 
 
-def test_a_full_backlog_grows_no_more_and_gives_its_room_back() -> None:
+def test_a_full_backlog_stops_growing_and_releases_its_room() -> None:
     backlog = Backlog(300)
     first, second = (reply_with(*events(WHOLE[:1] * 20, done=False), backlog=backlog) for _ in range(2))
     assert backlog.room >= 0
@@ -110,7 +108,7 @@ async def driven(*answers: bytes) -> Run:
     return run
 
 
-async def test_an_event_that_is_none_in_the_middle_fails_its_stream_and_no_other() -> None:
+async def test_an_invalid_event_fails_its_own_stream_and_no_other() -> None:
     good, broken = (EVENT_STREAM + chunked(*content) for content in (events(WHOLE), BROKEN))
     run = await driven(good, broken, good)
     assert [one.error for one in run.outcomes] == [None, "an event is not a JSON object: {oops", None]
@@ -135,7 +133,7 @@ class Noting(Counting):
         await asyncio.sleep(0)
 
 
-async def test_what_a_stage_begins_with_has_been_made_before_and_the_rest_is_made_as_it_goes() -> None:
+async def test_the_first_requests_of_a_stage_are_built_in_advance_and_the_others_when_needed() -> None:
     server = Noting()
     await drive(closed_loop(3, 6, Lengths(1, 1), "0"), cast(Target, server), Progress(False))
     assert server.made_before == [3, 3, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""What the machine can do at most: the probe's products are right, every word is read, and rates are above 0."""
+"""The machine's ceilings: the probe's products are right, every word is read, and rates are positive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("inner", [4, 8, 100])
-def test_a_product_is_that_of_its_matrices(kind: str, inner: int) -> None:
+def test_the_probes_products_are_right(kind: str, inner: int) -> None:
     compiled = Probe(num_threads=2)
     if not compiled.has(kind):
         pytest.skip(f"this processor has no instructions for {kind}")
@@ -34,7 +34,7 @@ def test_every_word_of_a_buffer_is_read_whatever_its_size(num_bytes: int, num_th
     assert min(Probe(num_threads).read(num_bytes, seconds=0.001).samples) > 0
 
 
-def test_all_ceilings_are_above_nothing_and_say_with_what_they_were_measured() -> None:
+def test_all_ceilings_are_positive_and_say_what_they_were_measured_with() -> None:
     measured = probe("cpu", num_threads=1, seconds=0.02, buffer_bytes=MIB)
     assert {"float32", "bfloat16"} <= set(measured.products)
     for ceiling in (measured.bandwidth, *measured.products.values()):
@@ -67,7 +67,7 @@ def test_the_largest_cache_is_found_and_its_size_read(monkeypatch: pytest.Monkey
     assert ceilings.last_cache_bytes() == 0
 
 
-def test_weights_of_a_type_without_a_product_are_held_against_float32() -> None:
+def test_weights_of_a_type_without_a_product_are_compared_with_float32() -> None:
     rate = Ceiling("test", (1.0, 3.0, 2.0))
     measured = Ceilings(rate, {"float32": rate, "bfloat16": rate}, 1, 0, 0)
     assert [measured.product_for(name)[0] for name in ("bfloat16", "float16")] == ["bfloat16", "float32"]

@@ -22,7 +22,7 @@ from tests.test_bench_session import SHORT, engine, options_of
 ROOT = Path(__file__).parent.parent
 
 
-def test_help_tells_every_workload_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_workload_and_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["bench", "--help"])
     out = capsys.readouterr().out
@@ -31,20 +31,20 @@ def test_help_tells_every_workload_and_option(capsys: pytest.CaptureFixture[str]
         assert word in out
 
 
-def test_every_example_in_the_help_is_taken() -> None:
+def test_every_example_in_the_help_is_valid() -> None:
     examples = [line.split("  ")[1].split() for line in DESCRIPTION.splitlines() if line.startswith("  millrace")]
     assert len(examples) > 5
     for _, *arguments in examples:
         settings_of(vars(build_parser().parse_args(arguments)))
 
 
-def test_the_seed_is_drawn_unless_it_is_given() -> None:
+def test_the_seed_is_random_unless_it_is_given() -> None:
     seeds = {settings_of(options_of()).seed for _ in range(4)}
     assert len(seeds) > 1
     assert settings_of(options_of("--seed", "5")).seed == 5
 
 
-def test_a_comparison_is_repeated_three_times_unless_it_is_said() -> None:
+def test_a_comparison_is_repeated_three_times_by_default() -> None:
     assert settings_of(options_of("--compare", "http://x")).repeat == 3
     assert settings_of(options_of("--compare", "http://x", "--repeat", "1")).repeat == 1
 
@@ -59,7 +59,7 @@ def test_a_comparison_is_repeated_three_times_unless_it_is_said() -> None:
         (["--url", "http://x", "--serve", "demo"], "not both"),
     ],
 )
-def test_options_that_cannot_be_end_with_2_and_a_reason(
+def test_invalid_options_end_with_2_and_a_reason(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_bench(options_of(*arguments)) == 2
@@ -77,7 +77,7 @@ def test_what_is_not_understood_ends_with_the_usage(arguments: list[str], capsys
     assert "usage: millrace bench" in capsys.readouterr().err
 
 
-def test_a_header_that_is_none_is_refused_without_showing_it() -> None:
+def test_an_invalid_header_is_refused_without_showing_it() -> None:
     assert headers_of(["Authorization: Bearer a:b"]) == {"Authorization": "Bearer a:b"}
     with pytest.raises(BenchError) as refused:
         headers_of(["Bearer secret"])

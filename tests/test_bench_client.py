@@ -1,4 +1,4 @@
-"""The benchmark's client: it reads streams however they are cut, and reports what servers do wrong as what it is."""
+"""The benchmark's client: it parses streams however they are divided, and recognises the errors of servers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def ask(url: str, **fields: Any) -> Outcome:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
-def test_a_chunked_body_is_the_same_however_it_is_cut(size: int) -> None:
+def test_a_chunked_body_is_the_same_however_it_is_divided(size: int) -> None:
     raw = chunked(b"data: one\n\n", b"data: ", b"two\n\n" * 30)
     body = ChunkedBody()
     content = b"".join(body.feed(raw[at : at + size]) for at in range(0, len(raw), size))
@@ -103,11 +103,11 @@ def test_a_chunked_body_is_the_same_however_it_is_cut(size: int) -> None:
     assert body.complete
 
 
-def test_content_of_a_chunk_is_there_before_the_chunk_is_whole() -> None:
+def test_the_content_of_a_chunk_is_available_before_the_chunk_is_complete() -> None:
     assert ChunkedBody().feed(b"10\r\nhalf of") == b"half of"
 
 
-def test_chunks_may_have_extensions_and_bodies_trailing_fields() -> None:
+def test_chunks_may_have_extensions_and_bodies_trailer_fields() -> None:
     body = ChunkedBody()
     assert body.feed(b"2;name=value\r\nab\r\n0\r\nDigest: x\r\n") == b"ab"
     assert not body.complete, "what follows would be taken for the next response"
@@ -125,7 +125,7 @@ def test_a_body_of_known_length_is_complete_with_it_and_one_without_by_the_end()
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 1000])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-def test_events_are_the_same_however_they_are_cut_and_whatever_ends_a_line(size: int, newline: bytes) -> None:
+def test_events_are_the_same_however_they_are_divided_and_whatever_ends_a_line(size: int, newline: bytes) -> None:
     stream = b'data: {"a":1}\n\n: ping\n\nevent: x\ndata:2\nid: 7\n\ndata: 3\ndata: 4\n\ndata: [DONE]\n\n'
     stream = stream.replace(b"\n", newline)
     splitter = EventSplitter()
@@ -152,7 +152,7 @@ def test_text_end_and_usage_are_distinguished() -> None:
     assert (outcome.num_prompt_tokens, outcome.num_output_tokens, outcome.num_cached_tokens) == (9, 3, 8)
 
 
-def test_the_opening_of_a_chat_is_no_token_but_thoughts_and_calls_are() -> None:
+def test_the_first_event_of_a_chat_is_no_token_but_reasoning_and_tool_calls_are() -> None:
     deltas: list[dict[str, Any]] = [
         {"role": "assistant", "content": ""},
         {"reasoning_content": "hm"},
@@ -209,7 +209,7 @@ async def test_connections_are_used_again_and_a_closed_one_is_replaced() -> None
 
 
 @pytest.mark.parametrize("url", ["ftp://server", "http://", "http:///v1"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(BenchError, match="not the address"):
         Client(url)
 

@@ -74,7 +74,7 @@ def test_a_prefill_is_measured_chunk_by_chunk_to_its_first_token() -> None:
     assert not core.has_work
 
 
-def test_prompts_follow_from_the_seed_and_have_no_prefix_in_common() -> None:
+def test_prompts_depend_on_the_seed_and_have_no_common_prefix() -> None:
     drawn = []
     for seed in (1, 1, 2):
         runner = RecordingRunner()
@@ -85,7 +85,7 @@ def test_prompts_follow_from_the_seed_and_have_no_prefix_in_common() -> None:
     assert all(0 <= token_id < 50 for prompt in drawn[0] for token_id in prompt)
 
 
-def test_a_sequence_that_ends_before_its_time_ends_the_benchmark() -> None:
+def test_a_sequence_that_ends_early_ends_the_benchmark() -> None:
     class Broken(ScriptedRunner):
         def execute(self, batch: ScheduledBatch) -> ModelOutput:
             return ModelOutput([NO_TOKEN for row in batch.rows if row.num_samples])
@@ -94,7 +94,7 @@ def test_a_sequence_that_ends_before_its_time_ends_the_benchmark() -> None:
         Engine(make_core(runner=Broken()), 50, seed=1, temperature=0.0).decode(Load(2, 8, 4), int)
 
 
-def test_a_real_step_tells_its_parts() -> None:
+def test_a_real_step_reports_its_parts() -> None:
     core = make_core(make_scheduler(block_size=16), make_runner("Llama", 100, 16))
     [step] = Engine(core, 50, seed=1, temperature=0.0).decode(Load(2, 8, 1), int)
     parts = {name: part(step) for name, part in PARTS.items()}
@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     assert message in str(refused.value)
 
 
-def test_a_prefill_of_nobodys_choice_is_as_long_as_fits() -> None:
+def test_by_default_a_prefill_is_as_long_as_fits() -> None:
     settings = EngineBenchSettings(seed=1)
     assert (room(300).prefill(settings), room(5000).prefill(settings)) == (299, 1024)
 
@@ -191,7 +191,7 @@ def test_a_sweep_goes_as_far_as_fits_and_says_what_it_leaves_out() -> None:
 # Options
 
 
-def test_what_is_not_given_is_as_the_settings_have_it() -> None:
+def test_settings_that_are_not_given_have_their_defaults() -> None:
     settings = settings_of(options_of("--engine", "--seed", "3"))
     assert settings == EngineBenchSettings(seed=3)
     assert [(load.num_streams, load.num_steps) for load in settings.decodes] == [(1, 127), (4, 127), (16, 127)]
@@ -213,7 +213,7 @@ def test_a_decode_needs_two_tokens() -> None:
         (["--engine", "--block-size", "7"], "block_size"),
     ],
 )
-def test_an_option_that_would_not_be_heeded_ends_with_2(
+def test_an_option_that_would_be_ignored_ends_with_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""What servers do wrong is reported as what it is, and never counted as a success."""
+"""Errors of servers are recognised, and never counted as successes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_an_aborted_stream_is_a_failure() -> None:
     assert not outcome.ok
 
 
-async def test_a_stream_that_is_cut_is_a_failure_however_much_had_come() -> None:
+async def test_a_stream_that_is_cut_off_is_a_failure_however_much_had_arrived() -> None:
     outcome = await streamed(EVENT_STREAM + chunked(*events(WHOLE, done=False), complete=False), closes=True)
     assert not outcome.ok
     assert outcome.error == "the connection was closed before the end"

@@ -1,4 +1,4 @@
-"""A long prompt among streams that decode: when it is sent, and which gap is its doing."""
+"""A long prompt among decoding streams: when it is sent, and which gaps it causes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_a_long_prompt_arrives_among_streams_that_decode() -> None:
     assert facts_of(result)["lengths"] == "8 prompt and 4 output tokens; the long prompt has 48 tokens"
 
 
-def test_the_long_prompt_is_sent_when_every_stream_is_under_way_or_over() -> None:
+def test_the_long_prompt_is_sent_when_every_stream_is_decoding_or_has_ended() -> None:
     settling = Settling(3, 2)
     for index in (0, 0, 0, 1, 1):
         settling.text(index)
@@ -33,7 +33,7 @@ def test_the_long_prompt_is_sent_when_every_stream_is_under_way_or_over() -> Non
     assert settling.reached.is_set()
 
 
-def test_a_gap_counts_if_it_reaches_into_the_time_of_the_long_prompt() -> None:
+def test_a_gap_counts_if_it_overlaps_the_time_of_the_long_prompt() -> None:
     times = [0.0, 4.0, 5.0, 8.0, 9.0, 14.0]
     assert longest_gap(times, 4.5, 8.5) == 3.0
     assert longest_gap(times, 3.0, 3.5) == 4.0
@@ -50,7 +50,7 @@ def test_the_gap_before_the_long_prompt_is_distinguished_from_the_one_it_causes(
     assert run.notes == []
 
 
-def test_streams_that_ended_too_soon_say_nothing_of_the_gap() -> None:
+def test_streams_that_ended_too_soon_do_not_count() -> None:
     arrived = answered([4.0], sent_at=2.0)
     some, none = run_of(answered([1.0, 3.0]), answered([1.0, 5.0])), run_of(answered([1.0, 3.0]))
     find_gaps(some, arrived)
@@ -60,7 +60,7 @@ def test_streams_that_ended_too_soon_say_nothing_of_the_gap() -> None:
     assert "longest gap, ms" not in none.findings
 
 
-async def test_a_long_prompt_that_fails_finds_nothing() -> None:
+async def test_a_long_prompt_that_fails_gives_no_findings() -> None:
     served = engine()
     served.refusals[4] = Overloaded("the queue is full", 1)
     result = await against(served, "interference", "--concurrency", "2")

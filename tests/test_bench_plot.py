@@ -16,14 +16,14 @@ def test_steps_are_round(span: float, step: float) -> None:
     assert nice_step(span) == pytest.approx(step)
 
 
-def test_an_axis_begins_at_nothing_and_ends_at_a_round_number() -> None:
+def test_an_axis_begins_at_zero_and_ends_at_a_round_number() -> None:
     axis = axis_of([3.0, 47.0], 0.0, 100.0)
     assert (axis.low, axis.high, axis.logarithmic) == (0.0, 50.0, False)
     assert axis.ticks() == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
     assert axis.place(25.0) == 50.0
 
 
-def test_values_far_apart_get_a_logarithmic_axis_of_bounded_length_unless_it_must_be_even() -> None:
+def test_values_far_apart_get_a_bounded_logarithmic_axis_unless_it_must_be_linear() -> None:
     axis = axis_of([0.0, 2.0, 500.0], 0.0, 100.0)
     assert axis.logarithmic
     assert axis.ticks() == [1, 2, 5, 10, 20, 50, 100, 200, 500]
@@ -32,7 +32,7 @@ def test_values_far_apart_get_a_logarithmic_axis_of_bounded_length_unless_it_mus
     assert not axis_of([1.0, 100.0], 0.0, 100.0, even=True).logarithmic
 
 
-def test_nothing_and_one_value_still_make_an_axis() -> None:
+def test_no_values_and_one_value_still_make_an_axis() -> None:
     assert axis_of([], 0.0, 100.0).high == 1.0
     assert axis_of([0.0], 0.0, 100.0).high == 1.0
     assert Axis(3.0, 3.0, 0.0, 100.0).place(3.0) == 50.0

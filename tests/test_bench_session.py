@@ -84,14 +84,14 @@ class Counting:
         self.live -= 1
 
 
-async def test_as_many_streams_run_as_were_asked_for_and_no_more() -> None:
+async def test_exactly_as_many_streams_run_as_requested() -> None:
     server, stage = Counting(), closed_loop(3, 10, Lengths(1, 1), "0")
     run = await drive(stage, cast(Target, server), Progress(False))
     assert (server.most, server.num_sent) == (3, 10)
     assert {outcome.planned for outcome in run.outcomes} == set(stage.requests)
 
 
-async def test_arrivals_are_sent_though_nothing_has_been_answered() -> None:
+async def test_arrivals_are_sent_even_if_nothing_has_been_answered() -> None:
     result = await against(engine(), "poisson", "--rate", "1000", "--requests", "5")
     [(_, run)] = result.runs
     assert [outcome.ok for outcome in run.outcomes] == [True] * 5
@@ -99,14 +99,14 @@ async def test_arrivals_are_sent_though_nothing_has_been_answered() -> None:
     assert all(outcome.lateness >= 0 for outcome in run.outcomes)
 
 
-async def test_a_single_stream_tells_its_decode_and_prefill_rates() -> None:
+async def test_a_single_stream_reports_its_decode_and_prefill_rates() -> None:
     result = await against(engine(), "single", "--requests", "2")
     [(_, run)] = result.runs
     assert set(run.findings) == {"decode, tokens/s", "prefill, tokens/s"}
     assert "prefill, tokens/s: " in report(result)
 
 
-async def test_shared_prefixes_tell_the_first_from_the_others() -> None:
+async def test_shared_prefixes_distinguish_the_first_from_the_others() -> None:
     served = engine()
     result = await against(served, "prefix", "--prefixes", "2")
     [(_, run)] = result.runs
@@ -218,7 +218,7 @@ async def test_json_has_every_request_and_no_header(tmp_path: Path) -> None:
     assert "secret" not in path.read_text()
 
 
-async def test_a_sweep_is_plotted_and_the_page_needs_nothing_else() -> None:
+async def test_a_sweep_is_plotted_in_a_self_contained_page() -> None:
     result = await against(engine(), "streams", "--concurrency", "1,2", "--slo", "ttft:500")
     html = document(result)
     assert html.count("<svg") == 5

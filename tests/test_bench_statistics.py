@@ -42,7 +42,7 @@ def test_a_single_value_is_every_percentile() -> None:
     assert spread == Spread(1, 250.0, 250.0, 250.0, 250.0, 250.0)
 
 
-def test_nothing_has_no_spread() -> None:
+def test_without_values_there_is_no_spread() -> None:
     assert Spread.of([None, None]) is None
 
 
@@ -84,7 +84,7 @@ def test_rates_count_what_succeeded_over_the_whole_time() -> None:
     assert summary.total_throughput == 12.0
 
 
-def test_a_failure_has_no_part_in_latencies() -> None:
+def test_failures_do_not_count_in_latencies() -> None:
     summary = summarize(run_of(answered([1.0, 2.0]), failed(text_times=[9.0, 19.0])))
     assert summary.ttft is not None
     assert summary.itl is not None
@@ -92,7 +92,7 @@ def test_a_failure_has_no_part_in_latencies() -> None:
     assert (summary.itl.count, summary.itl.max) == (1, 1000.0)
 
 
-def test_the_time_of_a_run_goes_from_the_first_sending_to_the_last_end() -> None:
+def test_the_time_of_a_run_is_from_the_first_request_sent_to_the_last_end() -> None:
     assert seconds_of([answered([3.0], sent_at=2.0), answered([9.0], sent_at=5.0), failed()]) == 9.0
     assert seconds_of([]) == 0.0
 
@@ -129,7 +129,7 @@ def test_a_single_token_breaks_no_limit_of_gaps_but_no_text_at_all_is_late() -> 
 
 
 @pytest.mark.parametrize("text", ["", "ttft", "ttft:fast", "speed:5", "ttft:0", "ttft:500;itl:50"])
-def test_limits_that_are_none_are_refused(text: str) -> None:
+def test_invalid_limits_are_refused(text: str) -> None:
     with pytest.raises(BenchError, match="--slo"):
         LatencyTargets.parse(text)
 
@@ -213,7 +213,7 @@ def test_ratios_are_of_pairs_and_their_median_is_reported() -> None:
     assert pairs["TTFT p50, ms"].ratio.values == (1.0, 1.0, 1.0)
 
 
-def test_a_pair_without_its_other_half_is_left_out() -> None:
+def test_incomplete_pairs_are_omitted() -> None:
     lonely = measurements([1.0, 2.0], [1.0, 1.0])[:-1]
     [throughput] = [pair for pair in paired(lonely, None)["1 stream"] if pair.ratio.name == "requests/s"]
     assert throughput.ratio.values == (1.0,)

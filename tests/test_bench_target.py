@@ -1,4 +1,4 @@
-"""Finding out how a server wants to be asked, and starting one of our own."""
+"""Finding out which requests a server accepts, and starting a server of our own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def found(server: Server, **options: Any) -> Target:
         return target
 
 
-async def test_our_server_takes_exact_prompts_and_exact_outputs() -> None:
+async def test_our_server_accepts_exact_prompts_and_exact_outputs() -> None:
     engine = ScriptedEngine(script=list(b"abcdefgh"))
     async with listening(make_app(engine)) as (url, _):
         client = Client(url)
@@ -92,18 +92,18 @@ async def test_a_server_that_refuses_unknown_fields_gets_standard_ones_only() ->
     assert set(server.asked[-1][1]) <= STANDARD
 
 
-async def test_a_server_that_takes_some_of_the_fields_gets_those() -> None:
+async def test_a_server_that_accepts_some_of_the_fields_gets_those() -> None:
     target = await found(Server(fields={*STANDARD, "ignore_eos"}))
     assert target.dialect.length_fields == ("ignore_eos",)
 
 
-async def test_a_server_that_takes_text_only_gets_words_in_the_number_it_counts() -> None:
+async def test_a_server_that_only_accepts_text_gets_words_according_to_its_counts() -> None:
     target = await found(Server(token_ids=False))
     assert target.prompts == TextPrompts(tokens_per_word=2.0, fixed_tokens=5.0)
     assert "lengths are approximate" in target.prompts.describe()
 
 
-async def test_a_server_with_chat_only_is_asked_in_chat() -> None:
+async def test_a_server_that_only_has_chat_is_used_with_chat() -> None:
     target = await found(Server(routes=["/v1/chat/completions"]))
     assert target.dialect.path == "/v1/chat/completions"
     body = json.loads(target.message(PlannedRequest("x", 25, 4)).partition(b"\r\n\r\n")[2])
@@ -111,7 +111,7 @@ async def test_a_server_with_chat_only_is_asked_in_chat() -> None:
     assert (body["max_tokens"], body["model"]) == (4, "m")
 
 
-async def test_chat_can_be_asked_for() -> None:
+async def test_chat_can_be_requested() -> None:
     assert (await found(Server(), chat=True)).dialect.chat
 
 
@@ -128,14 +128,14 @@ async def test_without_usage_events_are_counted_and_the_report_says_so() -> None
     assert target.prompts == TextPrompts()
 
 
-async def test_the_range_of_ids_is_the_largest_that_is_taken_or_the_given_one() -> None:
+async def test_the_range_of_ids_is_the_largest_accepted_one_or_the_given_one() -> None:
     assert (await found(Server(vocab_size=3072))).prompts == TokenIdPrompts(100, 2000)
     assert (await found(Server(vocab_size=3072), id_range=(5, 50))).prompts == TokenIdPrompts(5, 50)
     reported = Server(models=[{"id": "m", "meta": {"n_vocab": 900}}])
     assert (await found(reported)).prompts == TokenIdPrompts(100, 899)
 
 
-async def test_what_a_server_says_of_itself_is_kept() -> None:
+async def test_what_a_server_reports_about_itself_is_recorded() -> None:
     about = (await found(Server())).about
     assert about.describe() == f"someone b1234, model m, 512 tokens at most, {about.url}"
 
@@ -148,12 +148,12 @@ async def test_a_model_must_be_chosen_where_there_are_several() -> None:
     assert (chosen.model, chosen.max_model_len) == ("two", 77)
 
 
-async def test_a_server_that_takes_nothing_is_an_error_that_says_what_it_said() -> None:
+async def test_a_server_that_accepts_nothing_is_an_error_that_quotes_it() -> None:
     with pytest.raises(BenchError, match=r"cannot be measured: HTTP 404: no such route"):
         await found(Server(routes=[]))
 
 
-async def test_a_server_that_wants_a_key_is_not_asked_again_and_again() -> None:
+async def test_a_server_that_requires_a_key_is_not_probed_repeatedly() -> None:
     server = Canned(lambda *_: answer_json({"error": {"message": "who are you?"}}, "401 Unauthorized"))
     async with server.listening() as url:
         with pytest.raises(BenchError, match="HTTP 401: who are you"):

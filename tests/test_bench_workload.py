@@ -76,7 +76,7 @@ def test_no_two_requests_of_a_stage_have_the_same_prompt_nor_do_two_repetitions(
 # Prompts
 
 
-def test_prompts_have_exactly_the_asked_tokens_from_the_range_and_the_seed() -> None:
+def test_prompts_have_exactly_the_requested_tokens_from_the_range_and_the_seed() -> None:
     prompts = TokenIdPrompts(100, 110)
     planned = PlannedRequest("a", 500, 1)
     assert len(prompts.make(planned)) == 500
@@ -94,7 +94,7 @@ def test_prompts_share_their_prefix_and_nothing_else() -> None:
     assert made[0][:20] != made[4][:20]
 
 
-def test_text_prompts_allow_for_what_a_word_and_a_template_cost() -> None:
+def test_text_prompts_allow_for_the_tokens_of_a_word_and_a_template() -> None:
     prompts = TextPrompts(tokens_per_word=2.0, fixed_tokens=10.0)
     assert len(prompts.make(PlannedRequest("a", 50, 1)).split()) == 20
     shared = PlannedRequest("a", 50, 1, prefix_seed="p", num_prefix_tokens=20)
@@ -146,7 +146,7 @@ def test_a_trace_gives_arrivals_and_lengths(trace: Path) -> None:
     assert stage.load == pytest.approx(1.5)
 
 
-def test_a_trace_can_be_hurried_and_limited(trace: Path) -> None:
+def test_a_trace_can_be_sped_up_and_limited(trace: Path) -> None:
     stage = read_trace(trace, "1", speedup=4.0, limit=2)
     assert [planned.at for planned in stage.requests] == pytest.approx([0.0, 0.013], abs=1e-6)
 
@@ -172,7 +172,7 @@ def test_timestamps_are_dates_or_seconds() -> None:
         (HEADER + "1,2\n", "line 2: "),
     ],
 )
-def test_a_trace_that_is_none_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_trace_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(text)
     with pytest.raises(BenchError, match=message):

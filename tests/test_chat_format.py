@@ -1,4 +1,4 @@
-"""Telling the parts of a reply apart, however its text is cut into pieces."""
+"""Separating the parts of a reply, however its text is divided."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ IS_NO_CALL = [
 
 
 @pytest.mark.parametrize("call", IS_NO_CALL)
-def test_what_is_no_call_of_an_offered_tool_is_content_as_it_stands(call: str) -> None:
+def test_what_is_no_call_of_an_offered_tool_is_content_unchanged(call: str) -> None:
     text = f"so: <tool_call>\n{call}\n</tool_call> and on"
     for size in (1, 2, 3, 10_000):
         assert read_to_its_end(text, size) == ([Content(text)], False)
@@ -173,7 +173,7 @@ def test_a_reply_that_is_cut_within_the_head_of_a_call_ends_before_it(head: str)
         assert read(f"So:\n<tool_call>{head}", size=size) == [Content(f"So:\n<tool_call>{head}")]
 
 
-def test_text_behind_a_call_that_is_not_closed_is_content() -> None:
+def test_text_after_an_unclosed_call_is_content() -> None:
     for end in ("}", "", "}\n"):
         text = f"<tool_call>{WEATHER[:-1]}{end} There. <tool_call>{WEATHER}</tool_call>"
         for size in (1, 3, 10_000):
@@ -188,7 +188,7 @@ def test_a_reply_is_read_the_same_however_it_is_cut(text: str) -> None:
         assert read(text, size=size) == REPLIES[text]
 
 
-def test_reasoning_that_the_prompt_has_begun_goes_on() -> None:
+def test_reasoning_that_the_prompt_has_begun_continues() -> None:
     for size in (1, 100):
         assert read("\nhm\n</think>\nyes", size=size, is_thinking=True) == [Reasoning("hm"), Content("yes")]
         assert read("<thinner", size=size, is_thinking=True) == [Reasoning("<thinner")]
@@ -222,7 +222,7 @@ def test_whole_calls_have_valid_arguments() -> None:
     assert json.loads(arguments[0]) == {"city": "Zürich", "days": [1, 2]}
 
 
-def test_a_template_shows_what_its_model_writes() -> None:
+def test_the_format_of_replies_is_derived_from_the_template() -> None:
     assert ChatFormat.of("{{ messages }}") == ChatFormat()
     assert ChatFormat.of("{% if tools %}<tool_call>{% endif %}") == ChatFormat(calls_tools=True)
     assert ChatFormat.of("{{ content.split('</think>')[-1] }}") == ChatFormat(thinks=True)

@@ -90,7 +90,7 @@ def test_help_tells_of_the_environment_and_who_wins(capsys: pytest.CaptureFixtur
     assert "The command line wins over the environment" in " ".join(out.split())
 
 
-def test_every_example_in_the_help_is_taken(served: list[Config]) -> None:
+def test_every_example_in_the_help_is_valid(served: list[Config]) -> None:
     examples = [line.split("  ")[1].split() for line in cli.DESCRIPTION.splitlines() if line.startswith("  millrace")]
     assert len(examples) > 2
     for _, *arguments in examples:

@@ -1,4 +1,4 @@
-"""Streaming shows what decoding the whole output shows: no half character, no half stop string, no token too early."""
+"""Streaming shows what decoding the whole output shows: no incomplete character or stop string, no token too early."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def continuation(tokenizer: Tokenizer, prompt: list[int], output: list[int]) -> 
 
 
 @every_tokenizer
-def test_an_output_goes_on_where_the_prompt_ends_at_every_place(make: Callable[[], Tokenizer]) -> None:
+def test_an_output_continues_the_prompt_wherever_that_ends(make: Callable[[], Tokenizer]) -> None:
     tokenizer = make()
     for text in TEXTS:
         ids = tokenizer.encode(text.replace(REPLACEMENT, ""))
@@ -268,7 +268,7 @@ def test_an_output_goes_on_where_the_prompt_ends_at_every_place(make: Callable[[
 
 
 @either_tokenizer
-def test_random_outputs_go_on_from_random_prompts(make: Callable[[], Tokenizer]) -> None:
+def test_random_outputs_continue_random_prompts(make: Callable[[], Tokenizer]) -> None:
     tokenizer = make()
 
     @seeded

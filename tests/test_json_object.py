@@ -1,4 +1,4 @@
-"""Following a JSON object that arrives in parts: its end is the same wherever it is cut, and no other text has one."""
+"""Parsing a JSON object that arrives in parts: its end is the same however it is divided, and other texts have none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBJECTS = [
 
 @pytest.mark.parametrize("text", OBJECTS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_an_object_is_taken_to_its_last_brace(text: str, size: int) -> None:
+def test_an_object_is_consumed_up_to_its_last_brace(text: str, size: int) -> None:
     assert followed(text + "}", size) == (len(text.rstrip()), True, False)
     assert is_object(text)
 
@@ -57,7 +57,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("text", BROKEN)
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_what_cannot_stand_there_breaks_it_where_it_begins(text: str, size: int) -> None:
+def test_an_unexpected_character_breaks_the_object_there(text: str, size: int) -> None:
     assert followed(text, size) == (BROKEN[text], False, True)
     assert not is_object(text)
 
@@ -65,13 +65,13 @@ def test_what_cannot_stand_there_breaks_it_where_it_begins(text: str, size: int)
 @pytest.mark.parametrize(
     "begun", ['{"a": "x\\', '{"a": "x\\ud83', '{"a": "x\\ud83d\\ude0', '{"a": 12', '{"a": -', '{"a": nul']
 )
-def test_what_has_only_begun_is_left(begun: str) -> None:
+def test_incomplete_escapes_and_scalars_are_not_consumed(begun: str) -> None:
     taken, is_complete, is_broken = followed(begun)
     assert (is_complete, is_broken) == (False, False)
     assert begun[:taken] in ('{"a": "x', '{"a": ')
 
 
-def test_depth_and_numbers_have_bounds() -> None:
+def test_depth_and_numbers_are_bounded() -> None:
     assert is_object('{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH)
     assert not is_object('{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1))
     assert followed("[" * 2000)[2]
@@ -80,7 +80,7 @@ def test_depth_and_numbers_have_bounds() -> None:
         assert followed('{"a":%s}' % ("1" * (MAX_SCALAR_CHARS + 1)), size)[2]
 
 
-def test_it_stops_where_so_few_are_open() -> None:
+def test_it_stops_at_the_requested_depth() -> None:
     outer = JsonObject()
     assert outer.feed('{"name": "f", "arguments": ') == 27
     assert outer.feed('{"a": {"b": 1}}, "id": 2}', until_depth=1) == len('{"a": {"b": 1}}')

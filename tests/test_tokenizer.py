@@ -229,7 +229,7 @@ def test_end_tokens_that_are_no_token_ids_are_refused_by_file_and_field(tmp_path
         Tokenizer.load(model)
 
 
-def test_special_tokens_are_those_that_decoding_leaves_out() -> None:
+def test_special_tokens_are_those_that_decoding_omits() -> None:
     tokenizer = byte_level()
     ids = tokenizer.encode("<tool>a</s>")
     assert tokenizer.special_token_ids == {0, 1}
@@ -337,7 +337,7 @@ def test_several_templates_of_which_none_applies_have_a_format_of_replies_too(tm
 @pytest.mark.parametrize(
     "template", ["said {{ messages[0].content }}", [{"name": "default", "template": "said {{ messages[0].content }}"}]]
 )
-def test_a_template_that_a_processor_has_kept_is_used(template: object, tmp_path: Path) -> None:
+def test_the_template_of_a_processor_is_used(template: object, tmp_path: Path) -> None:
     model = save(byte_level_backend(), tmp_path)
     (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     tokenizer = Tokenizer.load(model)
@@ -354,21 +354,21 @@ def test_the_template_of_the_tokenizer_comes_before_that_of_the_processor(tmp_pa
 
 
 @pytest.mark.parametrize("template", [{"default": "x"}, ["x"], 1, [{"name": "default"}]])
-def test_a_processor_s_template_that_is_none_is_refused(template: object, tmp_path: Path) -> None:
+def test_an_invalid_template_of_a_processor_is_refused(template: object, tmp_path: Path) -> None:
     model = save(byte_level_backend(), tmp_path)
     (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     with pytest.raises(BadCheckpoint, match=f"chat_template.json of {tmp_path} must have"):
         Tokenizer.load(model)
 
 
-def test_a_template_that_was_cut_off_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+def test_a_truncated_template_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
     model = save(byte_level_backend(), tmp_path)
     (tmp_path / "chat_template.jinja").write_text(ALTERNATING[:-5])
     with pytest.raises(TokenizerError, match=r"chat template of .* is broken \(line 2: .*--chat-template FILE"):
         Tokenizer.load(model)
 
 
-def test_a_template_that_refuses_the_messages_is_heard() -> None:
+def test_the_error_of_a_template_that_rejects_the_messages_is_quoted() -> None:
     messages = [{"role": "user", "content": "hi"}] * 2
     with pytest.raises(ChatTemplateError, match="roles must alternate user/assistant"):
         chatting(ALTERNATING).encode_chat(messages)
@@ -440,7 +440,7 @@ def test_threads_that_share_a_tokenizer_get_what_one_thread_gets(make: Callable[
     assert together == [round_trip(alone, text) for text in texts]
 
 
-def test_others_go_on_while_a_long_text_is_encoded() -> None:
+def test_other_threads_continue_while_a_long_text_is_encoded() -> None:
     encoding = Thread(target=byte_level().encode, args=(TRAINING_TEXT[0] * 10_000,))
     encoding.start()
     num_turns = 0
@@ -450,7 +450,7 @@ def test_others_go_on_while_a_long_text_is_encoded() -> None:
     assert num_turns > 10
 
 
-def test_a_text_that_is_surely_too_long_is_refused_unread_and_one_that_may_fit_is_read() -> None:
+def test_a_text_that_is_certainly_too_long_is_refused_unencoded_and_one_that_may_fit_is_encoded() -> None:
     tokenizer = byte_level()
     longest = max(map(len, tokenizer._tokenizer.get_vocab()))
     may_fit = "a" * (4 * longest * 11 - 1)

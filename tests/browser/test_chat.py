@@ -40,7 +40,7 @@ async def within(seconds: float, condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_an_answer_grows_over_several_frames_and_says_what_it_cost(
+async def test_an_answer_grows_over_several_frames_and_shows_its_figures(
     open_page: OpenPage, demo_server: ServerProcess
 ) -> None:
     page = await open_page(demo_server.url)
@@ -71,7 +71,7 @@ async def test_stopping_ends_the_work_on_the_server_within_a_second(
     await expect(page.locator("#turns .figures")).to_contain_text("stopped by you")
 
 
-async def test_a_conversation_outlives_a_reload_and_is_found_renamed_and_deleted(
+async def test_a_conversation_survives_a_reload_and_can_be_found_renamed_and_deleted(
     open_page: OpenPage, demo_server: ServerProcess
 ) -> None:
     page = await open_page(demo_server.url)

@@ -11,7 +11,7 @@ from tests.scripted_engine import ScriptedEngine
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-async def test_a_text_is_continued_seen_token_by_token_and_kept(
+async def test_a_text_is_continued_shown_token_by_token_and_kept(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(f"{scripted_url}/#completion")

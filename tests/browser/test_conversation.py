@@ -1,4 +1,4 @@
-"""What can be done with a conversation: said anew, changed, gone on with, copied, taken elsewhere."""
+"""The actions on a conversation: regenerate, edit, continue, copy, export and import."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def talk(page: Page, engine: ScriptedEngine, *turns: tuple[str, str]) -> N
         await ended(page, index + 1)
 
 
-async def test_an_answer_is_made_anew(open_page: OpenPage, scripted_url: str, engine: ScriptedEngine) -> None:
+async def test_an_answer_is_regenerated(open_page: OpenPage, scripted_url: str, engine: ScriptedEngine) -> None:
     page = await open_page(scripted_url)
     await talk(page, engine, ("one", "first"))
     await page.get_by_role("button", name="Regenerate").click()
@@ -45,7 +45,7 @@ async def test_an_answer_is_made_anew(open_page: OpenPage, scripted_url: str, en
     await expect(page.locator(".reply-body")).to_have_text("second")
 
 
-async def test_a_prompt_is_changed_and_sent_again_and_what_followed_is_forgotten(
+async def test_a_prompt_is_edited_and_sent_again_and_later_turns_are_dropped(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)
@@ -70,7 +70,7 @@ async def test_a_prompt_is_changed_and_sent_again_and_what_followed_is_forgotten
     await expect(page.locator(".prompt-text")).to_have_text(["uno"])
 
 
-async def test_what_was_stopped_or_cut_off_is_gone_on_with(
+async def test_an_answer_that_was_stopped_or_cut_off_can_be_continued(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)

@@ -26,7 +26,7 @@ def tile(page: Page, label: str) -> Locator:
     return page.locator("dl.tiles > div").filter(has_text=re.compile(f"^{label}")).locator("dd.value")
 
 
-async def test_what_is_shown_at_rest_is_what_the_metrics_say(open_page: OpenPage, demo_server: ServerProcess) -> None:
+async def test_the_idle_dashboard_agrees_with_the_metrics(open_page: OpenPage, demo_server: ServerProcess) -> None:
     page = await open_page(f"{demo_server.url}/dashboard")
     await generate(demo_server, 3)
     metrics = demo_server.metrics()
@@ -42,7 +42,7 @@ async def test_what_is_shown_at_rest_is_what_the_metrics_say(open_page: OpenPage
     await expect(page.locator("#requests tbody tr").first).to_contain_text("length")
 
 
-async def test_before_anything_was_asked_every_part_says_that_there_is_nothing(
+async def test_before_the_first_request_every_part_says_that_there_is_nothing(
     open_page: OpenPage, scripted_url: str
 ) -> None:
     page = await open_page(f"{scripted_url}/dashboard")

@@ -1,4 +1,4 @@
-"""A server that wants a key: it is asked for, kept in the tab, and asked for again when it is wrong."""
+"""A server that requires a key: the page asks for it, stores it in the tab, and asks again if it is wrong."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_the_key_is_asked_for_and_kept_in_the_tab(
     ("admin_keys", "key", "place", "told"),
     [(KeyRing("operator:sk-o"), "sk-o", "#engine", "tiny"), (KeyRing(), "sk-a", "#banner", "MILLRACE_ADMIN_KEY")],
 )
-async def test_the_dashboard_wants_the_admin_key_and_says_so_where_there_is_none(
+async def test_the_dashboard_requires_the_admin_key_and_says_so_if_there_is_none(
     open_page: OpenPage, scripted: Serve, complaints: Complaints, admin_keys: KeyRing, key: str, place: str, told: str
 ) -> None:
     complaints.expect(LOADING_FAILED)

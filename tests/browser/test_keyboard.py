@@ -1,4 +1,4 @@
-"""Keys and focus: Esc ends the nearest thing, nobody is thrown out, and a screen reader hears whole sentences."""
+"""Keys and focus: Esc closes the nearest thing, the focus is kept, and a screen reader hears whole sentences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def streams(page: Page, engine: ScriptedEngine, index: int = 0) -> None:
     assert not engine.closed
 
 
-async def test_escape_ends_the_nearest_thing_and_leaves_the_answer_alone_until_it_is_the_nearest(
+async def test_escape_closes_the_nearest_thing_first_and_the_answer_last(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)
@@ -73,7 +73,7 @@ async def test_on_a_narrow_screen_panels_cover_the_conversation_one_at_a_time_un
     await engine.until(lambda: len(engine.closed) == 1)
 
 
-async def test_who_is_in_the_list_stays_there_while_answers_come(
+async def test_the_focus_stays_in_the_list_while_answers_arrive(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)
@@ -92,7 +92,7 @@ async def test_who_is_in_the_list_stays_there_while_answers_come(
     await expect(page.get_by_role("button", name="one", exact=True)).to_be_focused()
 
 
-async def test_focus_is_not_lost_with_the_button_that_was_pressed(
+async def test_the_focus_is_not_lost_with_the_button_that_was_pressed(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)
@@ -137,7 +137,7 @@ async def test_a_screen_reader_hears_each_sentence_once_and_how_it_ended(
     await expect(spoken.locator("p").last).to_have_text("upon a time. End of the answer.")
 
 
-async def test_who_wants_no_motion_sees_none(open_page: OpenPage, scripted_url: str, engine: ScriptedEngine) -> None:
+async def test_reduced_motion_is_respected(open_page: OpenPage, scripted_url: str, engine: ScriptedEngine) -> None:
     page = await open_page(scripted_url, reduced_motion="reduce")
     await send(page, "one")
     await engine.until(lambda: len(engine.submissions) == 1)

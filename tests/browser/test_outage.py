@@ -1,4 +1,4 @@
-"""A server that goes away and comes back while it is talked to and watched."""
+"""A server that goes down and comes back while the chat and the dashboard use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def letters(page: Page) -> str:
     return "".join(re.findall(r"\w", await page.locator(".reply-body").first.inner_text()))
 
 
-async def test_a_server_killed_in_mid_chat_and_started_again_is_explained_and_the_answer_goes_on(
+async def test_a_restart_of_the_server_in_mid_chat_is_explained_and_the_answer_continued(
     open_page: OpenPage, complaints: Complaints
 ) -> None:
     complaints.expect_outage()
@@ -64,7 +64,7 @@ async def test_a_server_killed_in_mid_chat_and_started_again_is_explained_and_th
     assert complaints.outages
 
 
-async def test_a_connection_on_which_nothing_comes_any_more_is_given_up_and_the_answer_goes_on(
+async def test_a_silent_connection_is_given_up_and_the_answer_continued(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)

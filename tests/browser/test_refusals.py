@@ -1,4 +1,4 @@
-"""What the server does not do, or not yet, or not to its end: it is explained, and nothing that came is lost."""
+"""Requests that the server rejects, delays or does not finish: the reason is shown, and no text is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def set_field(page: Page, label: str, value: str) -> None:
     await page.locator("#settings").get_by_label(label, exact=True).fill(value)
 
 
-async def test_a_queue_that_is_full_is_explained_and_asked_again_when_the_server_said(
+async def test_a_full_queue_is_explained_and_the_request_repeated_when_the_server_said(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
 ) -> None:
     complaints.expect(LOADING_FAILED)
@@ -43,7 +43,7 @@ async def test_a_queue_that_is_full_is_explained_and_asked_again_when_the_server
     await expect(notice).to_be_hidden()
 
 
-async def test_who_does_not_want_to_wait_for_a_full_queue_stops(
+async def test_waiting_for_a_full_queue_can_be_stopped(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
 ) -> None:
     complaints.expect(LOADING_FAILED)
@@ -59,7 +59,7 @@ async def test_who_does_not_want_to_wait_for_a_full_queue_stops(
     await ended(page)
 
 
-async def test_settings_that_are_refused_are_named_and_mended(
+async def test_settings_that_are_refused_are_named_and_can_be_corrected(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
 ) -> None:
     complaints.expect(LOADING_FAILED)
@@ -76,7 +76,7 @@ async def test_settings_that_are_refused_are_named_and_mended(
     assert engine.submissions[0].params.min_tokens == 0
 
 
-async def test_a_prompt_that_is_refused_is_changed_and_does_not_stand_in_the_way_of_others(
+async def test_a_prompt_that_is_refused_can_be_edited_and_does_not_block_others(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, complaints: Complaints
 ) -> None:
     complaints.expect(LOADING_FAILED)
@@ -95,7 +95,7 @@ async def test_a_prompt_that_is_refused_is_changed_and_does_not_stand_in_the_way
 
 
 @pytest.mark.parametrize("reason", [FinishReason.ERROR, CutReason.REQUEST_TIMEOUT])
-async def test_an_error_that_would_come_again_leaves_what_has_come_to_be_gone_on_with(
+async def test_after_an_error_that_would_recur_the_text_so_far_can_be_continued(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine, reason: FinishReason
 ) -> None:
     page = await open_page(scripted_url)
@@ -126,7 +126,7 @@ async def test_a_request_that_kills_the_engine_is_not_sent_again(
     assert len(engine.submissions) == 1
 
 
-async def test_an_answer_that_goes_on_after_a_break_is_as_long_as_was_asked(
+async def test_an_answer_continued_after_an_interruption_has_the_requested_length(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     """What the page was sent in one piece counts as the tokens that it is."""

@@ -1,4 +1,4 @@
-"""Replies that are more than text: reasoning is folded, calls of tools are cards, JSON is set out over lines."""
+"""Replies that are more than text: collapsed reasoning, tool calls as cards, formatted JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def thinking_url(scripted: Serve) -> str:
     return await scripted(load_tokenizer=lambda: byte_tokenizer(TEMPLATE))
 
 
-async def test_reasoning_is_folded_and_not_told_again(
+async def test_reasoning_is_collapsed_and_not_sent_again(
     open_page: OpenPage, thinking_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(thinking_url)
@@ -44,7 +44,7 @@ async def test_reasoning_is_folded_and_not_told_again(
     await ended(page, 2)
 
 
-async def test_a_call_of_a_tool_is_a_card(open_page: OpenPage, thinking_url: str, engine: ScriptedEngine) -> None:
+async def test_a_tool_call_is_a_card(open_page: OpenPage, thinking_url: str, engine: ScriptedEngine) -> None:
     page = await open_page(thinking_url)
     await page.locator("#settings").get_by_text("More", exact=True).click()
     tools = page.locator("#settings").get_by_label("Tools", exact=True)
@@ -62,7 +62,7 @@ async def test_a_call_of_a_tool_is_a_card(open_page: OpenPage, thinking_url: str
     await expect(page.locator("#turns .figures")).to_contain_text("finish: tool_calls")
 
 
-async def test_a_call_that_broke_off_is_made_anew(
+async def test_an_interrupted_tool_call_is_generated_again(
     open_page: OpenPage, thinking_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(thinking_url)
@@ -85,7 +85,7 @@ async def test_a_call_that_broke_off_is_made_anew(
     await expect(page.locator(".reply").get_by_text("Let me.")).to_have_count(0)
 
 
-async def test_json_is_set_out_over_lines_once_it_is_whole(
+async def test_json_is_formatted_once_it_is_complete(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     page = await open_page(scripted_url)

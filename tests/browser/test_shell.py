@@ -1,4 +1,4 @@
-"""What every document has: its header, its policy, its themes."""
+"""What all pages have in common: the header, the policy, the themes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCUMENTS = ("/", "/dashboard")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-async def test_a_document_says_that_the_server_is_ready(open_page: OpenPage, scripted_url: str, path: str) -> None:
+async def test_a_page_shows_that_the_server_is_ready(open_page: OpenPage, scripted_url: str, path: str) -> None:
     page = await open_page(scripted_url + path)
     await expect(page.get_by_role("status").filter(has_text="Ready")).to_be_visible()
     await expect(page.get_by_role("navigation", name="Views").locator("[aria-current=page]")).to_have_count(1)
@@ -53,7 +53,7 @@ async def test_a_string_never_becomes_markup_or_code_whatever_a_script_does(
     assert complaints.seen, "the browser reports what it refuses, so the other tests would see a breach"
 
 
-async def test_what_is_missing_is_a_complaint(open_page: OpenPage, scripted_url: str, complaints: Complaints) -> None:
+async def test_missing_files_are_complaints(open_page: OpenPage, scripted_url: str, complaints: Complaints) -> None:
     complaints.expect(LOADING_FAILED)
     page = await open_page(scripted_url)
     await page.evaluate("fetch('nowhere')")

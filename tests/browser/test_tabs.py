@@ -15,7 +15,7 @@ from tests.scripted_engine import ScriptedEngine
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-async def test_what_one_tab_writes_the_other_shows_and_neither_writes_into_it_meanwhile(
+async def test_one_tab_shows_what_the_other_generates_and_does_not_write_meanwhile(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     first = await open_page(scripted_url)
@@ -45,7 +45,7 @@ async def test_what_one_tab_writes_the_other_shows_and_neither_writes_into_it_me
     await expect(second.locator("#title")).to_have_text("New conversation")
 
 
-async def test_an_answer_that_nobody_writes_any_more_can_be_gone_on_with(
+async def test_an_answer_abandoned_by_its_tab_can_be_continued(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     first = await open_page(scripted_url)
@@ -68,7 +68,7 @@ async def test_an_answer_that_nobody_writes_any_more_can_be_gone_on_with(
     await expect(second.locator(".reply-body")).to_have_text("Half an answer")
 
 
-async def test_conversations_that_an_older_page_kept_are_there(
+async def test_conversations_stored_by_an_older_page_are_migrated(
     open_page: OpenPage, scripted_url: str, engine: ScriptedEngine
 ) -> None:
     """Its records held the turns within the conversation."""
