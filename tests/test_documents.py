@@ -173,6 +173,15 @@ def test_every_field_that_is_not_implemented_is_listed() -> None:
     assert chat == set(ChatCompletionRequest.not_done)
 
 
+def test_names_that_the_architecture_page_gives_are_in_the_code() -> None:
+    page = ROOT / "app" / "README.md"
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    named = re.findall(
+        r"`([A-Za-z_]\w+)(?:\.\w+|\(.*?\))?`", section(page, "Words") + section(page, "The life of a request")
+    )
+    assert {name for name in named if not re.search(rf"\b{name}\b", sources)} == set()
+
+
 def test_the_layout_names_every_package() -> None:
     page = ROOT / "app" / "README.md"
     [layout] = re.findall(r"```\n(.*?)```", section(page, "Layout"), re.DOTALL)
