@@ -109,9 +109,9 @@ def measure(name: str, read: Reader, url: str, num_streams: int, num_rounds: int
     asyncio.run(_awaited(read(url, num_streams, 1)))
     with undisturbed():
         cpu, wall = process_time(), perf_counter()
-        tell_times = asyncio.run(_awaited(read(url, num_streams, num_rounds)))
+        read_times = asyncio.run(_awaited(read(url, num_streams, num_rounds)))
         cpu, wall = process_time() - cpu, perf_counter() - wall
-    times = tell_times()
+    times = read_times()
     count, together = len(times), len(times) / len(set(times))
     cost = f"{count / cpu:9,.0f} events per CPU second, {1e6 * cpu / count:5.1f} us each"
     return f"{name:6}{cost}; {count / wall:7,.0f}/s here, {together:.2f} events per clock reading"

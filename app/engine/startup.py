@@ -1,4 +1,4 @@
-"""From a configuration to an engine that is ready to step, with a report on the way."""
+"""From a configuration to an engine that is ready to step, with reports of its progress."""
 
 from __future__ import annotations
 
