@@ -30,7 +30,7 @@ class SamplingColumns(NamedTuple):
 
     @classmethod
     def of(cls, matrix: torch.Tensor) -> SamplingColumns:
-        return cls(*matrix.T[:, :, None].unbind())
+        return cls(*matrix.unsqueeze(1).unbind(2))
 
 
 COLUMNS = SamplingColumns._fields

@@ -42,7 +42,7 @@ def _draw_from_all(logits: torch.Tensor, matrix: NDArray[np.float32]) -> torch.T
     """Draw from the whole vocabulary, except from tokens less than `min_p` times as likely as the first."""
     columns = SamplingColumns.of(to_device(matrix, logits.device))
     probabilities = (logits / columns.temperature).softmax(-1)
-    if column(matrix, "min_p").any():
+    if any(column(matrix, "min_p").tolist()):
         floor = probabilities.amax(-1, keepdim=True) * columns.min_p
         probabilities = probabilities.masked_fill(probabilities < floor, 0)
     return _invert(probabilities, columns.uniform)
@@ -82,40 +82,53 @@ DrawBeyond = Callable[[Truncated, Drawn], None]
 def _draw_truncated(logits: torch.Tensor, matrix: NDArray[np.float32], draw_beyond: DrawBeyond) -> torch.Tensor:
     """Draw from the most likely tokens only: the first `top_k`, of these the smallest set that holds `top_p` (the
     nucleus: Holtzman et al. 2020), of these the ones at least `min_p` times as likely as the first."""
-    columns = to_device(matrix, logits.device)
-    rows = Truncated((logits / SamplingColumns.of(columns).temperature).softmax(-1), columns)
-    max_top_k = int(column(matrix, "top_k").max())
-    drawn = _draw_from_candidates(rows, min(max_top_k, NUM_CANDIDATES))
+    on_device = to_device(matrix, logits.device)
+    columns = SamplingColumns.of(on_device)
+    probabilities = (logits / columns.temperature).softmax(-1)
+    max_top_k = int(max(column(matrix, "top_k").tolist()))
+    token_ids, candidates, weight = _draw_from_candidates(probabilities, columns, min(max_top_k, NUM_CANDIDATES))
     if max_top_k > NUM_CANDIDATES:
-        draw_beyond(rows, drawn)
-    return drawn.token_ids
+        lacking = _find_lacking(columns, candidates, weight, probabilities.shape[-1])
+        draw_beyond(Truncated(probabilities, on_device), Drawn(token_ids, candidates, lacking))
+    return token_ids
 
 
-def _draw_from_candidates(rows: Truncated, num_candidates: int) -> Drawn:
-    columns = SamplingColumns.of(rows.columns)
-    vocab_size = rows.probabilities.shape[-1]
-    candidates, token_ids = rows.probabilities.topk(num_candidates)
+def _draw_from_candidates(
+    probabilities: torch.Tensor, columns: SamplingColumns, num_candidates: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokens `[num_rows]`, the candidates' probabilities, and the weight `[num_rows, 1]` of those within `top_k`."""
+    vocab_size = probabilities.shape[-1]
+    candidates, token_ids = probabilities.topk(num_candidates)
     ranks = torch.arange(num_candidates, device=candidates.device)
     weights = candidates.masked_fill(ranks >= columns.top_k, 0)
     weight = weights.sum(-1, keepdim=True)
-    is_limited = columns.top_k < vocab_size
     before = weights.cumsum(-1) - weights
-    is_out = (before >= columns.top_p * weight.where(is_limited, 1)) | (weights < weights[:, :1] * columns.min_p)
+    nucleus = columns.top_p * weight.where(columns.top_k < vocab_size, 1)
+    is_out = (before >= nucleus) | (weights < weights[:, :1] * columns.min_p)
     token_ids, order = token_ids.sort(-1)
     indices = _invert(weights.masked_fill(is_out, 0).gather(1, order), columns.uniform)
-    lacking = (columns.top_k > num_candidates) & (is_limited | (weight < columns.top_p))
-    return Drawn(token_ids.gather(1, indices[:, None])[:, 0], candidates, lacking)
+    return token_ids.gather(1, indices[:, None])[:, 0], candidates, weight
+
+
+def _find_lacking(
+    columns: SamplingColumns, candidates: torch.Tensor, weight: torch.Tensor, vocab_size: int
+) -> torch.Tensor:
+    """Bool `[num_rows, 1]`: which rows are to be drawn from more tokens than these candidates."""
+    is_limited = columns.top_k < vocab_size
+    return (columns.top_k > candidates.shape[1]) & (is_limited | (weight < columns.top_p))
 
 
 def sort_more(rows: Truncated, drawn: Drawn) -> None:
     """Draw from 16 times as many candidates while there are too few. Waits for the device to learn for which rows."""
     lacking = drawn.lacking[:, 0].nonzero()[:, 0]
-    num_candidates = drawn.candidates.shape[1]
+    num_candidates, vocab_size = drawn.candidates.shape[1], rows.probabilities.shape[-1]
     while len(lacking):
-        num_candidates = min(16 * num_candidates, rows.probabilities.shape[-1])
-        again = _draw_from_candidates(rows[lacking], num_candidates)
-        drawn.token_ids.index_copy_(0, lacking, again.token_ids)
-        lacking = lacking[again.lacking[:, 0]]
+        num_candidates = min(16 * num_candidates, vocab_size)
+        rest = rows[lacking]
+        columns = SamplingColumns.of(rest.columns)
+        token_ids, candidates, weight = _draw_from_candidates(rest.probabilities, columns, num_candidates)
+        drawn.token_ids.index_copy_(0, lacking, token_ids)
+        lacking = lacking[_find_lacking(columns, candidates, weight, vocab_size)[:, 0]]
 
 
 def _invert(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
