@@ -72,8 +72,9 @@ class Log:
         self._said_at = 0.0
 
     def show(self, phase: str, fraction: float, seconds: float) -> None:
-        if phase != self._phase or seconds - self._said_at >= REPEAT_SECONDS:
-            self._phase, self._said_at = phase, seconds
+        name = phase.partition(" (")[0]  # what follows is how far it is
+        if name != self._phase or seconds - self._said_at >= REPEAT_SECONDS:
+            self._phase, self._said_at = name, seconds
             log.info("Loading %s: %s, %.0f%%", self._model, phase, 100 * fraction)
 
     def clear(self) -> None:

@@ -169,10 +169,18 @@ class SequencesBegan:
 
 @dataclass(frozen=True, slots=True)
 class EngineLoading:
-    """Progress of a start: the current phase, and the fraction of the whole start that is done (0 to 1)."""
+    """Progress of a start: the current phase, and the fraction of the whole start that is done (0 to 1).
+
+    `detail` is how far a phase is that nobody knows the length of, such as a download: "120 of 4,300 MB".
+    """
 
     phase: str
     fraction: float
+    detail: str = ""
+
+    def describe(self) -> str:
+        """The phase, with its detail if it has one."""
+        return f"{self.phase} ({self.detail})" if self.detail else self.phase
 
 
 @dataclass(frozen=True, slots=True)

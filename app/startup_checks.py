@@ -24,7 +24,9 @@ def check_model(model: str, revision: str | None) -> None:
         check_tokenizer_files(path)
         return
     import huggingface_hub.hf_api  # noqa: F401 (half a second, in which the hub cannot answer)
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    disable_progress_bars()  # of the tokenizer's files; the engine reports the rest
     answer: SimpleQueue[str | None] = SimpleQueue()
     # A thread of its own: no time limit of the client's reaches the look-up of a name.
     Thread(target=lambda: answer.put(_ask_hub(model, revision)), name="hub", daemon=True).start()

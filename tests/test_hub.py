@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files
-from app.model.loading.hub import find_model
+from app.model.loading.hub import find_model, reporting_bar
 
 COMMIT = "0123456789" * 4
 
@@ -59,3 +59,16 @@ def test_a_download_that_was_broken_off_is_told_by_the_file_that_is_missing(cach
 def test_what_is_neither_a_directory_nor_on_the_hub_is_said_to_be_neither(model: str) -> None:
     with pytest.raises(BadCheckpoint, match=f"there is no directory '{model}', and it cannot be had from the hub: "):
         find_model(model, None)
+
+
+def test_a_download_reports_its_bytes_and_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    reports: list[tuple[int, int]] = []
+    bar = reporting_bar(lambda num_bytes, total: reports.append((num_bytes, total)))
+    with bar(total=0, unit="B", unit_scale=True) as downloaded, bar(total=2) as files:
+        downloaded.total = 10_000
+        for _ in range(10_000):
+            downloaded.update(1)
+        files.update(1)
+    assert reports[-1] == (10_000, 10_000)
+    assert len(reports) == 500
+    assert capsys.readouterr() == ("", "")

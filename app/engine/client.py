@@ -70,7 +70,7 @@ class EngineClient:
         return EngineHealth(
             state=self._state,
             reason=self._reason,
-            phase=self._supervisor.start_up.current.phase,
+            phase=self._supervisor.start_up.current.describe(),
             progress=self._supervisor.start_up.current.fraction,
             num_running=stats.num_running if stats else 0,
             num_waiting=stats.num_waiting if stats else 0,

@@ -46,6 +46,11 @@ class Phases:
         if fraction - self._reported >= MIN_PROGRESS:
             self._report_fraction(fraction)
 
+    def download(self, num_bytes: int, total: int) -> None:
+        """Report that so many bytes of so many are there."""
+        detail = f"{num_bytes / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        self._report(EngineLoading(self._current, self._reported, detail))
+
     def _report_fraction(self, fraction: float) -> None:
         self._reported = fraction
         self._report(EngineLoading(self._current, fraction))

@@ -61,7 +61,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     torch.set_num_threads(config.threads or int(min(torch.get_num_threads(), container_cores())))
     if not Path(config.model_path).exists():
         phases.begin("downloading the model")
-    directory = find_model(config.model_path, config.revision)
+    directory = find_model(config.model_path, config.revision, phases.download)
     check_model_files(directory)
     phases.begin("reading the configuration")
     facts = inspect_model(directory)
