@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from collections.abc import Sequence as Seq
 from contextlib import asynccontextmanager
+from functools import partial
 
 from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
@@ -42,24 +43,11 @@ def create_app(
     measured in.
     """
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        await checkpoint()  # imports what anyio runs on while the engine starts, instead of in the first request
-        watching = asyncio.create_task(watch_event_loop_lag(service.metrics.loop_was_late))
-        try:
-            yield
-        finally:
-            await service.stop(drain_seconds)
-            watching.cancel()
-            if telemetry is not None:
-                await asyncio.to_thread(telemetry.close)
-
     # Pages about the API would load scripts from elsewhere, and a redirect would trust the client's `Host`.
     app = FastAPI(
         title="Millrace",
         version=service.version,
-        lifespan=lifespan,
+        lifespan=partial(_lifespan, service, drain_seconds, telemetry),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -87,3 +75,19 @@ def create_app(
         app.include_router(router)
     document_answers(app)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(
+    service: Service, drain_seconds: float, telemetry: Telemetry | None, _: FastAPI
+) -> AsyncIterator[None]:
+    await service.start()
+    await checkpoint()  # imports what anyio runs on while the engine starts, instead of in the first request
+    watching = asyncio.create_task(watch_event_loop_lag(service.metrics.loop_was_late))
+    try:
+        yield
+    finally:
+        await service.stop(drain_seconds)
+        watching.cancel()
+        if telemetry is not None:
+            await asyncio.to_thread(telemetry.close)

@@ -72,8 +72,8 @@ class Events:
         self._ping_later()
 
     def take(self) -> bytes:
-        """The events since the last call; empty if there is nothing to show or nothing more to come. Whoever waits for
-        events is woken at the end.
+        """The events since the last call; empty if there is nothing to show or nothing more to come. At the end,
+        a waiter for events is woken.
         """
         if self._has_ended:
             return b""

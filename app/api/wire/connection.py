@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.errors import ApiError
 from app.api.wire.client import CLIENT, Client
 from app.api.wire.framing import Outlet, Unframed
 from app.api.wire.half_closed import HalfClosed
+from app.api.wire.refusals import too_large, too_many, written
 from app.api.wire.upgrade import without_upgrade
 from app.engine.stream import CutReason
 
@@ -34,9 +35,6 @@ LINGER_SECONDS = 1.0
 
 MAX_DISCARDED_BYTES = 1 << 20
 """How much a refused client may send before nothing more is read from it."""
-
-RETRY_SECONDS = 1
-"""When a client that finds too many connections may try again: another may have closed by then."""
 
 
 class Connection(HttpToolsProtocol):
@@ -81,7 +79,7 @@ class Connection(HttpToolsProtocol):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._start_receive_timer()
         if len(self.connections) > self._max_connections:
-            self._refuse(_too_many(self._max_connections))
+            self._refuse(too_many(self._max_connections))
             self.transport.close()  # without lingering: its place is what is needed
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,12 +126,12 @@ class Connection(HttpToolsProtocol):
             self._num_unparsed_bytes += len(part)
             super().data_received(part)
             if self._num_unparsed_bytes > MAX_HEAD_BYTES:
-                self._refuse(_too_large(f"The request's head is larger than the {MAX_HEAD_BYTES} bytes allowed."))
+                self._refuse(too_large(f"The request's head is larger than the {MAX_HEAD_BYTES} bytes allowed."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser, for the trailers of a body too."""
         if len(self.headers) == MAX_HEADERS:
-            self._refuse(_too_large(f"The request has more than the {MAX_HEADERS} header fields allowed."))
+            self._refuse(too_large(f"The request has more than the {MAX_HEADERS} header fields allowed."))
             raise OverflowError  # stops the parser
         super().on_header(name, value)
 
@@ -201,7 +199,7 @@ class Connection(HttpToolsProtocol):
             return
         for cycle in self._open:
             _disconnect(cycle)
-        self.transport.write(_response(error, self._error_body(error), self.server_state.default_headers))
+        self.transport.write(written(error, self._error_body(error), self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._stop_receive_timer()
@@ -245,20 +243,3 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     """What uvicorn itself does for the latest request."""
     cycle.disconnected = True
     cycle.message_event.set()
-
-
-def _too_large(message: str) -> ApiError:
-    return ApiError(431, message, code="headers_too_large")
-
-
-def _too_many(limit: int) -> ApiError:
-    message = f"There are {limit} connections already, as many as this server can have."
-    return ApiError(503, message, code="too_many_connections", retry_after=RETRY_SECONDS)
-
-
-def _response(error: ApiError, text: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    body = text.encode()
-    of_error = ((name.encode(), value.encode()) for name, value in error.headers.items())
-    own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close"))
-    fields = b"".join(b"%b: %b\r\n" % field for field in (*headers, *of_error, *own))
-    return STATUS_LINE[error.status] + fields + b"\r\n" + body
