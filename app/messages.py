@@ -49,6 +49,32 @@ class SamplingParams(Sampling):
     prompt_logprobs: int | None = None
 
 
+class ConstraintKind(StrEnum):
+    """How the text of a constraint is to be read. COMPILED is what the others are compiled to, for the engine."""
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    REGEX = "regex"
+    CHOICE = "choice"
+    GBNF = "gbnf"
+    LARK = "lark"
+    STRUCTURAL_TAG = "structural_tag"
+    COMPILED = "compiled"
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the output of a sequence must match as a whole.
+
+    `text` is a JSON schema as JSON, a regular expression, a JSON list of strings (CHOICE), a grammar, or a structural
+    tag as JSON; JSON_OBJECT needs none. A schema that is not `strict` is enforced as far as it can be.
+    """
+
+    kind: ConstraintKind
+    text: str = ""
+    strict: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Generate:
     """Start a sequence.

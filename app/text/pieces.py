@@ -145,11 +145,14 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-_BYTE_OF_CHAR = _byte_alphabet()
+_OUTSIDE = 0xFFFF
+_ALPHABET = dict.fromkeys(range(256), _OUTSIDE) | {ord(char): byte for char, byte in _byte_alphabet().items()}
 
 
 def _byte_level(token: str) -> bytes:
-    # A token with a character outside the alphabet (an added token) stands for its own text, as in the ByteLevel
-    # decoder of the tokenizers library.
-    data = [_BYTE_OF_CHAR.get(char, -1) for char in token]
-    return token.encode() if -1 in data else bytes(data)
+    # A token with any character outside the alphabet (an added one) stands for its own text, as in the tokenizers'
+    # ByteLevel decoder.
+    try:
+        return token.translate(_ALPHABET).encode("latin-1")
+    except UnicodeEncodeError:
+        return token.encode()
