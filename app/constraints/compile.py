@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from llguidance import regex_to_lark
 
 from app.constraints.errors import ConstraintError
-from app.constraints.gbnf import gbnf_to_lark
+from app.constraints.gbnf_to_lark import gbnf_to_lark
 from app.constraints.json_grammar import json_grammar
 from app.constraints.json_text import read_json, write_json
 from app.constraints.lark import check_lark

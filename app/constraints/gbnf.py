@@ -1,14 +1,10 @@
-"""Grammars in llama.cpp's notation (GBNF), as grammars in Lark's.
-
-Rules that are not recursive become terminals, regular expressions that are matched exactly. Of what is left, each run
-of terminals in a sequence is one terminal. The lexer is greedy: where one terminal could end or go on, it goes on.
-"""
+"""Grammars in llama.cpp's notation (GBNF), read."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.constraints.errors import ConstraintError
@@ -30,42 +26,46 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Terminal:
+class Terminal:
     """A part that is a regular expression by itself, in Lark's syntax."""
 
     text: str
+    is_blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Reference:
+class Reference:
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Sequence:
-    parts: tuple[_Node, ...]
+class Sequence:
+    parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
-    parts: tuple[_Node, ...]
+class Choice:
+    parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Repeat:
-    part: _Node
+class Repeat:
+    part: Node
     times: str
 
 
-_Node = _Terminal | _Reference | _Sequence | _Choice | _Repeat
+Node = Terminal | Reference | Sequence | Choice | Repeat
 
 
-def gbnf_to_lark(text: str) -> str:
-    """Raises ConstraintError for what is not GBNF, and for rules that are missing."""
+Rules = dict[str, Node]
+
+
+def read_gbnf(text: str) -> Rules:
+    """The rules by their names. Raises ConstraintError."""
     rules = _Parser(text).rules()
     if "root" not in rules:
         raise ConstraintError("A GBNF grammar has a rule `root`, and this one does not.", keyword="grammar")
-    return _Writer(rules).write()
+    return rules
 
 
 class _Parser:
@@ -75,8 +75,8 @@ class _Parser:
         self._next = 0
         self._depth = 0
 
-    def rules(self) -> dict[str, _Node]:
-        rules: dict[str, _Node] = {}
+    def rules(self) -> dict[str, Node]:
+        rules: dict[str, Node] = {}
         while self._kind() == "head":
             name = self._take().removesuffix("::=").strip()
             rules[name] = self._choice()
@@ -98,32 +98,33 @@ class _Parser:
         at = self._tokens[self._next][2] if self._next < len(self._tokens) else len(self._text)
         return _error_at(self._text, at, f"expected {expected}")
 
-    def _choice(self) -> _Node:
+    def _choice(self) -> Node:
         parts = [self._sequence()]
         while self._is_mark("|"):
             self._take()
             parts.append(self._sequence())
-        return _Choice(tuple(parts)) if len(parts) > 1 else parts[0]
+        return Choice(tuple(parts)) if len(parts) > 1 else parts[0]
 
-    def _sequence(self) -> _Node:
-        parts: list[_Node] = []
+    def _sequence(self) -> Node:
+        parts: list[Node] = []
         while self._kind() in ("literal", "chars", "name") or self._is_mark("(") or self._is_mark("."):
             part = self._part()
             while self._kind() == "times":
-                part = _Repeat(part, re.sub(r"\s", "", self._take()))
+                part = Repeat(part, re.sub(r"\s", "", self._take()))
             parts.append(part)
-        return _Sequence(tuple(parts)) if len(parts) != 1 else parts[0]
+        return Sequence(tuple(parts)) if len(parts) != 1 else parts[0]
 
-    def _part(self) -> _Node:
+    def _part(self) -> Node:
         match self._kind(), self._take():
             case "literal", token:
-                return _Terminal(json.dumps("".join(_characters(token[1:-1])), ensure_ascii=False))
+                text = "".join(_characters(token[1:-1]))
+                return Terminal(json.dumps(text, ensure_ascii=False), text.isspace())
             case "chars", token:
-                return _Terminal(f"/{_class(token)}/")
+                return Terminal(f"/{_class(token)}/", "".join(_characters(token[1:-1])).isspace())
             case "name", token:
-                return _Reference(token)
+                return Reference(token)
             case _, ".":
-                return _Terminal("/(?s:.)/")
+                return Terminal("/(?s:.)/")
         self._depth += 1
         if self._depth > MAX_GROUP_DEPTH:
             raise ConstraintError(f"The grammar nests deeper than {MAX_GROUP_DEPTH} groups.", keyword="grammar")
@@ -174,108 +175,3 @@ def _class(token: str) -> str:
     if not out:
         raise ConstraintError(f"The grammar is not GBNF: {token} has no characters.", keyword="grammar")
     return f"[{'^' if negated else ''}{''.join(out)}]"
-
-
-class _Writer:
-    """Writes rules in lower case, and what is a regular expression as terminals in upper case, as Lark tells them."""
-
-    def __init__(self, rules: dict[str, _Node]) -> None:
-        self._rules = rules
-        self._names = {name: index for index, name in enumerate(rules)}
-        self._recursive = _recursive(rules)
-        self._terminals: dict[str, str] = {}
-
-    def write(self) -> str:
-        lines = []
-        for name, node in self._rules.items():
-            text = self._rule(node) if name in self._recursive else self._terminal(node)
-            lines.append(f"{self._name(name)}: {text}")
-        lines += [f"{name}: {text}" for text, name in self._terminals.items()]
-        return "\n".join([f"start: {self._name('root')}", *lines, ""])
-
-    def _name(self, name: str) -> str:
-        return f"rule_{self._names[name]}" if name in self._recursive else f"TERMINAL_{self._names[name]}"
-
-    def _is_terminal(self, node: _Node) -> bool:
-        match node:
-            case _Reference(name):
-                return name not in self._recursive
-            case _Sequence(parts) | _Choice(parts):
-                return all(map(self._is_terminal, parts))
-            case _Repeat(part, _):
-                return self._is_terminal(part)
-        return True
-
-    def _terminal(self, node: _Node) -> str:
-        return _expression(node, self._terminal, self._name)
-
-    def _rule(self, node: _Node) -> str:
-        if isinstance(node, _Sequence):
-            return " ".join(self._rule(part) for part in self._merged(node.parts)) or '""'
-        if self._is_terminal(node) and not isinstance(node, _Reference):
-            text = self._terminal(node)
-            return self._terminals.setdefault(text, f"PART_{len(self._terminals)}")
-        return _expression(node, self._rule, self._name)
-
-    def _merged(self, parts: tuple[_Node, ...]) -> Iterator[_Node]:
-        """The parts, with neighbours that are terminals as one."""
-        run: list[_Node] = []
-        for part in parts:
-            if self._is_terminal(part):
-                run.append(part)
-                continue
-            yield from _joined(run)
-            run = []
-            yield part
-        yield from _joined(run)
-
-
-def _joined(run: list[_Node]) -> list[_Node]:
-    """A sequence in a choice: so that it is not taken for one that is to be merged again."""
-    return [_Choice((_Sequence(tuple(run)),))] if len(run) > 1 else run
-
-
-def _expression(node: _Node, inner: Callable[[_Node], str], name: Callable[[str], str]) -> str:
-    match node:
-        case _Terminal(text):
-            return text
-        case _Reference(reference):
-            return name(reference)
-        case _Sequence(parts):
-            return f"({' '.join(map(inner, parts))})" if parts else '""'
-        case _Choice(parts):
-            return f"({' | '.join(map(inner, parts))})"
-        case _Repeat(part, times):
-            return f"({inner(part)}){times}"
-
-
-def _references(node: _Node) -> Iterator[str]:
-    match node:
-        case _Reference(name):
-            yield name
-        case _Sequence(parts) | _Choice(parts):
-            for part in parts:
-                yield from _references(part)
-        case _Repeat(part, _):
-            yield from _references(part)
-
-
-def _recursive(rules: dict[str, _Node]) -> set[str]:
-    """The rules that lead back to themselves, and those that lead to such."""
-    uses = {name: set(_references(node)) for name, node in rules.items()}
-    users: dict[str, list[str]] = {name: [] for name in rules}
-    for name, used in uses.items():
-        for other in used:
-            if other not in rules:
-                raise ConstraintError(f"The grammar has no rule `{other}`, which `{name}` uses.", keyword="grammar")
-            users[other].append(name)
-    pending = [name for name, used in uses.items() if not used]
-    plain = set(pending)
-    while pending:
-        name = pending.pop()
-        for user in users[name]:
-            uses[user].discard(name)
-            if not uses[user] and user not in plain:
-                plain.add(user)
-                pending.append(user)
-    return set(rules) - plain

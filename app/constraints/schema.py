@@ -52,6 +52,8 @@ _UNENFORCED: dict[str, Callable[[Any, Schema], bool]] = {
 
 _WITHOUT_EFFECT = frozenset({*_UNENFORCED, "then", "else", "minContains", "maxContains"})
 
+_BESIDE_REFERENCE = frozenset({"$ref", "$schema", "$defs", "definitions"})
+
 MAX_PROPERTIES = 1000
 """Of one object: the time of compiling grows with their square, to 0.15 s."""
 
@@ -76,6 +78,8 @@ class SchemaReader:
         self.root = root
         self._strict = strict
         self._base = str(root.pop("$id", None) or root.pop("id", None) or "").rstrip("#")
+        # Up to draft 7, what stands beside a reference means nothing.
+        self._reference_stands_alone = "/draft-0" in str(root.get("$schema"))
         self._pending: list[tuple[object, str]] = [(root, "#")]
         self._seen: set[int] = set()
         self.unenforced: list[str] = []
@@ -96,7 +100,8 @@ class SchemaReader:
 
     def _read_keywords(self, schema: Schema, place: str) -> None:
         for keyword, value in list(schema.items()):
-            if keyword in _ANNOTATIONS:
+            beside = self._reference_stands_alone and "$ref" in schema and keyword not in _BESIDE_REFERENCE
+            if keyword in _ANNOTATIONS or beside:
                 del schema[keyword]
                 continue
             self.places[keyword].append((f"{place}/{_escaped(keyword)}", value))
