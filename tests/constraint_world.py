@@ -7,12 +7,14 @@ import random
 from collections import defaultdict
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
 from app.constraints.check import check
 from app.constraints.grammars import Grammar
 from app.constraints.matcher import Matcher
-from app.constraints.tokens import WORD_BITS, TokenTable
+from app.constraints.tokens import TokenTable
 from app.messages import Constraint, ConstraintKind
 from tests.test_tokenizer import ROOT
 
@@ -49,8 +51,9 @@ def tokens_by_bytes(table: TokenTable) -> dict[bytes, list[int]]:
 
 
 def bytes_of(table: TokenTable, token_id: int) -> bytes:
-    """Empty for special tokens."""
-    return b"" if table.tokenizer.is_special_token(token_id) else table.tokenizer.decode_bytes([token_id])
+    """Empty for special tokens and for those without text, which decoding would show as `<[187]>`."""
+    data = table.tokenizer.decode_bytes([token_id])
+    return b"" if table.tokenizer.is_special_token(token_id) or data == f"<[{token_id}]>".encode() else data
 
 
 def cut(table: TokenTable, text: str, rng: random.Random) -> list[int]:
@@ -85,8 +88,7 @@ def _is_whole(matcher: Matcher, token_ids: list[int]) -> bool:
     return matcher.is_accepting
 
 
-def allowed(mask: list[int], table: TokenTable) -> set[int]:
-    """The tokens whose bits are set, the end's too."""
-    return {token for token in range(len(mask) * WORD_BITS) if mask[token // WORD_BITS] >> token % WORD_BITS & 1} & set(
-        range(table.num_words * WORD_BITS)
-    )
+def allowed(mask: NDArray[np.int32]) -> set[int]:
+    """The tokens whose bits are set."""
+    bits = np.unpackbits(mask.view(np.uint8), bitorder="little")
+    return set(np.flatnonzero(bits).tolist())

@@ -270,6 +270,13 @@ def test_text_knows_only_itself() -> None:
     assert outside(ours(what_is_imported_by("app.text")), "app.text", "app.messages", "app.checkpoint") == set()
 
 
+def test_constraints_know_messages_and_the_bytes_of_tokens_and_nobody_else_knows_their_library() -> None:
+    names = what_is_imported_by("app.constraints")
+    assert outside(ours(names), "app.constraints", "app.messages", "app.text.pieces") == set()
+    assert from_elsewhere(names) == {"llguidance", "numpy"}
+    assert outside(who_imports("llguidance"), "app.constraints") == set()
+
+
 def test_http_is_known_to_the_api_only() -> None:
     servers = ("fastapi", "starlette", "uvicorn", "sse_starlette")
     assert outside(who_imports(*servers), "app.api") == set()

@@ -53,7 +53,9 @@ def _shown(vocabulary: Vocabulary, token_id: int) -> bytes:
     if token_id in vocabulary.special_token_ids:
         return b""
     piece = vocabulary.piece(token_id)
-    return piece.encode() if isinstance(piece, str) else piece or b""
+    data = piece.encode() if isinstance(piece, str) else piece or b""
+    # llguidance marks special tokens by this byte, which is never part of a text.
+    return b"" if data.startswith(b"\xff") else data
 
 
 def as_tokenizer(tokens: list[bytes], special_token_ids: list[int], encode: Any) -> Any:
