@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.constraints.check import check
+from app.constraints.build import build
+from app.constraints.check import _byte_tokens, check
 from app.constraints.compile import MAX_TEXT_CHARS
 from app.constraints.errors import ConstraintError
 from app.messages import Constraint, ConstraintKind
@@ -149,10 +150,27 @@ def one_of_three(name: int, value: int) -> object:
     return {"properties": {f"p{name}": {"const": value}}, "required": [f"p{name}"]}
 
 
+def chain(link: object, length: int) -> str:
+    """A schema of so many links, each of which leads to the next: `next` in the link is replaced."""
+    links = {f"d{i}": json.loads(json.dumps(link).replace("next", f"#/$defs/d{i + 1}")) for i in range(length)}
+    return json.dumps({"$ref": "#/$defs/d0", "$defs": {**links, f"d{length}": {}}})
+
+
+def lark_chain(length: int) -> str:
+    """A grammar of rules that each lead to the next."""
+    return "start: r0\n" + "".join(f'r{i}: "a" | "b" r{i + 1}\n' for i in range(length)) + f'r{length}: "x"\n'
+
+
+def gbnf_chain(length: int) -> str:
+    return lark_chain(length).replace(":", " ::=").replace("start", "root").replace('"x"', '"x" root?')
+
+
 HOSTILE: dict[str, Any] = {
     "5,000 deep": '{"items": ' * 5000 + "{}" + "}" * 5000,
     "too long": json.dumps({"const": "x" * MAX_TEXT_CHARS}),
     "too many properties": json.dumps({"properties": {f"p{i}": {} for i in range(5000)}}),
+    "a long chain of references": chain({"$ref": "next"}, 5000),
+    "a chain of references within schemas": chain({"anyOf": [{"items": {"$ref": "next"}}, {"allOf": [{}]}]}, 2000),
     "an exponential number of alternatives": json.dumps(
         {
             "allOf": [
@@ -184,6 +202,24 @@ def test_hostile_schemas_are_refused(name: str) -> None:
 )
 def test_large_and_winding_constraints_are_no_larger_inside(constraint: Constraint) -> None:
     assert len(check(constraint).text) < 2 * len(constraint.text) + 1000
+
+
+def test_chains_are_compiled_up_to_a_length_and_refused_beyond() -> None:
+    check(Constraint(ConstraintKind.JSON_SCHEMA, chain({"items": {"$ref": "next"}}, 190)))
+    check(Constraint(ConstraintKind.LARK, lark_chain(900)))
+    check(Constraint(ConstraintKind.GBNF, gbnf_chain(250)))
+    assert "rules and groups" in str(refusal(Constraint(ConstraintKind.LARK, lark_chain(9_000))))
+    assert "rules and groups" in str(refusal(Constraint(ConstraintKind.GBNF, gbnf_chain(9_000))))
+
+
+def test_what_stands_deep_in_many_definitions_does_not_end_the_process() -> None:
+    """In whichever order references are followed: the bounds are to be no more than a first line of defence."""
+    deep: object = {"$ref": "next"}
+    for _ in range(30):
+        deep = {"anyOf": [{"allOf": [deep]}]}
+    schema = json.loads(chain(deep, 300))
+    matcher = build(_byte_tokens(frozenset()), json.dumps({"grammars": [{"json_schema": schema}]}))
+    assert matcher.is_error() or matcher.compute_bitmask()
 
 
 def test_checks_may_run_in_many_threads() -> None:

@@ -35,7 +35,7 @@ def test_json_may_be_laid_out_in_every_usual_way(layout: dict[str, object]) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ['{"name":  "x"}', '{\n\n"name": "x"}', '{"name": "x"\n' + " " * 33 + "}", ' {"name": "x"}', '{"name": "x"} '],
+    ['{"name":  "x"}', '{\n\n"name": "x"}', '{"name": "x"\n' + " " * 65 + "}", ' {"name": "x"}', '{"name": "x"} '],
 )
 def test_white_space_is_bounded(text: str) -> None:
     assert accepts(json_schema(PERSON), text) == [False]
@@ -146,6 +146,14 @@ def test_one_of_the_choices_is_taken_as_it_is() -> None:
 def test_a_grammar_of_lark_may_contain_a_schema() -> None:
     text = 'start: "call " NAME args\nNAME: /[a-z]+/\nargs: %json {"type": "array", "items": {"type": "null"}}\n'
     assert accepts(of(ConstraintKind.LARK, text), "call f[null]", "call F[]", "call f[1]") == [True, False, False]
+
+
+def test_schemas_in_a_grammar_are_held_to_what_schemas_are_held_to() -> None:
+    date = 'start: "on " %json {"type": "string", "format": "date"} /(%json x)?/ // %json\n'
+    assert accepts(of(ConstraintKind.LARK, date), 'on "2024-02-29"', 'on "2023-02-29"') == [True, False]
+    for schema in ('{"uniqueItems": true}', "{", '{"type": "string"'):
+        with pytest.raises(ConstraintError):
+            check(of(ConstraintKind.LARK, f"start: %json {schema}\n"))
 
 
 GBNF = r"""

@@ -273,7 +273,7 @@ def test_text_knows_only_itself() -> None:
 def test_constraints_know_messages_and_the_bytes_of_tokens_and_nobody_else_knows_their_library() -> None:
     names = what_is_imported_by("app.constraints")
     assert outside(ours(names), "app.constraints", "app.messages", "app.text.pieces") == set()
-    assert from_elsewhere(names) == {"llguidance", "numpy"}
+    assert {name.split(".")[0] for name in from_elsewhere(names)} == {"llguidance", "numpy"}
     assert outside(who_imports("llguidance"), "app.constraints") == set()
 
 

@@ -7,23 +7,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLTokenizer
 
+from app.constraints.build import build
 from app.constraints.compile import compile_constraint
 from app.constraints.errors import ConstraintError
 from app.constraints.json_grammar import read_schema_text
 from app.constraints.tokens import as_tokenizer
 from app.messages import Constraint, ConstraintKind
-
-LIMITS = LLParserLimits(
-    initial_lexer_fuel=1_000_000,  # 20 ms of building the lexer
-    step_lexer_fuel=200_000,  # 15 ms of it in one mask
-    step_max_items=50_000,  # 2.5 ms of parsing in one mask
-    max_lexer_states=50_000,  # 100 MB at most, per grammar
-    max_grammar_size=500_000,
-    verbose_errors=False,
-)
-"""For building and for every mask. A sequence whose grammar goes beyond them later ends with an error."""
 
 
 def check(constraint: Constraint, special_tokens: Mapping[str, int] | None = None) -> Constraint:
@@ -33,9 +24,7 @@ def check(constraint: Constraint, special_tokens: Mapping[str, int] | None = Non
     without holding the interpreter's lock: to be called in a thread.
     """
     compiled = compile_constraint(constraint, special_tokens)
-    matcher = LLMatcher(
-        _byte_tokens(frozenset((special_tokens or {}).items())), compiled.text, log_level=0, limits=LIMITS
-    )
+    matcher = build(_byte_tokens(frozenset((special_tokens or {}).items())), compiled.text)
     if not matcher.is_error():
         matcher.compute_bitmask()  # finds out whether there is a first token
     if matcher.is_error():

@@ -11,7 +11,7 @@ from app.constraints.errors import ConstraintError
 from app.constraints.gbnf_to_lark import gbnf_to_lark
 from app.constraints.json_grammar import json_grammar
 from app.constraints.json_text import read_json, write_json
-from app.constraints.lark import check_lark
+from app.constraints.lark import check_parts, read_lark
 from app.constraints.structural import structural_tag_to_lark
 from app.messages import Constraint, ConstraintKind
 
@@ -66,12 +66,13 @@ def _choice(constraint: Constraint) -> dict[str, object]:
 
 
 def _gbnf(constraint: Constraint) -> dict[str, object]:
-    return _lark(gbnf_to_lark(constraint.text))
+    text = gbnf_to_lark(constraint.text)
+    check_parts(text)
+    return _lark(text)
 
 
 def _lark_text(constraint: Constraint) -> dict[str, object]:
-    check_lark(constraint.text)
-    return _lark(constraint.text)
+    return _lark(read_lark(constraint.text))
 
 
 _COMPILERS: dict[ConstraintKind, Callable[[Constraint], dict[str, object]]] = {

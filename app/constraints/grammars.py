@@ -6,9 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from llguidance import LLMatcher
-
-from app.constraints.check import LIMITS
+from app.constraints.build import build
 from app.constraints.errors import ConstraintError
 from app.constraints.matcher import Matcher
 from app.constraints.tokens import TokenTable
@@ -25,7 +23,7 @@ class Grammar:
     def __init__(self, constraint: Constraint, table: TokenTable) -> None:
         """Raises ConstraintError, which `check` has raised before unless the tokens make the difference."""
         self._table = table
-        self._fresh = LLMatcher(table.tokenizer, constraint.text, log_level=0, limits=LIMITS)
+        self._fresh = build(table.tokenizer, constraint.text)
         if self._fresh.is_error():
             raise ConstraintError(self._fresh.get_error().split("\n")[0])
 

@@ -11,7 +11,7 @@ from app.constraints.schema import Schema, SchemaReader
 # At most once wherever JSON may have white space: none, one space, or a new line with its indentation. So every usual
 # way of writing JSON can be had (compact, Python's, indented by two, four or a tab), which keeps a model in the habit
 # that it has learnt, and none spends its tokens on blanks.
-_WHITESPACE = r"[ ]|\n(?:[ ]{0,32}|\t{0,8})"
+_WHITESPACE = r"[ ]|\n(?:[ ]{0,64}|\t{0,16})"
 
 
 def json_grammar(schema: object, *, strict: bool) -> Schema:

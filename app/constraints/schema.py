@@ -54,6 +54,9 @@ _WITHOUT_EFFECT = frozenset({*_UNENFORCED, "then", "else", "minContains", "maxCo
 
 _BESIDE_REFERENCE = frozenset({"$ref", "$schema", "$defs", "definitions"})
 
+MAX_NESTING = 400
+"""Schemas in one another, and along references."""
+
 MAX_PROPERTIES = 1000
 """Of one object: the time of compiling grows with their square, to 0.15 s."""
 
@@ -80,7 +83,7 @@ class SchemaReader:
         self._base = str(root.pop("$id", None) or root.pop("id", None) or "").rstrip("#")
         # Up to draft 7, what stands beside a reference means nothing.
         self._reference_stands_alone = "/draft-0" in str(root.get("$schema"))
-        self._pending: list[tuple[object, str]] = [(root, "#")]
+        self._pending: list[tuple[object, str, int]] = [(root, "#", 1)]
         self._seen: set[int] = set()
         self.unenforced: list[str] = []
         self.places: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
@@ -88,17 +91,20 @@ class SchemaReader:
     def read(self) -> None:
         """Raises ConstraintError."""
         while self._pending:
-            schema, place = self._pending.pop()
+            schema, place, depth = self._pending.pop()
             if isinstance(schema, bool) or id(schema) in self._seen:
                 continue
             if not isinstance(schema, dict):
                 raise ConstraintError(f"{place} is not a schema: an object or a boolean.", pointer=place)
+            if depth > MAX_NESTING:
+                raise ConstraintError(f"{place}: schemas and references nest deeper than {MAX_NESTING}.", pointer=place)
             self._seen.add(id(schema))
-            self._read_keywords(schema, place)
+            self._read_keywords(schema, place, depth)
             # Those found last are read first: errors are to name what comes first in the text.
-            self._pending.extend(reversed(list(_subschemas(schema, place))))
+            found = [(inner, pointer, depth + 1) for inner, pointer in _subschemas(schema, place)]
+            self._pending.extend(reversed(found))
 
-    def _read_keywords(self, schema: Schema, place: str) -> None:
+    def _read_keywords(self, schema: Schema, place: str, depth: int) -> None:
         for keyword, value in list(schema.items()):
             beside = self._reference_stands_alone and "$ref" in schema and keyword not in _BESIDE_REFERENCE
             if keyword in _ANNOTATIONS or beside:
@@ -114,7 +120,7 @@ class SchemaReader:
             message = f"{pointer}: an object has at most {MAX_PROPERTIES} properties; this one has {len(properties)}."
             raise ConstraintError(message, keyword="properties", pointer=pointer)
         self._read_id(schema, place)
-        self._read_reference(schema, place)
+        self._read_reference(schema, place, depth)
         self._read_format(schema, place)
         self._read_min_properties(schema, place)
 
@@ -133,7 +139,7 @@ class SchemaReader:
             if keyword == "$id" and isinstance(value, str) and not value.startswith("#") and "$ref" in str(schema):
                 self._refuse(keyword, place, "references are resolved from the root of the schema")
 
-    def _read_reference(self, schema: Schema, place: str) -> None:
+    def _read_reference(self, schema: Schema, place: str, depth: int) -> None:
         if "$ref" not in schema:
             return
         reference = schema["$ref"]
@@ -143,7 +149,7 @@ class SchemaReader:
             pointer = f"{place}/$ref"
             raise ConstraintError(f"{pointer}: `$ref` cannot be resolved: {reason}.", keyword="$ref", pointer=pointer)
         schema["$ref"] = reference.removeprefix(self._base) or "#"
-        self._pending.append((target, unquote(schema["$ref"]).rstrip("/")))
+        self._pending.append((target, unquote(schema["$ref"]).rstrip("/"), depth + 1))
 
     def _resolve(self, reference: str) -> object | None:
         fragment = reference.removeprefix(self._base)
