@@ -90,7 +90,7 @@ def attend_source(
         "TILE_M": tiling.tile_m,
         "TILE_N": tiling.tile_n,
         "IS_DECODE": kind != "prefill",
-        "IS_SHARE": kind != "prefill",
+        "IS_SPLIT": kind != "prefill",
         **dict.fromkeys(FEATURES, has_features),
         "PRECISION": "ieee" if dtype == "fp32" else "tf32",
         "IS_DEPENDENT": False,

@@ -73,7 +73,7 @@ def profile_memory(config: Config, limits: Limits, decoder: Decoder, device: tor
 
 
 def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device: torch.device) -> Decoder:
-    """The decoder with its decode steps recorded, or as it was if it cannot be recorded."""
+    """The decoder with its decode steps recorded, or the decoder itself if it cannot be recorded."""
     inputs = DecodeInputs(config.max_num_seqs, -(-max_model_len // config.block_size), device)
     recorded = record_decoding(decoder, inputs, batch_sizes(config.max_num_seqs), CudaRecorder(device))
     if recorded is None:
@@ -83,7 +83,7 @@ def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device:
 
 
 def prove_room(core: EngineCore, limits: Limits) -> None:
-    """Take the largest step beside everything that has been made, and keep its memory. Raises CacheTooSmall."""
+    """Run the largest step beside everything that is allocated, and keep its memory. Raises CacheTooSmall."""
     try:
         core.runner.execute(largest_batch(limits, core.scheduler.block_size)).wait()
     except torch.OutOfMemoryError as error:
@@ -94,7 +94,7 @@ def prove_room(core: EngineCore, limits: Limits) -> None:
 
 
 def grow_cache(cache: KVCache, config: Config, facts: ModelFacts, available: int, device: torch.device) -> int:
-    """Give the cache its blocks. Returns the longest sequence that is served. Raises CacheTooSmall."""
+    """Allocate the cache's blocks. Returns the longest sequence that is served. Raises CacheTooSmall."""
     memory = CacheMemory(available, config.kv_cache_memory, shared_with_others=device.type != "cuda")
     num_blocks, max_model_len = plan_cache(cache.bytes_per_block, config.block_size, memory, limits_of(config, facts))
     cache.resize(num_blocks)

@@ -44,7 +44,7 @@ logger = logging.getLogger("millrace.engine")
 
 
 def start_engine(config: Config, report: Callable[[EngineLoading], None]) -> tuple[EngineCore, EngineReady]:
-    """Load the model, make its cache and take a first step. Raises CannotServe."""
+    """Load the model, allocate its cache, and run a first step. Raises CannotServe."""
     keep_freed_memory()
     ask_for_huge_pages()
     transformers.logging.set_verbosity_error()
@@ -75,7 +75,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
 def make_engine(
     config: Config, selection: Selection, model: PreTrainedModel, phases: Phases
 ) -> tuple[EngineCore, EngineReady]:
-    """All that follows on a loaded model, which nobody else should hold any more. Raises CacheTooSmall."""
+    """Everything after loading the model, to which the caller should keep no reference. Raises CacheTooSmall."""
     facts, device, dtype = selection.setup.facts, model.device, model.dtype
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
@@ -92,7 +92,7 @@ def make_engine(
         logger.info("speculation: a step costs as much as %.1f tokens more in it", step_cost)
     if device.type == "cuda":
         prove_room(core, step_limits(config, facts, selection.executor))
-    # What has been made so far lives as long as the process: looking through it for garbage would only cost time.
+    # What exists now lives as long as the process, so scanning it for garbage would only cost time.
     gc.collect()
     gc.freeze()
     phases.end()
@@ -127,7 +127,7 @@ def make_scheduler(config: Config, num_blocks: int) -> Scheduler:
 
 
 def describe(ready: EngineReady) -> str:
-    """What the operator should know of memory, and the flag that changes it."""
+    """What the operator should know about memory, and the flag that changes it."""
     return (
         f"model {ready.model_bytes / 2**20:,.1f} MiB ({ready.num_parameters / 1e6:,.1f}M parameters, {ready.dtype}"
         + (f", weights in {ready.quantization}" if ready.quantization != "none" else "")
@@ -150,11 +150,11 @@ def warm_up(core: EngineCore, vocab_size: int, max_model_len: int) -> None:
     core.scheduler.add(Sequence(0, prompt, SamplingParams(max_tokens=min(2, max_model_len), seed=0, temperature=1.0)))
     while core.has_work:
         if FinishReason.ERROR in core.step().finished.values():
-            raise CannotServe("the model's logits are not finite, so it cannot choose a token: its weights are damaged")
+            raise CannotServe("the model's logits are not finite, so no token can be sampled: its weights are damaged")
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to reuse large freed buffers instead of returning them to the kernel.
+    """Have glibc reuse large freed buffers instead of returning them to the kernel.
 
     Every activation over its threshold is otherwise mapped, faulted in and unmapped again at each use, which was
     measured to cost several times the work done on it.

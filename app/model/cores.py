@@ -1,4 +1,4 @@
-"""How many cores a container may use."""
+"""How many cores the container may use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 def container_cores() -> int | float:
     """Whole cores that the CPU limit (cgroup v2) allows, at least one; infinite without a limit.
 
-    Affinity is torch's own business. A limit is not seen by it: threads for every core of the host would use up their
-    share in a few milliseconds and stand still for the rest of each tenth of a second.
+    torch honours CPU affinity itself, but does not see a limit: with a thread for every core of the host it would use
+    up its quota in a few milliseconds, and be throttled for the rest of each 100 ms period.
     """
     if not _CPU_MAX.exists():
         return inf

@@ -1,4 +1,4 @@
-"""What a step must read and compute, from the shape of the model alone: the lower bounds of a roofline."""
+"""What a step has to read and compute, by the shape of the model alone: the bounds of a roofline."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.model.loading.tracing import run_without_weights, trace_layers
 
 
 class Stored(Protocol):
-    """Bytes that an `[outputs, inputs]` matrix takes where it is read."""
+    """Gives the bytes that an `[outputs, inputs]` matrix takes in the memory it is read from."""
 
     def __call__(self, outputs: int, inputs: int, is_head: bool) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """One layer's attention: the heads of its queries, and what it stores."""
+    """One layer's attention: its number of query heads, and what it stores."""
 
     num_heads: int
     stored: LayerShape
@@ -32,11 +32,11 @@ class AttentionShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """Counts of weights, with the bytes that they take in memory; methods give bytes and floating-point operations.
+    """Counts of weights, and the bytes that they take in memory; methods give bytes and floating-point operations.
 
-    `dense`: the matrices that every token is multiplied with, those of the head aside. `head`: the one that gives the
-    logits. `experts`: those of all experts together, of which a token meets `experts_per_token` out of `num_experts`.
-    Rows of embeddings, norms, biases, softmax and rotation are left out: they are small.
+    `dense`: the matrices that every token is multiplied with, without the head. `head`: the matrix that gives the
+    logits. `experts`: the matrices of all experts together; a token is routed to `experts_per_token` of `num_experts`.
+    Embeddings, norms, biases, softmax and rotation are left out, since they are small.
     """
 
     dense: int
@@ -50,21 +50,21 @@ class ModelCost:
     experts_bytes: int
 
     def weight_bytes(self, num_tokens: int) -> float:
-        """Bytes of weights that a step of so many tokens reads at least once, if their experts are drawn evenly."""
+        """Bytes of weights that a step of `num_tokens` reads, if tokens are routed to experts uniformly."""
         if not self.experts:
             return self.dense_bytes + self.head_bytes
         missed = (1 - self.experts_per_token / self.num_experts) ** num_tokens
         return self.dense_bytes + self.head_bytes + self.experts_bytes * (1 - missed)
 
     def cache_elements(self, contexts: Iterable[int]) -> int:
-        """Keys and values that rows of one token read, whose contexts are so long, the token itself included."""
+        """Elements of keys and values that one decode row per context reads; a context includes the new token."""
         return sum(layer.visible(context) * layer.stored.num_elements for context in contexts for layer in self.layers)
 
     def operations(self, contexts: Sequence[int], num_logits: int) -> float:
-        """Multiplications and additions of a step with one token for each of these contexts.
+        """Multiplications and additions of a step with one token for each of these context lengths.
 
-        All but the last `num_logits` of them end with the last layer's keys and values, which are left out too: that
-        layer, taken to be as large as the others, counts for tokens whose logits are wanted.
+        In the last layer, only the last `num_logits` tokens count: of the others it computes just keys and values.
+        That layer is taken to be as large as the others.
         """
         active = self.dense + (self.experts * self.experts_per_token / self.num_experts if self.experts else 0)
         *layers, last = self.layers
@@ -74,7 +74,7 @@ class ModelCost:
 
 
 def _attended(layers: Iterable[AttentionShape], contexts: Sequence[int]) -> int:
-    """Products of numbers, of queries with keys and of weights with values."""
+    """Multiplications of queries with keys, and of attention weights with values."""
     return sum(
         layer.visible(context) * layer.num_heads * (layer.stored.key_size + layer.stored.value_size)
         for layer in layers
@@ -83,7 +83,7 @@ def _attended(layers: Iterable[AttentionShape], contexts: Sequence[int]) -> int:
 
 
 def cost_of(config: PretrainedConfig, stored: Stored) -> ModelCost:
-    """Count on the meta device, where nothing is loaded or computed. `stored` tells how matrices lie in memory."""
+    """Count on the meta device, where nothing is loaded or computed. `stored` says how matrices lie in memory."""
     model, recorder = run_without_weights(config, _Recorder)
     head = model.get_output_embeddings().weight
     aside = {id(head), *(id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding))}
@@ -110,7 +110,7 @@ def stored_plainly(dtype: torch.dtype) -> Stored:
 
 @dataclass(slots=True)
 class _Recorder:
-    """Stands in for attention and notes how many heads ask in every layer."""
+    """Stands in for attention, and notes the number of query heads of every layer."""
 
     num_heads: list[int] = field(default_factory=list)
 

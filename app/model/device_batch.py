@@ -1,4 +1,4 @@
-"""What the kernels must know of a step, on the device."""
+"""A step's batch on the device, for decoders that run without waiting for the host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.model.inputs import ForwardBatch
 from app.model.transfer import to_device
 
 LONG = 1024
-"""Tokens of a prompt that is worth launching kernels of its own for."""
+"""How many tokens a prompt needs to be worth kernels of its own."""
 
 
 @dataclass(frozen=True, slots=True)

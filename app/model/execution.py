@@ -1,4 +1,4 @@
-"""A step under way: what it gives is being copied to the host."""
+"""A step in flight, whose results are being copied to the host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.scheduler.batch import ModelOutput
 
 
 class DeviceExecution:
-    """`logprobs` are of the `reported` samples, by their indices, prompt logprobs of sequences, by their ids."""
+    """`logprobs` belong to the samples whose indices are in `reported`; prompt logprobs are keyed by sequence id."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class DeviceExecution:
         self._input_seconds = input_seconds
 
     def wait(self) -> ModelOutput:
-        """The step's output, as soon as it has arrived."""
+        """Wait for the step's output."""
         token_ids, *copies = self._copies.wait()
         reports = [logprobs.read(rows) for logprobs, rows in zip(self._logprobs, copies, strict=True)]
         sampled = reports.pop(0) if self._reported else []

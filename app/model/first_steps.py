@@ -1,7 +1,7 @@
-"""Steps that between them ask for every kernel that any step may: what they have compiled, no request waits for.
+"""Warm-up batches that together trigger every kernel variant, so that no request waits for a compile.
 
-Kernels differ by whether a product is of one row, a few or many, and by into how many shares attention divides keys: a
-power of two, the smaller the more rows and tiles of queries there are. Numbers that double from step to step meet all.
+Variants differ in whether a product has one row, a few or many, and in the number of splits that attention divides the
+keys into: a power of two that shrinks as rows and tiles of queries grow. Sizes that double from step to step meet all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GREEDY = SamplingParams(max_tokens=1, temperature=0.0)
 def compile_kernels(
     decoder: OnDevice, block_size: int, limits: Limits, device: torch.device, advance: Callable[[float], None]
 ) -> None:
-    """Take them all; a cache of one block is enough. `advance` is told which share of them is done."""
+    """Run them all; a cache of one block is enough. `advance` receives which share of them is done (0 to 1)."""
     steps = every_kind_of_step(limits, block_size)
     for index, step in enumerate(steps):
         logits = decoder.forward(build_forward_batch(step, block_size, device))
@@ -33,8 +33,8 @@ def compile_kernels(
 
 
 def every_kind_of_step(limits: Limits, block_size: int) -> list[ScheduledBatch]:
-    """First decoding rows, then pieces of prompts, of two tokens each as long as there may be more of them, up to the
-    most tiles that a step can have; at last whole prompts beside others, which may be attended to in another way."""
+    """First decode rows, then chunks of prompts, of two tokens each as long as there may be more rows, up to the most
+    tiles that a step can have; last, whole prompts beside others, for which attention may take another path."""
     decoding = [[1] * num_rows for num_rows in doubling(1, limits.max_num_seqs)]
     most = min(limits.max_num_batched_tokens, limits.max_num_seqs * limits.length)
     prompts = [share_out(num_tokens, limits) for num_tokens in doubling(2, most)]
@@ -44,13 +44,13 @@ def every_kind_of_step(limits: Limits, block_size: int) -> list[ScheduledBatch]:
 
 
 def doubling(least: int, most: int) -> list[int]:
-    """From `least` to `most`, both included if there are any."""
+    """Powers of two times `least`, up to and including `most`; empty if `least` is larger."""
     numbers = [least << power for power in range(most.bit_length())]
     return sorted({number for number in numbers if number < most} | {most}) if least <= most else []
 
 
 def share_out(num_tokens: int, limits: Limits) -> list[int]:
-    """Tokens of as many prompts as there may be: two each, and the rest to the last ones, as far as sequences go."""
+    """Spread tokens over as many prompts as allowed: two each, and the rest to the last ones, up to their limit."""
     lengths = []
     for num_others in reversed(range(min(limits.max_num_seqs, num_tokens // 2))):
         lengths.append(min(limits.length, num_tokens - 2 * num_others))
@@ -59,7 +59,7 @@ def share_out(num_tokens: int, limits: Limits) -> list[int]:
 
 
 def _step_of(lengths: list[int], limit: int, block_size: int) -> ScheduledBatch:
-    """Behind another token each, if that makes no more than `limit`."""
+    """Rows of these lengths, each after one computed token where `limit` leaves space for it."""
     rows = [row_of(num_tokens, min(num_tokens + 1, limit), block_size) for num_tokens in lengths]
     return ScheduledBatch.of(rows, {}, Admission())
 
@@ -67,7 +67,7 @@ def _step_of(lengths: list[int], limit: int, block_size: int) -> ScheduledBatch:
 def row_of(
     num_tokens: int, end: int, block_size: int, seq_id: int = 0, params: SamplingParams = GREEDY
 ) -> ScheduledRow:
-    """So many tokens up to `end`, all of whose blocks are block 0."""
+    """A row of `num_tokens` that ends at position `end`; all of its blocks are block 0."""
     sequence = Sequence(seq_id, [0] * end, params)
     sequence.block_table.extend([0] * -(-end // block_size))
     sequence.num_computed_tokens = end - num_tokens

@@ -1,8 +1,8 @@
-"""Decode steps recorded once for a few batch sizes and replayed (CUDA graphs).
+"""Decode steps captured once for a few batch sizes, and replayed (CUDA graphs).
 
-A decode step is hundreds of kernels of a few microseconds each. Started one by one, the device waits for the host;
-recorded, they are started as one. A recording is for one number of rows and fixed addresses, so a step is copied into
-buffers of its own and filled up to the next size that was recorded.
+A decode step is hundreds of kernels of a few microseconds each. Launched one by one, they leave the device waiting for
+the host; recorded, they are one launch. A recording holds for one number of rows and fixed addresses, so each step is
+copied into the recording's own buffers, and padded to the next size that was recorded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from app.scheduler.batch import Sampled
 logger = logging.getLogger("millrace.engine")
 
 MAX_RECORDING_SECONDS = 10.0
-"""That recording may take at the start. Sizes that it leaves out are filled up to larger ones."""
+"""How long recording may take at the start. Sizes that are left out are padded to larger ones."""
 
 NO_SLOT = -1
 
@@ -33,16 +33,16 @@ Run = Callable[[], torch.Tensor]
 
 
 class Recorder(Protocol):
-    """Runs something once, and returns what does the same again on whatever its inputs hold by then.
+    """Runs a function once, and returns a replay of it over the same input buffers.
 
-    Each run's result is good until the next run of any that the same recorder recorded.
+    A result is valid until the next run of anything recorded by the same recorder.
     """
 
     def __call__(self, run: Run) -> Run: ...
 
 
 class CudaRecorder:
-    """Records on one device; all recordings share one pool of memory, since they never run at the same time."""
+    """Records on one device. All recordings share one memory pool, since they never run at the same time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -50,7 +50,7 @@ class CudaRecorder:
         self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, run: Run) -> Run:
-        """Raises RuntimeError where something is run that cannot be recorded, like waiting for the device."""
+        """Raises RuntimeError if the function does something that cannot be recorded, like waiting for the device."""
         current = torch.cuda.current_stream(self._device)
         self._aside.wait_stream(current)
         with torch.cuda.stream(self._aside):
@@ -69,7 +69,7 @@ class CudaRecorder:
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """A decoder that can run on nothing but what is on the device already, without waiting for it."""
+    """A decoder that can run from a batch on the device, without waiting for the device."""
 
     name: str
 
@@ -84,12 +84,12 @@ class OnDevice(Protocol):
 
 
 class DecodeInputs:
-    """A decode step of up to `max_rows` rows at fixed addresses, in one tensor of int32, which one copy fills but for
-    its beginning.
+    """A decode step of up to `max_rows` rows at fixed addresses: one int32 tensor, which one copy fills except for its
+    beginning.
 
-    First what the step before sampled, then the width of the block tables, then columns of `max_rows` (token, position,
-    slot, length, and where in this tensor the token is: in its column, or among the samples if the host does not know
-    it), then the block tables, end to end.
+    First what the previous step sampled, then the width of the block tables, then columns of `max_rows` (token,
+    position, slot, length, and the index in this tensor where the token is: in its column, or among the samples if the
+    host does not know it), then the block tables, end to end.
     """
 
     def __init__(self, max_rows: int, max_blocks: int, device: torch.device) -> None:
@@ -108,7 +108,7 @@ class DecodeInputs:
         self._cu_seqlens_q = self._row_numbers.int()
 
     def first(self, size: int) -> DeviceBatch:
-        """The first `size` rows as they are now; part of what is recorded, and therefore of few operators."""
+        """The first `size` rows as they are now. This is recorded too, so it takes few operators."""
         positions, slot_mapping = self._on_device[1:3, :size].long()
         seq_lens, places = self._on_device[3:, :size]
         return DeviceBatch(
@@ -126,8 +126,8 @@ class DecodeInputs:
         )
 
     def fill(self, batch: ForwardBatch, size: int) -> None:
-        """Take over a step's rows. Those behind them, up to `size`, have no tokens and no slots: nothing is read for
-        them, and nothing written."""
+        """Copy in a step's rows. The padding after them, up to `size`, has no tokens and no slots, so that nothing is
+        read or written for it."""
         num_rows, width = batch.block_tables.shape
         self._header[0], columns = width, self._columns
         columns[:3, :num_rows] = batch.columns
@@ -142,7 +142,7 @@ class DecodeInputs:
 
 
 class GraphDecoder:
-    """Replays the steps in which every sequence decodes one token; the decoder itself computes all others."""
+    """Replays the steps in which every sequence decodes one token, and leaves all others to the decoder itself."""
 
     def __init__(self, decoder: OnDevice, inputs: DecodeInputs, graphs: dict[int, Run]) -> None:
         """`graphs[size]` computes the logits `[size, vocab]` of the first `size` rows of `inputs`."""
@@ -157,7 +157,7 @@ class GraphDecoder:
         return self._decoder.weight_bytes
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Logits `[num_logits, vocab]` of one step, good until the next one; its keys and values are in the cache."""
+        """Logits `[num_logits, vocab]` of one step, valid until the next; it stores keys and values in the cache."""
         num_rows = len(batch.seq_lens)
         if not batch.is_decode or num_rows > self.sizes[-1]:
             return self._decoder.forward(batch)
@@ -170,7 +170,7 @@ class GraphDecoder:
 
 
 def batch_sizes(most: int) -> list[int]:
-    """Up to 16 rows a step hardly costs more than one; beyond, no more than a third of a size is filled up."""
+    """Sizes to record: coarse up to 16 rows, which hardly cost more than one; beyond, at most a third is padding."""
     sizes = [1, 2, 4, 8, *(size << power for power in range(3, most.bit_length()) for size in (2, 3))]
     return sorted({size for size in sizes if size < most} | {most})
 
@@ -183,9 +183,9 @@ def record_decoding(
     record: Recorder,
     clock: Callable[[], float] = perf_counter,
 ) -> GraphDecoder | None:
-    """Record the largest size, whose memory the others use again, then from the smallest on while there is time.
+    """Record the largest size first, whose memory the others reuse, then from the smallest up while there is time.
 
-    None if this model cannot be recorded; the reason is in the log.
+    None if this model cannot be recorded; the log says why.
     """
     began = clock()
     graphs: dict[int, Run] = {}

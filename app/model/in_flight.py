@@ -1,4 +1,4 @@
-"""Tokens that one step samples and the next one reads before the host has seen them: they stay on the device."""
+"""In-flight tokens: one step samples them and the next reads them on the device, before the host has seen them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from app.scheduler.batch import Sampled, ScheduledRow
 
 @dataclass(frozen=True)
 class Unknown:
-    """The last tokens of a step's sequences that the host does not know, in the order of samples.
+    """The last tokens of a step's sequences that the host does not know yet, in the order of samples.
 
-    Of what the step before `sampled`, `NO_TOKEN` included, number `indices[i]` stands at `places[i]` of this step's
-    tokens.
+    `sampled`: all that the previous step sampled, `NO_TOKEN` included. Its entry `indices[i]` belongs at position
+    `places[i]` of this step's tokens.
     """
 
     sampled: torch.Tensor
@@ -37,13 +37,13 @@ class Unknown:
         return self._on_device[0]
 
     def fill(self, input_ids: torch.Tensor) -> None:
-        """Put the tokens where they belong; one that could not be sampled may be any, for what follows is dropped."""
+        """Write the tokens to their places. `NO_TOKEN` may become any token, since what follows from it is dropped."""
         token_ids, places = self._on_device
         input_ids.index_copy_(0, places, token_ids.clamp(min=0))
 
 
 class InFlightTokens:
-    """What the last step sampled."""
+    """The tokens that the last step sampled, kept on the device for the next one."""
 
     def __init__(self) -> None:
         self._token_ids = torch.empty(0, dtype=torch.int64)
@@ -54,8 +54,10 @@ class InFlightTokens:
         self._token_ids, self._sequences = token_ids, sequences
 
     def find_unknown(self, rows: Sequence[ScheduledRow], cu_seqlens_q: Sequence[int]) -> Unknown | None:
-        """What the host does not know of a batch's tokens: those that the step before it sampled. Row i ends before
-        token `cu_seqlens_q[i + 1]`."""
+        """The tokens of a batch that only the device knows: those that the previous step sampled.
+
+        Row i ends before token `cu_seqlens_q[i + 1]`.
+        """
         places = [cu_seqlens_q[index + 1] - 1 for index, row in enumerate(rows) if row.ends_unknown]
         if not places:
             return None

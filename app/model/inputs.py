@@ -1,4 +1,4 @@
-"""From a scheduled batch to the tensors of one forward pass."""
+"""Turns a scheduled batch into the tensors of one forward pass."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.scheduler.batch import ScheduledBatch, ScheduledRow
 
 @dataclass(frozen=True)
 class ForwardBatch:
-    """All tokens of a step laid end to end, rows of one token first: on the host, and on the device once asked for.
+    """All tokens of a step, end to end, rows of one token first: on the host, and on the device once they are used.
 
     `packed`, int64: all tokens, then their positions, then their slots (`columns`), then which tokens' logits are
     wanted, those to sample from first, prompt logprobs after. Row i covers tokens `cu_seqlens_q[i]` to
     `cu_seqlens_q[i + 1]` and attends to its first `seq_lens[i]` positions through `block_tables[i]`, padded with
     zeros; these three are int32. A token that the host does not know is 0 there, and one of `unknown`.
-    `is_decode`: every row is one token, and they are what is wanted, in their order.
+    `is_decode`: every row is one token, and the logits of all of them are wanted, in order.
     """
 
     packed: np.ndarray
@@ -70,14 +70,14 @@ class ForwardBatch:
 
 
 def as_numpy(token_ids: array[int]) -> np.ndarray:
-    """A sequence's int32 token ids without a copy; do not keep it past the step, for it pins the array's size."""
+    """A sequence's int32 token ids without a copy. Do not keep it past the step: it keeps the array from growing."""
     return np.frombuffer(token_ids, dtype=np.int32)
 
 
 def build_forward_batch(
     batch: ScheduledBatch, block_size: int, device: torch.device, in_flight: InFlightTokens | None = None
 ) -> ForwardBatch:
-    """`in_flight`: what the step before sampled, where that step is still on its way."""
+    """`in_flight`: what the previous step sampled, where that step may still be running."""
     rows = batch.rows
     lengths_q = [row.end - row.start for row in rows]
     cu_seqlens_q = [0, *accumulate(lengths_q)]
@@ -105,7 +105,7 @@ def build_forward_batch(
 
 
 def _block_tables(rows: list[ScheduledRow]) -> np.ndarray:
-    """Written through a memoryview, which takes arrays ten times faster than numpy's assignment does."""
+    """Written through a memoryview, which copies arrays ten times as fast as numpy's assignment."""
     tables = [row.sequence.block_table for row in rows]
     width = max(map(len, tables))
     padded = np.zeros(len(rows) * width, dtype=np.int32)
@@ -116,7 +116,7 @@ def _block_tables(rows: list[ScheduledRow]) -> np.ndarray:
 
 
 def _decode_columns(rows: list[ScheduledRow], block_size: int) -> list[list[int]]:
-    """Token, position and slot of rows of one token; lists, which for a few numbers are faster than arrays."""
+    """Token, position and slot of rows of one token; as lists, which for few numbers are faster than arrays."""
     starts = [row.start for row in rows]
     token_ids = [0 if row.ends_unknown else row.sequence.token_ids[row.start] for row in rows]
     tables = [row.sequence.block_table for row in rows]
@@ -128,7 +128,7 @@ def _decode_columns(rows: list[ScheduledRow], block_size: int) -> list[list[int]
 
 
 def _columns(rows: list[ScheduledRow], block_tables: np.ndarray, block_size: int) -> np.ndarray:
-    """The same of rows of several tokens, prompts or guesses."""
+    """The same for rows of several tokens: prompts or drafts."""
     token_ids = array("i")
     for row in rows:
         token_ids += row.sequence.token_ids[row.start : row.end]

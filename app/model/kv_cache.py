@@ -9,9 +9,9 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """What one attention layer stores for one token: `num_kv_heads` keys and values of these sizes.
+    """What one attention layer stores per token: `num_kv_heads` keys and values of these sizes.
 
-    `window` is the number of tokens that a token sees, itself included; None is all before it.
+    `window`: how many tokens a token sees, itself included; None if it sees all before it.
     """
 
     num_kv_heads: int
@@ -27,8 +27,8 @@ class LayerShape:
 class KVCache:
     """`keys[layer]` and `values[layer]` have shape `[num_blocks, block_size, num_kv_heads, head_size]`.
 
-    A token's slot is `block_id * block_size + offset`. Behind a sequence's last token lies whatever the block's last
-    owner left, NaN included; that blocks start as zeros only makes sure that their memory can be had.
+    A token's slot is `block_id * block_size + offset`. After a sequence's last token, a block holds whatever its last
+    owner left there, NaN included. Blocks start as zeros only to make sure that their memory can be had.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class KVCache:
         self.resize(num_blocks)
 
     def resize(self, num_blocks: int) -> None:
-        """Have so many blocks from now on, other ones at other addresses; what was stored is lost."""
+        """Replace all blocks by `num_blocks` new ones, at other addresses; what was stored is lost."""
         self.num_blocks = num_blocks
 
         def blocks(layer: LayerShape, head_size: int) -> torch.Tensor:
@@ -63,6 +63,6 @@ class KVCache:
         return self.block_size * self.dtype.itemsize * sum(layer.num_elements for layer in self.layers)
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
-        """Store `[num_tokens, num_kv_heads, head_size]` keys and values in the slots given per token."""
+        """Store `[num_tokens, num_kv_heads, head_size]` keys and values in each token's slot."""
         self._key_slots[layer].index_copy_(0, slot_mapping, keys)
         self._value_slots[layer].index_copy_(0, slot_mapping, values)

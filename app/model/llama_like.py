@@ -1,4 +1,4 @@
-"""Models that we compute ourselves: they differ in norms of queries and keys, biases and windows alone."""
+"""The models that our kernels compute: they differ only in norms of queries and keys, biases and windows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def unsupported_reason(config: PretrainedConfig) -> str | None:
 
 
 def check_weights(model: Any, dtype: torch.dtype) -> None:
-    """Raises UnsupportedModel unless every matrix that kernels will read is what they take it for.
+    """Raises UnsupportedModel unless every matrix is as the kernels will read it.
 
-    A quantised module has a `weight`, too, of another dtype or another shape, or of a tensor's subclass.
+    A quantised module has a `weight` too, but of another dtype or shape, or of a subclass of tensor.
     """
     for name, module, shape in _matrices(model):
         weight, bias = module.weight, getattr(module, "bias", None)
@@ -60,7 +60,7 @@ def _check_shape(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> Non
 
 
 def _matrices(model: Any) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-    """Each module with a matrix, by its name, and the shape `[outputs, inputs]` that the configuration gives it."""
+    """Name, module and shape `[outputs, inputs]` by the configuration, of each module that holds a matrix."""
     config, decoder = model.config, model.model
     hidden, intermediate, head_size = config.hidden_size, config.intermediate_size, decoder.layers[0].self_attn.head_dim
     queries, keys = config.num_attention_heads * head_size, config.num_key_value_heads * head_size
@@ -80,7 +80,7 @@ def _matrices(model: Any) -> Iterator[tuple[str, Any, tuple[int, int]]]:
 
 
 def _norms(model: Any) -> Iterator[tuple[str, torch.Tensor, int]]:
-    """The weight of each norm, by its name, and its size by the configuration."""
+    """Name, weight and size by the configuration, of each norm."""
     decoder, hidden = model.model, model.config.hidden_size
     yield "model.norm.weight", decoder.norm.weight, hidden
     for index, layer in enumerate(decoder.layers):

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it the cache gets."""
+"""How much memory is available, and how much of it the KV cache gets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import psutil
 
 HOST_SHARE = 0.4
-"""Of what is available on the host, whose memory belongs to others too."""
+"""The cache's share of what is available on the host, whose memory belongs to other programs too."""
 
 HOST_LIMIT = 4 * 2**30
-"""Bytes that a cache on the host takes unasked. All of it is touched at the start, which takes about a second each."""
+"""Bytes that a cache on the host takes at most by default: touching each GiB at the start takes about a second."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 class CacheTooSmall(ValueError):
-    """Not one sequence of the wanted length fits; the message names values that would work."""
+    """Not even one sequence of the requested length fits; the message names values that would work."""
 
 
 def available_bytes() -> int:
@@ -26,7 +26,7 @@ def available_bytes() -> int:
 
 
 def _available_on_host() -> int:
-    """What the machine has left, or what the container has left if that is less."""
+    """Bytes that the machine has left, or the container if that is less."""
     available: int = psutil.virtual_memory().available
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
     if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":
@@ -36,7 +36,7 @@ def _available_on_host() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine may be given to do at once. `max_model_len` is what was asked for, if anything was."""
+    """How much the engine may be given at once. `max_model_len`: the operator's setting, if there is one."""
 
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -45,14 +45,14 @@ class Limits:
 
     @property
     def length(self) -> int:
-        """Tokens of the longest sequence, if the cache holds as many."""
+        """Tokens of the longest sequence, provided that the cache holds as many."""
         return min(self.max_model_len or self.model_limit, self.model_limit)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheMemory:
-    """Bytes for the cache: `given` as they are; otherwise what is `available`, but no more than every sequence at full
-    length could fill where the memory is shared with other programs."""
+    """Bytes for the cache: `given` if set; otherwise what is `available`, but where the memory is shared with other
+    programs no more than all sequences at full length could fill."""
 
     available: int
     given: int | None
@@ -66,10 +66,9 @@ class CacheMemory:
 
 
 def plan_cache(bytes_per_block: int, block_size: int, memory: CacheMemory, limits: Limits) -> tuple[int, int]:
-    """Choose (number of blocks, max_model_len).
+    """The number of blocks and `max_model_len`.
 
-    Without a wanted `max_model_len` it is the model's limit, or what the cache holds if that is less. Raises
-    CacheTooSmall.
+    Unless it is set, the latter is the model's limit, or what the cache holds if that is less. Raises CacheTooSmall.
     """
     wanted, length = limits.max_model_len, limits.length
     if wanted is not None and wanted > limits.model_limit:

@@ -1,6 +1,6 @@
-"""What steps take of a device's memory beside weights and cache: the largest one is taken before there is a cache.
+"""How much device memory steps take beside weights and cache, measured by running the largest step before there is one.
 
-The cache then gets what is left, and nothing that is asked for later can run out of memory.
+The cache then gets what is left, so that no later request can run out of memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from app.model.runner import Decoder, ModelRunner
 from app.scheduler.batch import Admission, ScheduledBatch
 
 USUAL_CONTEXT = 1024
-"""Tokens of most rows of the largest step; what attention takes for them grows with all contexts together, up to a
-limit (`app.model.modules.sdpa.MAX_GATHERED_TOKENS`), or not at all."""
+"""Context length of most rows of the largest step. What attention takes for them grows with all contexts together, up
+to a limit (`app.model.modules.sdpa.MAX_GATHERED_TOKENS`), or not at all."""
 
 EVERYTHING = SamplingParams(
     max_tokens=1,
@@ -30,24 +30,24 @@ EVERYTHING = SamplingParams(
     logprobs=20,
     prompt_logprobs=20,
 )
-"""What takes the most memory of all that may be asked for."""
+"""The sampling parameters that take the most memory."""
 
 
 class Meter(Protocol):
-    """Reads a device's memory, in bytes."""
+    """Measures a device's memory, in bytes."""
 
     @property
     def total(self) -> int: ...
 
     def free(self) -> int:
-        """What nobody has, once torch has given back what it keeps for later."""
+        """What is free once torch has released the memory that it caches."""
 
     def growth(self, run: Callable[[], object]) -> int:
-        """The most that torch takes while something runs."""
+        """The most memory that torch additionally takes while `run` runs."""
 
 
 class CudaMeter:
-    """The real thing."""
+    """Measures a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -71,7 +71,7 @@ class CudaMeter:
 
 @dataclass(slots=True)
 class MeteredRecorder:
-    """Notes what each recording has taken and keeps."""
+    """Notes how much memory each recording took and keeps."""
 
     record: Recorder
     meter: Meter
@@ -84,19 +84,19 @@ class MeteredRecorder:
         return replay
 
     def total_of(self, num_recordings: int) -> int:
-        """So many from the largest on: they share their memory, and each takes no more of its own than the second."""
+        """Bytes of this many, from the largest down: they share memory, and each adds no more than the second."""
         return sum(self.taken) + max(0, num_recordings - len(self.taken)) * (self.taken[-1] if self.taken else 0)
 
 
 def bytes_for_cache(free: int, total: int, needed: int, utilization: float) -> int:
-    """Of what is free beside the weights, less what steps need, and less the share of all memory that is left alone."""
+    """Free memory beside the weights, less what steps need, less the share that is left to others."""
     return free - needed - int((1 - utilization) * total)
 
 
 def measure_needs(
     decoder: Decoder, block_size: int, limits: Limits, device: torch.device, meter: Meter, record: Recorder | None
 ) -> int:
-    """Bytes that steps of a decoder over a cache of one block take at most, and recordings of all its decode steps."""
+    """The most bytes that a decoder's steps take over a cache of one block, plus the recordings of its decode steps."""
     runner = ModelRunner(decoder, block_size, device)
     batch = largest_batch(limits, block_size)
     activations = meter.growth(lambda: runner.execute(batch).wait())
@@ -109,13 +109,13 @@ def measure_needs(
 
 
 def without_long_contexts(limits: Limits) -> Limits:
-    """For attention that reads blocks where they are: long contexts take time but no memory, and a start has little."""
+    """Limits for attention that reads the cache in place: long contexts take time at the start, and no more memory."""
     enough = max(USUAL_CONTEXT, limits.max_num_batched_tokens)
     return replace(limits, max_model_len=min(limits.length, enough))
 
 
 def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
-    """The step that takes the most: every token of the budget, at the end of the longest contexts, all sequences
+    """The step that takes the most memory: every token of the budget, at the end of the longest contexts, all sequences
     sampled from the whole vocabulary, and everything reported. All blocks are block 0."""
     rows = []
     left = limits.max_num_batched_tokens - limits.max_num_seqs

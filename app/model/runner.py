@@ -19,10 +19,10 @@ from app.scheduler.batch import Sampled, ScheduledBatch, ScheduledRow
 
 
 class Decoder(Protocol):
-    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`, and `choose` is
-    the `Sampler` of tokens from them, by what the model runs on.
+    """A model over its cache: `forward` gives logits `[num_logits, vocab]` for `batch.logits_indices`, and `sample` is
+    its `Sampler`.
 
-    `weight_bytes` is what its weights take in memory, as they are read.
+    `weight_bytes`: what its weights take in memory, in the form in which they are read.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Decoder(Protocol):
 
 
 class ModelRunner:
-    """The one place where a step touches the device. Nothing in `execute` waits for it."""
+    """The one place where a step touches the device. Nothing in `execute` waits for the device."""
 
     def __init__(self, decoder: Decoder, block_size: int, device: torch.device) -> None:
         self.decoder = decoder
@@ -74,7 +74,7 @@ class ModelRunner:
 
 
 def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:
-    """Reports on the prompt tokens that this step's logits predict from row `begin` on, by sequence id."""
+    """Logprobs of the prompt tokens that this step's logits predict from row `begin` on, by sequence id."""
     reports = {}
     for row in rows:
         positions = row.prompt_logprob_positions

@@ -1,4 +1,4 @@
-"""Between the host and the device, so that neither waits for the other."""
+"""Copies between the host and the device for which neither waits for the other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """The same numbers on the device; on a CPU the very same memory.
+    """The same numbers on the device; on a CPU, the same memory.
 
-    CUDA waits for all earlier work before it copies more than a little out of ordinary memory. So it is given pinned
-    memory instead, which torch's allocator gives out again only after the copy.
+    CUDA waits for all earlier work before it copies more than a little out of pageable memory. So the copy is made from
+    pinned memory, which torch's allocator reuses only after the copy.
     """
     if device.type != "cuda":
         return torch.from_numpy(array).to(device)
@@ -21,7 +21,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 def copy_to(target: torch.Tensor, array: NDArray[Any]) -> None:
-    """The same numbers in the first places of a tensor that is there already."""
+    """Copy numbers into the beginning of an existing tensor."""
     source = _pinned(array) if target.is_cuda else torch.from_numpy(array)
     target[: len(array)].copy_(source, non_blocking=True)
 
@@ -33,7 +33,7 @@ def _pinned(array: NDArray[Any]) -> torch.Tensor:
 
 
 class ToHost:
-    """Copies of tensors on their way to the host, begun when this is made."""
+    """Copies of tensors to the host, which begin when this is constructed."""
 
     def __init__(self, tensors: list[torch.Tensor]) -> None:
         self._event: torch.cuda.Event | None = None
@@ -47,7 +47,7 @@ class ToHost:
             self._tensors = tensors
 
     def wait(self) -> list[torch.Tensor]:
-        """The tensors, on the host as soon as they have arrived."""
+        """Wait for the copies, and return them."""
         if self._event is not None:
             self._event.synchronize()
         return self._tensors

@@ -1,4 +1,4 @@
-"""Where a model's files are: in a directory, or in the cache of the hub, which they are downloaded into."""
+"""Finds a model's files: in a directory, or in the hub's cache, after downloading them there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from app.checkpoint.files import BadCheckpoint
 
 SERVED_FILES = ("*.json", "*.jinja", "*.txt", "model*.safetensors")
-"""Of a model on the hub, which often holds the same weights in other formats, too."""
+"""Which files of a model on the hub are downloaded: it often has the same weights in other formats too."""
 
 
 MIN_SHARE = 0.002
@@ -36,7 +36,7 @@ def find_model(model: str, revision: str | None, report: Report = lambda _bytes,
         )
     except (OSError, ValueError) as error:
         raise BadCheckpoint(
-            f"there is no directory {model!r}, and it cannot be had from the hub: {' '.join(str(error).split())}"
+            f"there is no directory {model!r}, and it cannot be downloaded from the hub: {' '.join(str(error).split())}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A forward pass through transformers' own modules, on any device."""
+"""A decoder on transformers' own modules, for any device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.scheduler.batch import Sampled
 
 
 class Tokens(Protocol):
-    """The tokens of a step, `[num_tokens]` each, and which of them logits are wanted of."""
+    """The tokens and positions of a step, `[num_tokens]`, and the indices of those whose logits are wanted."""
 
     @property
     def input_ids(self) -> torch.Tensor: ...
@@ -29,7 +29,7 @@ class Tokens(Protocol):
 
 
 class ModuleDecoder:
-    """Any decoder that transformers can run with a replaced attention; attends in plain torch."""
+    """Runs any model whose attention can be replaced, and attends with torch's operators."""
 
     name = "sdpa"
 
@@ -43,7 +43,7 @@ class ModuleDecoder:
         return sum(parameter.nbytes for parameter in self._model.parameters())
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
+        """Logits `[num_logits, vocab]` of one step, whose keys and values it stores in the cache."""
         return self._run(batch, SdpaAttention(batch, self._cache, self._workspace))
 
     def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The `sdpa` backend: paged attention in plain torch, right on every device."""
+"""Paged attention of the `sdpa` backend, by torch's operators alone: it runs on every device."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from app.model.inputs import ForwardBatch
 from app.model.kv_cache import KVCache
 
 GROUP_RATIO = 2
-"""Decode rows whose contexts differ by at most this factor are padded to one length and attended in one call."""
+"""Decode rows whose context lengths differ by at most this factor are padded to one length, and share a call."""
 
 MAX_GATHERED_TOKENS = 1 << 16
-"""Tokens gathered for one call at most, unless a single row has more: what is gathered is copied, and the memory for it
-must be known beforehand."""
+"""How many tokens are gathered for one call at most, unless a single row has more. Gathering copies, and the memory for
+that has to be known beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Rows that one attention call serves.
+    """Rows that share one attention call.
 
     `tokens`: their slice of the step's tokens. `blocks`: `[num_rows * blocks_per_row]` block ids to read, or None
     where the step's own keys are all there is. `mask`: true where a key is seen, broadcastable to
@@ -42,7 +42,7 @@ class SdpaAttention:
 
     Decode rows are gathered by block and attended in groups of similar length, the query heads of a group standing
     where a prompt's tokens would, so that keys are not repeated per head. A prefill chunk is one call per row; its
-    mask covers that row alone. Work and memory follow the contexts in the batch, never the size of the pool.
+    mask covers that row alone. Work and memory grow with the contexts in the batch, never with the size of the pool.
     """
 
     def __init__(self, batch: ForwardBatch, cache: KVCache, workspace: Workspace) -> None:
@@ -86,13 +86,13 @@ class SdpaAttention:
 
 
 class Workspace:
-    """Buffers for gathered blocks, kept between steps: fresh ones cost more in page faults than the copy itself."""
+    """Buffers for gathered blocks, kept between steps: page faults of fresh ones would cost more than copying."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, torch.Tensor] = {}
 
     def gather(self, blocks: torch.Tensor, group: RowGroup, name: str) -> torch.Tensor:
-        """Read a group's blocks into `[num_rows, num_keys, num_kv_heads, head_size]`, good until the next gather.
+        """Read a group's blocks into `[num_rows, num_keys, num_kv_heads, head_size]`, valid until the next gather.
 
         Stale slots become zeros: a NaN that the block's last owner left there would survive the mask.
         """
@@ -151,7 +151,7 @@ def _attend_explicitly(
     softcap: float | None,
     sinks: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The same in separate operations, for the score functions that torch's fused attention lacks."""
+    """The same in separate operations, for soft-capping and sinks, which torch's fused attention lacks."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = (query @ keys[:, :, None].transpose(-1, -2)).float() * scale
     if softcap is not None:
@@ -167,7 +167,7 @@ def _attend_explicitly(
 
 
 def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch.device) -> list[RowGroup]:
-    """Partition a batch's rows into attention calls for layers of one window size."""
+    """Divide a batch's rows into attention calls, for layers of one window size."""
     first_visible = np.maximum(batch.seq_lens - window, 0) if window is not None else np.zeros_like(batch.seq_lens)
     lengths = (batch.seq_lens - first_visible).tolist()
     groups = []
@@ -181,7 +181,7 @@ def plan(batch: ForwardBatch, window: int | None, block_size: int, device: torch
 
 
 def _belongs(shortest: int, length: int, num_rows: int, block_size: int) -> bool:
-    """Whether a row of this length may be attended together with so many that are shorter."""
+    """Whether a row of this length can share a call with `num_rows` shorter ones."""
     similar = length <= GROUP_RATIO * shortest + block_size
     return similar and (num_rows + 1) * (length + block_size) <= MAX_GATHERED_TOKENS
 
@@ -189,7 +189,7 @@ def _belongs(shortest: int, length: int, num_rows: int, block_size: int) -> bool
 def _decode_group(
     batch: ForwardBatch, begin: int, end: int, first_visible: np.ndarray, block_size: int, device: torch.device
 ) -> RowGroup:
-    """Rows `begin` to `end`, one token each. A shorter row is padded with its own first block, masked."""
+    """Rows `begin` to `end`, one token each. A shorter row is padded with its own first block, which is masked."""
     firsts, lasts = first_visible[begin:end], batch.seq_lens[begin:end]
     first_blocks = firsts // block_size
     num_blocks = -(-lasts // block_size) - first_blocks

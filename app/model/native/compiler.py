@@ -1,4 +1,4 @@
-"""Compiles C for this machine, once, and keeps what it made."""
+"""Compiles C for this machine once, and keeps the library in a cache."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class NoCompiler(RuntimeError):
 
 
 def compile_library(source: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """Compile one C source for this processor and load it; what was compiled before comes from the cache.
+    """Compile one C source for this processor and load it, or load it from the cache if it was compiled before.
 
-    Where the cache cannot be used, a line of the log says why and the library is compiled again at each start.
-    Raises NoCompiler, CalledProcessError (with the compiler's words in `stderr`) or OSError.
+    Where the cache cannot be used, a line of the log says why, and the library is compiled again at each start.
+    Raises NoCompiler, CalledProcessError (with the compiler's messages in `stderr`) or OSError.
     """
     usable = processor_flags()
     compiler, flags = find_compiler(), (*FLAGS, *(() if usable >= AMX else ("-DWITHOUT_AMX",)), *defines)
@@ -41,7 +41,7 @@ def compile_library(source: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
 
 
 def _compile_and_keep(kept: Path, source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Compiled in a private temporary directory, which no file system need allow programs to be run from."""
+    """Compile in a private temporary directory, which may be on a file system that forbids running programs."""
     with tempfile.TemporaryDirectory(prefix="millrace-") as private:
         made = Path(private) / kept.name
         compile_to(made, source, flags)
@@ -58,7 +58,7 @@ def _compile_and_keep(kept: Path, source: Path, flags: tuple[str, ...]) -> ctype
 
 
 def cache_directory() -> Path:
-    """Where libraries are kept. It need not exist, and below `/dev/null` never will: a user may have no home."""
+    """Where libraries are kept. It need not exist; for a user without a home it is below `/dev/null`."""
     try:
         home = Path.home()
     except RuntimeError:
@@ -84,13 +84,13 @@ def find_compiler() -> list[str]:
 
 
 def digest(source: Path, *of: str) -> str:
-    """A short name for this source, the headers beside it, and whatever else makes a library another one."""
+    """A short digest of this source, the headers beside it, and everything else that changes the library."""
     sources = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
     return hashlib.sha256(repr((sources, of)).encode()).hexdigest()[:16]
 
 
 def processor_flags() -> frozenset[str]:
-    """What this processor can do and the system lets us use, in Linux' words; none where the system does not tell."""
+    """What this processor can do and the system lets us use, as Linux names it; empty where the system does not say."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
@@ -98,6 +98,6 @@ def processor_flags() -> frozenset[str]:
 
 
 def _may_use_amx() -> bool:
-    """Linux wants to be asked by each process, since AMX makes every context larger (`arch_prctl` of x86-64)."""
+    """Ask Linux for AMX, as each process has to, since it makes every context larger (`arch_prctl` of x86-64)."""
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18
     return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)

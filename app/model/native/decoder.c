@@ -35,7 +35,7 @@ typedef struct {
     Matrix head;
 } Model;
 
-/* A few consecutive tokens of one row; their queries are theirs times the heads that share a key head. */
+/* A few consecutive tokens of one row. Its queries are these tokens times the heads that share a key head. */
 typedef struct {
     int32_t row, begin, count;
     int32_t to; /* the first one's place among the tokens that are attended */
@@ -67,10 +67,10 @@ typedef struct {
 
 typedef struct Work Work;
 
-/* What one thread does of a pass. */
+/* The part of a pass that one thread runs. */
 typedef void Routine(Thread *thread, const Work *work);
 
-/* What a pass is to compute: a step, or sampling. Each thread reads a copy of its own, since one that is late in a pass
+/* What a pass computes: a step, or sampling. Each thread reads a copy of its own, since one that is late in a pass
  * still compares it with the loops, which have nothing left for it, while the next one is laid ready. */
 struct Work {
     Routine *routine;
@@ -102,13 +102,13 @@ static inline void rotate(float *restrict low, float *restrict high, const float
     }
 }
 
-/* Floats become the numbers that the cache has, where they stand. */
+/* Convert floats to elements of the cache, in place. */
 static inline void shorten(float *x, int size, float scale) {
     for (int d = 0; d < size; d += LANES) store_elements((element *)x + d, *(const vec *)(x + d) * scale);
 }
 
-/* Norms and rotary embedding of one token's heads around one key/value head, and its place in the cache. The queries
- * become the lanes that attention reads, where they stand. */
+/* Norms and rotary embedding of one token's heads for one key/value head, which is stored in the cache. The queries are
+ * converted, in place, to the lanes that attention reads. */
 static void place(const Model *model, const Layer *layer, const Step *step, int token, int kv_head) {
     const int size = model->head_size, group = model->num_heads / model->num_kv_heads;
     float *row = step->qkv + (int64_t)token * layer->qkv.columns;
@@ -191,10 +191,10 @@ static Part part_of(const Model *model, const Step *step, int num_tokens, const 
     return (Part){num_tokens, count, tiles, residual};
 }
 
-/* Whether a product with such weights reads float activations just as they are. */
+/* Whether a product with such weights reads float activations unconverted. */
 INLINE int reads_floats(Format format) { return format == PLAIN && PER_LANE == 1; }
 
-/* Rows of `width` activations as their product with a matrix reads them. */
+/* Convert rows of `width` activations to what a product with this matrix reads. */
 INLINE Operand convert(Thread *thread, const Step *step, const Format format, const Matrix *m, const float *x,
                        int num_rows, int width) {
     if (reads_floats(format)) return (Operand){(const char *)x, (int64_t)width * 4};
@@ -204,7 +204,7 @@ INLINE Operand convert(Thread *thread, const Step *step, const Format format, co
     return (Operand){step->operand, stride};
 }
 
-/* The same of rows of the residual stream, which are normalised first. */
+/* The same for rows of the residual stream, which are normalised first. */
 INLINE Operand norm(Thread *thread, const Model *model, const Step *step, const Format format, const Matrix *m,
                     const float *residual, int num_rows, const float *weight) {
     const int64_t hidden = model->hidden, stride = operand_bytes(format, m->inputs);
@@ -216,7 +216,7 @@ INLINE Operand norm(Thread *thread, const Model *model, const Step *step, const 
     return (Operand){reads_floats(format) ? (const char *)step->normed : step->operand, stride};
 }
 
-/* Keys and values are those of all tokens; what comes after them is computed for a part of them. */
+/* Keys and values are computed for all tokens, everything after them for a part of the tokens. */
 static void run_layer(Thread *thread, const Work *work, const Layer *layer, const Part *part) {
     const Model *model = work->model;
     const Step *step = &work->step;

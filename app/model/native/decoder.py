@@ -1,7 +1,8 @@
 """A Llama-like decoder run by compiled kernels instead of torch's operators.
 
-Small models on a CPU are bound by what Python and dispatch cost per operator, large ones by how the weights are read.
-Here a step is one call: weights are packed in the order they are read, and the cache is read in place.
+On a CPU, small models are bound by the overhead of Python and dispatch per operator, large ones by how fast the weights
+are read. Here a step is one call, the weights are packed in the order in which they are read, and the cache is read in
+place.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ MAX_QUERIES = 32
 
 
 class NativeDecoder:
-    """Owns the packed weights and the buffers of a step. It takes the layers out of the model that it is made from, one
-    by one, so that no two copies of all weights are in memory at any time."""
+    """Owns the packed weights and the buffers of a step.
+
+    It takes the layers out of its model one by one, so that there are never two copies of all weights in memory.
+    """
 
     name = "native"
 
@@ -42,9 +45,9 @@ class NativeDecoder:
         model: PreTrainedModel,
         cache: KVCache,
         max_model_len: int,
-        tell: Callable[[float], None] = lambda _: None,
+        report: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`tell` hears which share of the layers is packed (0 to 1). Raises UnsupportedModel for quantised weights."""
+        """`report` receives which share of the layers is packed (0 to 1). Raises UnsupportedModel if quantised."""
         check_weights(model, cache.dtype)
         self._library = library
         self._weights: list[torch.Tensor] = []
@@ -53,7 +56,7 @@ class NativeDecoder:
         self._buffers: dict[str, torch.Tensor] = {}
         self._vocab_size: int = model.config.vocab_size
         self._max_model_len = max_model_len
-        self._model = self._pack_model(model, tell)
+        self._model = self._pack_model(model, report)
         self._decoder = ctypes.c_void_p(library.create(ctypes.byref(self._model)))
         if not self._decoder:
             raise MemoryError("the decoder's threads cannot be started")
@@ -76,7 +79,7 @@ class NativeDecoder:
         return sum(weight.nbytes for weight in self._weights)
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Float32 logits `[num_logits, vocab]` of one step; its keys and values are in the cache."""
+        """Float32 logits `[num_logits, vocab]` of one step, whose keys and values it stores in the cache."""
         num_tokens, num_logits = len(batch.input_ids), len(batch.logits_indices)
         scores_stride = _scores_stride(int(batch.seq_lens.max()))
         logits = torch.empty(num_logits, self._model.head.columns)
@@ -103,7 +106,7 @@ class NativeDecoder:
         return logits[:, : self._vocab_size]
 
     def sample(self, logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tensor:
-        """The `Sampler` for float32 logits whose rows may lie apart."""
+        """The `Sampler` for float32 logits whose rows may have any stride."""
         num_rows, vocab_size = logits.shape
         token_ids = torch.empty(num_rows, dtype=torch.int64)
         room = -(-vocab_size // CHUNK) * CHUNK + LANES
@@ -123,13 +126,13 @@ class NativeDecoder:
         return token_ids
 
     def _buffer(self, name: str, size: int, dtype: torch.dtype) -> int:
-        """Address of at least `size` elements, kept between steps."""
+        """The address of a buffer of at least `size` elements, which is kept between steps."""
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer) < size:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype)
         return buffer.data_ptr()
 
-    def _pack_model(self, model: Any, tell: Callable[[float], None]) -> structs.Model:
+    def _pack_model(self, model: Any, report: Callable[[float], None]) -> structs.Model:
         config, decoder = model.config, model.model
         cosines, sines = rotary_tables(model, self._max_model_len)
         attention = decoder.layers[0].self_attn
@@ -139,7 +142,7 @@ class NativeDecoder:
             layers = []
             for layer in pool.map(partial(self._take_layer, decoder.layers), range(len(decoder.layers))):
                 layers.append(layer)
-                tell(len(layers) / len(decoder.layers))
+                report(len(layers) / len(decoder.layers))
         return structs.Model(
             num_layers=len(layers),
             hidden=config.hidden_size,
@@ -184,7 +187,7 @@ class NativeDecoder:
         )
 
     def _pack(self, weight: torch.Tensor, bias: torch.Tensor | None, is_head: bool = False) -> structs.Matrix:
-        """`[outputs, inputs]` weights in the order and the precision in which they will be read."""
+        """Pack `[outputs, inputs]` weights in the order and the precision in which they will be read."""
         outputs, inputs = weight.shape
         columns = -(-outputs // PANEL) * PANEL
         padded_bias = None if bias is None else nn.functional.pad(bias.float(), (0, columns - outputs))
@@ -202,12 +205,12 @@ class NativeDecoder:
         return None if norm is None else self._keep(norm.weight.float())
 
     def _keep(self, tensor: torch.Tensor) -> int:
-        """The address of a contiguous tensor that lives as long as this object."""
+        """The address of a contiguous copy of a tensor, or of the tensor itself, that lives as long as this object."""
         kept = tensor.detach().contiguous()
         self._weights.append(kept)
         return kept.data_ptr()
 
 
 def _scores_stride(num_keys: int) -> int:
-    """Room for a row of scores, and 16 more; an odd number of cache lines, so that rows do not fall on each other."""
+    """Floats for a row of scores and 16 more: an odd number of cache lines, so that rows do not collide in it."""
     return (-(-num_keys // LANES) + 1 | 1) * LANES

@@ -1,4 +1,4 @@
-"""Memory that lies in few pages, so that reading it all does not wait for their addresses."""
+"""Memory in few, huge pages, so that reading all of it does not stall on address translation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LINE_BYTES = 64
 
 
 def ask_for_huge_pages() -> None:
-    """Before torch allocates anything, which then has Linux put tensors of 2 MiB and more into huge pages."""
+    """Have torch ask Linux for huge pages for tensors of 2 MiB and more. Call it before torch allocates anything."""
     if Path("/sys/kernel/mm/transparent_hugepage").exists():
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 class HugePages:
-    """Hands out pieces of tensors that are large enough for huge pages. Threads may share it; nothing is taken back.
+    """Hands out slices of tensors that are large enough for huge pages. It is thread-safe, and takes nothing back.
 
-    What is never handed out is never touched either, and takes no memory.
+    What is never handed out is never touched, and so takes no memory.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class HugePages:
         self._lock = Lock()
 
     def take(self, num_bytes: int) -> torch.Tensor:
-        """Uninitialised bytes from the beginning of a cache line on."""
+        """Uninitialised bytes, aligned to a cache line."""
         whole_lines = -(-num_bytes // LINE_BYTES) * LINE_BYTES
         with self._lock:
             if whole_lines > len(self._left):

@@ -1,6 +1,6 @@
-"""Compiled libraries on disk, each with a digest beside it: one that was cut short or exchanged is never loaded.
+"""Compiled libraries on disk, each with a digest beside it, so that one that was truncated or replaced is never loaded.
 
-Mapping a library that lacks its end succeeds, and kills the process (SIGBUS) as soon as that end is touched.
+Mapping a truncated library succeeds, but the process is killed (SIGBUS) as soon as it touches the missing end.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ logger = logging.getLogger("millrace.engine")
 
 
 def publish(made: Path, library: Path) -> None:
-    """Copy what was made to where it is kept. Raises OSError.
+    """Copy a compiled library to where it is kept. Raises OSError.
 
-    Digest and library are each replaced in one step, the library last, so that others may look at them, or publish the
-    same, at any moment: they find a library with its digest, one that they do not load, or none.
+    The digest and the library are each replaced atomically, the library last, so that other processes may load or
+    publish the same one at any moment: they find a library with its digest, one that they do not load, or none.
     """
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
@@ -32,7 +32,7 @@ def publish(made: Path, library: Path) -> None:
 
 
 def load_intact(library: Path) -> ctypes.CDLL | None:
-    """The library, or None where there is none; if there is one that cannot be trusted or loaded, a line says why."""
+    """The library, or None. If there is one that cannot be trusted or loaded, a line of the log says why."""
     if not os.path.lexists(library):
         return None
     try:
@@ -50,12 +50,12 @@ def _digest_path(library: Path) -> Path:
 
 
 def _digest(name: str, library: Path) -> bytes:
-    """Of the name too, which says what was compiled and how: another build is not the right one, however whole."""
+    """The digest covers the name too, which says what was compiled and how: another build is wrong, however intact."""
     return hashlib.sha256(name.encode() + b"\0" + _content(library)).hexdigest().encode()
 
 
 def _content(path: Path) -> bytes:
-    """Raises OSError, also for a named pipe, which could be waited for without end."""
+    """Raises OSError, also for a named pipe, on which reading could block forever."""
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is not a file")
     return path.read_bytes()

@@ -18,12 +18,12 @@ PACKAGES = "Debian, Ubuntu: gcc libc6-dev; Fedora: gcc glibc-devel; Alpine: gcc 
 
 
 class NoKernels(RuntimeError):
-    """There are no compiled kernels to be had; the message tells the operator why, and what would help."""
+    """There are no compiled kernels to be had; the message says why, and what would help."""
 
 
 @cache
 def load_library(dtype: torch.dtype, quantization: str = "none") -> ctypes.CDLL:
-    """The compiled kernels for weights of this dtype. Raises NoKernels, or LayoutMismatch if they are not these."""
+    """The compiled kernels for weights of this dtype. Raises NoKernels, or LayoutMismatch if they differ from ours."""
     if str(dtype) not in DEFINES:
         raise NoKernels(f"there are no compiled kernels for {str(dtype).removeprefix('torch.')}: use --dtype bfloat16")
     library = find_library(SOURCE, (*DEFINES[str(dtype)], *QUANTIZED[quantization]))
@@ -34,7 +34,7 @@ def load_library(dtype: torch.dtype, quantization: str = "none") -> ctypes.CDLL:
 
 
 def find_library(source: Path, defines: tuple[str, ...]) -> ctypes.CDLL:
-    """Compiled for this processor, else beforehand for one like it. Raises NoKernels."""
+    """The library compiled for this processor, or else one compiled beforehand for its level. Raises NoKernels."""
     try:
         return compile_library(source, defines)
     except NoCompiler as error:

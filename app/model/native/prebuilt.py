@@ -1,4 +1,4 @@
-"""Libraries compiled beforehand, one for each level of processor: for an image that carries no compiler."""
+"""Libraries compiled beforehand, one for each level of processor, for an image that has no compiler."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ LEVELS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "x86-64-v4-bf16": (TO_BF16, V4_BF16),
     "x86-64-v4-amx": ((*TO_BF16, "-mamx-tile", "-mamx-bf16", "-mamx-int8"), V4_BF16 | AMX),
 }
-"""Flags for the compiler, and what code made with them needs of a processor, in Linux' words; the best comes last.
+"""The compiler's flags for each level, and the processor features that its code needs, as Linux names them; best last.
 
-They are levels of the x86-64 psABI with single extensions, not names of processors: so it is known what they need.
+Levels are those of the x86-64 psABI plus single extensions, not names of processors, so that it is known what each
+needs.
 """
 
 
 def load(source: Path, defines: tuple[str, ...]) -> ctypes.CDLL | None:
-    """The library of the highest level that this processor has, or None where there is none that is intact."""
+    """The library of the highest level that this processor supports, or None if none of them is intact."""
     has = processor_flags()
     for level, (_, needed) in reversed(LEVELS.items()):
         if needed <= has and (library := load_intact(path_of(source, level, defines))) is not None:
@@ -55,7 +56,7 @@ def build(source: Path, kinds: list[tuple[str, ...]]) -> None:
 
 
 def path_of(source: Path, level: str, defines: tuple[str, ...]) -> Path:
-    """Its name follows from the source, so that what was made from another is never found."""
+    """The name follows from the source, so that a library made from another source is never found."""
     return DIRECTORY / f"{source.stem}-{level}-{digest(source, *LEVELS[level][0], *defines)}.so"
 
 

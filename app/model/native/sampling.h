@@ -1,10 +1,10 @@
-/* From logits to tokens: the most likely one, or the one at the place that a uniform number says in the cumulative
- * distribution of those that may be drawn, in the vocabulary's order.
+/* From logits to tokens: the most likely one, or the one at which a uniform number falls in the cumulative distribution
+ * of those that may be drawn, in the vocabulary's order.
  *
- * What may be drawn ends at an edge: a weight, of which as many tokens are in as it takes to have `top_k` of them or
- * the share `top_p` of all weight (the nucleus: Holtzman et al. 2020). Nothing is sorted. Positive floats keep their
- * order as integers, so the edge is found bit by bit, by what is above a guess; what is below one that holds is left out
- * from then on.
+ * Tokens may be drawn down to an edge: a weight, and how many of the tokens that have it are in, so that `top_k` tokens
+ * or the share `top_p` of all weight are kept (the nucleus: Holtzman et al. 2020). Nothing is sorted. Positive floats
+ * keep their order when read as integers, so the edge is found bit by bit, by what is above a candidate; once a
+ * candidate holds, what is below it is not looked at again.
  */
 enum { CHUNK = 512, NO_TOKEN = -1, NO_EDGE = 0 };
 
@@ -23,7 +23,7 @@ typedef struct {
     int64_t *token_ids;  /* [num_rows]; NO_TOKEN where the largest logit is not finite */
 } Sampling;
 
-/* Weights, filled up with zeros to whole vectors. */
+/* Weights, padded with zeros to whole vectors. */
 typedef struct {
     const float *weights;
     int size;
@@ -46,7 +46,7 @@ INLINE float weight_of(int32_t bits) {
     return weight;
 }
 
-/* Logits from i on; behind the last one there is nothing to choose. */
+/* Logits from i on; -INFINITY after the last one. */
 INLINE vec logits_at(const float *logits, int i, int size) {
     if (i + LANES <= size) return *(const vec *)(logits + i);
     vec v = (vec){} - INFINITY;
@@ -96,7 +96,7 @@ static Sum sum_from(const List *list, int32_t edge) {
     return (Sum){reduce_add(weight), reduce_add_int(count)};
 }
 
-/* Keep what is not below the edge, in `to`, which may be where it is. */
+/* Keep the weights at or above the edge, in `to`, which may be the list itself. */
 static List keep_from(const List *list, int32_t edge, float *to) {
     int count = 0;
     for (int i = 0; i < list->size; i += LANES) {
@@ -116,7 +116,8 @@ static List keep_from(const List *list, int32_t edge, float *to) {
     return (List){to, (count + LANES - 1) / LANES * LANES};
 }
 
-/* The largest edge from which on there are so many, or (`count` 0) so much weight, as there is from `edge` on. */
+/* The highest edge that keeps at least `count` tokens or, if `count` is 0, at least `weight` of all weight. The search
+ * begins at `edge`, which must do so. */
 static int32_t find_edge(List *list, float *room, int32_t edge, int count, float weight) {
     int32_t most = bits_of(1.0f);
     while (edge < most) {
@@ -132,13 +133,13 @@ static int32_t find_edge(List *list, float *room, int32_t edge, int count, float
     return edge;
 }
 
-/* Set the weights at the edge to 0 but for the first `count`. */
+/* Set all weights at the edge to 0 except for the first `count`. */
 static void keep_first(float *weights, int size, int32_t edge, int count) {
     for (int i = 0; i < size; i++)
         if (bits_of(weights[i]) == edge && count-- <= 0) weights[i] = 0;
 }
 
-/* Where what may be drawn by `top_k` and `top_p` ends. What is at the edge and too much becomes 0. */
+/* The edge of what may be drawn by `top_k` and `top_p`. Tokens at the edge that are too many get the weight 0. */
 static int32_t truncate_to(float *weights, float *room, int size, int top_k, float top_p) {
     List list = {weights, (size + LANES - 1) / LANES * LANES};
     int32_t edge = NO_EDGE;
@@ -186,7 +187,7 @@ static int draw_from(const float *weights, int size, int32_t edge, double unifor
         }
         before += weight;
     }
-    return last; /* summed up in another order, they may miss by a rounding what the last token has */
+    return last; /* rounding: sums in another order may miss the last token by a little */
 }
 
 static int sample_token(const Sampling *sampling, int row, float *weights) {

@@ -1,4 +1,4 @@
-"""The structures of `decoder.c` and its headers, field by field, compared with the compiler's when it is loaded."""
+"""The structures of `decoder.c` and its headers, field by field; loading compares them with the compiler's layout."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FieldLayout(ctypes.Structure):
 
 
 class LayoutMismatch(RuntimeError):
-    """The kernels read other structures than are written here: what follows a difference would be taken for another."""
+    """The compiled structures differ from these: every field after a difference would be read as another one."""
 
 
 def check_layouts(library: ctypes.CDLL) -> None:

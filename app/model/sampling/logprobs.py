@@ -1,4 +1,4 @@
-"""Log-probabilities of chosen tokens and of their most likely alternatives."""
+"""Log-probabilities of sampled tokens and of their most likely alternatives."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from app.messages import TokenLogprobs
 
 @dataclass(frozen=True, slots=True)
 class LogprobRows:
-    """What there is to report on a token each, with `num_top[i]` alternatives for the i-th.
+    """The logprobs to report, one row per token, with `num_top[i]` alternatives for the i-th.
 
     `rows`: float32, `[num_tokens, 2 + 2 * width]`, the token and its logprob, then alternatives' ids and their
-    logprobs, so that everything travels to the host at once; float32 holds token ids exactly up to 2**24.
+    logprobs, so that everything is copied to the host at once. float32 holds token ids exactly up to 2**24.
     """
 
     rows: torch.Tensor
     num_top: list[int]
 
     def read(self, rows: torch.Tensor) -> list[TokenLogprobs]:
-        """The reports, from a copy of the rows on the host."""
+        """The reports, from a copy of the rows that is on the host."""
         width = (rows.shape[1] - 2) // 2
         reports = []
         for (token_id, logprob, *top), count in zip(rows.tolist(), self.num_top, strict=True):

@@ -1,4 +1,4 @@
-"""Which tokens a sequence consists of, and how often: kept up as it grows, so that no step reads its history again."""
+"""Which tokens occur in a sequence and how often, updated as it grows, so that no step reads its history again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Occurrences:
     __slots__ = ("_end", "counts", "token_ids")
 
     def __init__(self, begin: int) -> None:
-        """Of what stands at `begin` and behind it."""
+        """Count tokens from index `begin` on."""
         self._end = begin
         self.token_ids = array("i")
         self.counts = array("i")
 
     def follow(self, token_ids: array[int]) -> None:
-        """Count what was appended since the last time: all of it at first, then a token or a few."""
+        """Count what was appended since the last call: everything at first, then one or a few tokens."""
         new = token_ids[self._end :]
         self._end += len(new)
         if self.token_ids:
@@ -44,8 +44,8 @@ class Occurrences:
                 self.token_ids.insert(place, token_id)
                 self.counts.insert(place, 1)
 
-    def and_of(self, drafted: tuple[int, ...]) -> Occurrences:
-        """These and those of guesses, which may turn out to be wrong."""
+    def with_draft(self, drafted: tuple[int, ...]) -> Occurrences:
+        """A copy that also counts draft tokens, which may turn out to be rejected."""
         both = Occurrences(self._end)
         both.token_ids, both.counts = self.token_ids[:], self.counts[:]
         both.add(drafted)
@@ -53,19 +53,21 @@ class Occurrences:
 
 
 class OccurrencesBySequence:
-    """Made when a sequence is first asked about, and dropped with the sequence. Tokens are only ever appended to one,
-    so that preemption changes nothing here."""
+    """The occurrences of each sequence, counted from the first time it is asked for until the sequence is dropped.
+
+    Tokens are only ever appended to a sequence, so preemption changes nothing here.
+    """
 
     def __init__(self, begin_of: Callable[[Sequence], int]) -> None:
-        """`begin_of` tells where counting begins in a sequence."""
+        """`begin_of` gives the index in a sequence from which tokens are counted."""
         self._begin_of = begin_of
         self._kept: WeakKeyDictionary[Sequence, Occurrences] = WeakKeyDictionary()
 
     def before(self, sampled: Sampled) -> Occurrences:
-        """Among the tokens that the host knows before the one to be sampled, guesses included."""
+        """Occurrences among the tokens before the one to be sampled that the host knows, drafts included."""
         sequence = sampled.sequence
         kept = self._kept.get(sequence)
         if kept is None:
             kept = self._kept[sequence] = Occurrences(self._begin_of(sequence))
         kept.follow(sequence.token_ids)
-        return kept.and_of(sampled.drafted) if sampled.drafted else kept
+        return kept.with_draft(sampled.drafted) if sampled.drafted else kept

@@ -1,5 +1,5 @@
-"""Penalties for what was said before: repetition (prompt and output; Keskar et al. 2019), frequency and presence
-(output; OpenAI's API). Only logits of tokens that occurred are touched, each once, however often it occurred."""
+"""Penalties on tokens that occurred before: repetition (prompt and output; Keskar et al. 2019), frequency and presence
+(output; OpenAI's API). Only the logits of such tokens are touched, each once, however often it occurred."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Occurred:
-    """Entries for tokens that occurred, `lengths[i]` of them in row `rows[i]` of the logits: int64 `places` among all
-    logits, and int64 `counts`. A place may come twice, with the same count."""
+    """The distinct tokens that occurred, `lengths[i]` of them in row `rows[i]` of the logits.
+
+    `places`, int64: indices into all logits. `counts`, int64: occurrences. A place may come twice, with the same count.
+    """
 
     rows: list[int]
     lengths: list[int]
@@ -29,19 +31,19 @@ class Occurred:
     counts: torch.Tensor
 
     def by_entry(self, of_rows: NDArray[T]) -> torch.Tensor:
-        """A number of each row, for each of its entries."""
+        """Repeat one number per row for each of the row's entries."""
         return to_device(np.repeat(of_rows[self.rows], self.lengths), self.places.device)
 
 
 class Penalties:
-    """Remembers what occurred in a sequence for as long as that lives, so that a step only adds what is new."""
+    """Counts the tokens of each sequence as it grows, so that a step only adds what is new."""
 
     def __init__(self) -> None:
-        self._spoken = OccurrencesBySequence(lambda _: 0)
+        self._all_tokens = OccurrencesBySequence(lambda _: 0)
         self._output = OccurrencesBySequence(lambda sequence: sequence.num_prompt_tokens)
 
     def apply(self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> None:
-        """Change the rows of float32 `[num_sequences, vocab]` logits whose sequences ask for it."""
+        """Apply penalties in place to float32 `[num_sequences, vocab]` logits, in the rows whose sequences have any."""
         repetition, frequency, presence = np.array(
             [(p.repetition_penalty, p.frequency_penalty, p.presence_penalty) for p in (s.params for s in sequences)],
             dtype=np.float32,
@@ -50,7 +52,7 @@ class Penalties:
         flat = logits.as_strided(((num_rows - 1) * logits.stride(0) + vocab_size,), (1,))
         repeated = np.flatnonzero(repetition != 1).tolist()
         if repeated:
-            occurred = _find(self._spoken, logits, sequences, repeated, unknown)
+            occurred = _find(self._all_tokens, logits, sequences, repeated, unknown)
             given, penalty = flat.index_select(0, occurred.places), occurred.by_entry(repetition)
             flat.index_copy_(0, occurred.places, torch.where(given > 0, given / penalty, given * penalty))
         counted = np.flatnonzero((frequency != 0) | (presence != 0)).tolist()
@@ -67,7 +69,7 @@ def _find(
     rows: list[int],
     unknown: Unknown | None,
 ) -> Occurred:
-    """What occurred in these rows' sequences, the tokens that only the device knows included."""
+    """The tokens that occurred in these rows' sequences, including those that only the device knows."""
     found = [kept.before(sequences[row]) for row in rows]
     lengths = [len(each.token_ids) for each in found]
     packed = np.empty((2, sum(lengths)), dtype=np.int64)
@@ -79,8 +81,8 @@ def _find(
 
 
 def _with_unknown(occurred: Occurred, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown) -> Occurred:
-    """One occurrence more of the rows' unknown last tokens. Each gets an entry of its own, since the host cannot know
-    whether its place has one already; if so, both hold the new count."""
+    """Add one occurrence of each row's unknown last token. It gets an entry of its own, since the host cannot know
+    whether its place already has one; if so, both hold the new count."""
     ranks = {row: rank for rank, row in enumerate(i for i, s in enumerate(sequences) if s.ends_unknown)}
     ending = [row for row in occurred.rows if row in ranks]
     at_rows, at = to_device(np.array([ending, [ranks[row] for row in ending]], dtype=np.int64), logits.device)

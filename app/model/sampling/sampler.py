@@ -1,6 +1,6 @@
-"""From logits to tokens: what each sequence's penalties and biases make of its logits, and the choice among them.
+"""From logits to tokens: each sequence's penalties and biases are applied to its logits, and a token is sampled.
 
-What a sequence gets depends on nothing but its own logits, parameters and position.
+The token depends on nothing but the sequence's own logits, parameters and position.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def sample(
     sampler: Sampler = sample_tokens,
     penalties: Penalties | None = None,
 ) -> torch.Tensor:
-    """Choose the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
+    """Sample the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
-    `penalties` remember what sequences consist of; without them it is counted anew.
+    `penalties` remember the tokens of sequences between steps; without them, all tokens are counted anew.
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
-    if not sequences:  # of a step with nothing but pieces of prompts
+    if not sequences:  # a step that only computes chunks of prompts
         return torch.empty(0, dtype=torch.int64, device=logits.device)
     if any(_is_changed(sequence.params) for sequence in sequences):
         logits = logits.float()
@@ -38,7 +38,7 @@ def sample(
 
 
 def _is_changed(params: SamplingParams) -> bool:
-    """Whether anything is asked of logits but to choose from them; else they may stay in the model's precision."""
+    """Whether the logits have to be changed before sampling; else they can stay in the model's precision."""
     return bool(
         params.repetition_penalty != 1
         or params.frequency_penalty
@@ -49,7 +49,7 @@ def _is_changed(params: SamplingParams) -> bool:
 
 
 def _apply_bias(logits: torch.Tensor, sequences: list[Sampled]) -> None:
-    """Add the biases asked for, and forbid the stop tokens of sequences that are still below their minimum."""
+    """Add the requested biases, and forbid stop tokens to sequences that are shorter than their minimum."""
     entries = [
         (row, token_id, bias) for row, sequence in enumerate(sequences) for token_id, bias in sequence.params.logit_bias
     ]

@@ -14,7 +14,7 @@ from app.model.kv_cache import KVCache
 from app.model.triton.kernels import attend_kernel
 from app.model.triton.launch import launch_options
 from app.model.triton.small_kernels import write_kernel
-from app.model.triton.split_kv import Shares
+from app.model.triton.split_kv import Splits
 from app.model.triton.tiling import (
     Heads,
     Kind,
@@ -78,7 +78,7 @@ class NewTokens:
 
 
 def write(new: NewTokens, keys: torch.Tensor, values: torch.Tensor, slot_mapping: torch.Tensor) -> None:
-    """Store them in their slots of one layer's cache; < 0 is no slot."""
+    """Store keys and values in their slots of one layer's cache; a negative slot stores nothing."""
     num_kv_heads, key_size = keys.shape[2:]
     write_kernel[(len(new.keys),)](
         new.keys,
@@ -152,7 +152,7 @@ class _LayerAttention:
         return tiling_of(kind, self._heads, shared_memory_of(self.keys.device))
 
     def decode(self, output: torch.Tensor) -> None:
-        """The rows of one token."""
+        """Attention of the rows of one token."""
         num_rows = self.batch.num_decode_rows
         num_programs = num_rows * self.keys.shape[2]
         tiling = self._tiling(decode_kind(num_programs, output.device))
@@ -160,12 +160,12 @@ class _LayerAttention:
         self._attend(tiling, None, num_splits, range(num_rows), output)
 
     def prefill(self, output: torch.Tensor, new: NewTokens) -> None:
-        """The rows of several tokens."""
+        """Attention of the rows of several tokens."""
         tiling = self._tiling("prefill")
         whole = self.batch.whole_prompts if self.options.is_plain and self._heads.suit_flash else {}
         tiles = self.batch.prefill_tiles(tiling.tile_q, without_whole=bool(whole))
         if len(tiles):
-            # Merging shares would write over whole prompts, too, beside which the chip has enough to do.
+            # Merging splits would overwrite whole prompts too; beside those, the chip has enough to do.
             num_splits = 1 if whole else prefill_splits(len(tiles) * self.keys.shape[2], output.device)
             self._attend(tiling, tiles, num_splits, range(self.batch.num_decode_rows, len(output)), output)
         for tokens in whole.values():
@@ -174,25 +174,25 @@ class _LayerAttention:
     def _attend(
         self, tiling: Tiling, tiles: torch.Tensor | None, num_splits: int, tokens: range, output: torch.Tensor
     ) -> None:
-        """Some tokens' rows, their keys in as many shares as fill the chip. Without `tiles` they are decoding ones."""
+        """Rows of some tokens, their keys in enough splits to fill the chip. Without `tiles` they are decode rows."""
         if num_splits == 1:
             self._launch(tiling, tiles, output)
         else:
-            shares = Shares.empty(num_splits, tokens.stop, output)
-            self._launch(tiling, tiles, shares)
-            shares.merge_into(output, tokens, self.options.sinks)
+            splits = Splits.empty(num_splits, tokens.stop, output)
+            self._launch(tiling, tiles, splits)
+            splits.merge_into(output, tokens, self.options.sinks)
 
-    def _launch(self, tiling: Tiling, tiles: torch.Tensor | None, into: torch.Tensor | Shares) -> None:
+    def _launch(self, tiling: Tiling, tiles: torch.Tensor | None, into: torch.Tensor | Splits) -> None:
         query, keys, batch, options, heads = self.query, self.keys, self.batch, self.options, self._heads
-        shares = into if isinstance(into, Shares) else None
-        num_splits, num_tokens = (1, 0) if shares is None else shares.outputs.shape[:2]
+        splits = into if isinstance(into, Splits) else None
+        num_splits, num_tokens = (1, 0) if splits is None else splits.outputs.shape[:2]
         num_tiles = batch.num_decode_rows if tiles is None else len(tiles)
         attend_kernel[(num_tiles, keys.shape[2], num_splits)](
             query,
             keys,
             self.values,
-            into if shares is None else shares.outputs,
-            None if shares is None else shares.statistics,
+            into if splits is None else splits.outputs,
+            None if splits is None else splits.statistics,
             options.sinks,
             tiles,
             batch.cu_seqlens_q,
@@ -217,7 +217,7 @@ class _LayerAttention:
             TILE_M=tiling.tile_m,
             TILE_N=tiling.tile_n,
             IS_DECODE=tiles is None,
-            IS_SHARE=shares is not None,
+            IS_SPLIT=splits is not None,
             HAS_SINKS=options.sinks is not None,
             HAS_SOFTCAP=options.softcap is not None,
             HAS_WINDOW=options.window is not None,

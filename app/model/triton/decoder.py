@@ -1,4 +1,4 @@
-"""A forward pass through transformers' own modules with attention by Triton's kernels."""
+"""A decoder on transformers' own modules, with attention by Triton's kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.scheduler.batch import Sampled
 
 
 class TritonDecoder(ModuleDecoder):
-    """Once a batch is on the device, nothing waits for the host."""
+    """Once a batch is on the device, nothing waits for the host or for the device."""
 
     name = "triton"
 

@@ -1,4 +1,4 @@
-"""Paged attention in Triton: one kernel over the block table for decode and prefill alike, and one that merges shares.
+"""Paged attention in Triton: one kernel over the block table for decode and prefill alike, and one that merges splits.
 
 A tile is a few consecutive queries of one row together with all query heads that share a key-value head, so that keys
 and values are read once per group. Its softmax is computed online over tiles of keys (FlashAttention-2: Dao 2023).
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from app.model.triton.small_kernels import wait
-from app.model.triton.tile_kernels import LOG2_E, attend_tile, locate, share_of_keys
+from app.model.triton.tile_kernels import LOG2_E, attend_tile, keys_of_split, locate
 
 # Triton compiles a kernel anew for integers that are 1 or divisible by 16, and for pointers that are. Where these
 # change from step to step, that would hold up a request by seconds, now and then, long after the start.
@@ -37,8 +37,8 @@ def attend_kernel(
     query,  # [num_tokens, num_heads, KEY_SIZE], any strides
     keys,  # [num_slots, num_kv_heads, KEY_SIZE]
     values,  # [num_slots, num_kv_heads, VALUE_SIZE]
-    output,  # [num_tokens, num_heads, VALUE_SIZE]; float32 [num_splits, num_tokens, num_heads, VALUE_SIZE] of shares
-    statistics,  # of shares: float32 [num_splits, num_tokens, num_heads, 2]: largest score, sum of exponentials
+    output,  # [num_tokens, num_heads, VALUE_SIZE]; float32 [num_splits, num_tokens, num_heads, VALUE_SIZE] of splits
+    statistics,  # of splits: float32 [num_splits, num_tokens, num_heads, 2]: largest score, sum of exponentials
     sinks,  # [num_heads]
     tiles,  # int32 [num_tiles, 2]: row, and index in the row of the tile's first query; decoding, the i-th is row i
     cu_seqlens_q,  # int32 [num_rows + 1]
@@ -63,7 +63,7 @@ def attend_kernel(
     TILE_M: tl.constexpr,
     TILE_N: tl.constexpr,
     IS_DECODE: tl.constexpr,
-    IS_SHARE: tl.constexpr,
+    IS_SPLIT: tl.constexpr,
     HAS_SINKS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
@@ -80,7 +80,7 @@ def attend_kernel(
     tokens = (first_token + queries).to(tl.int64)
     positions = seq_len - num_queries + queries
     key_dims, value_dims = tl.arange(0, KEY_PADDED), tl.arange(0, VALUE_PADDED)
-    begin, unmasked_end, end = share_of_keys(
+    begin, unmasked_end, end = keys_of_split(
         seq_len, seq_len - num_queries + first_query, window, split, num_splits, TILE_Q, TILE_N, HAS_WINDOW
     )
     wait(IS_DEPENDENT)
@@ -104,7 +104,7 @@ def attend_kernel(
             )  # fmt: skip
     largest *= factor
     places = tokens * NUM_HEADS + heads
-    if IS_SHARE:
+    if IS_SPLIT:
         places += split.to(tl.int64) * num_tokens * NUM_HEADS
         tl.store(statistics + 2 * places, largest, mask=is_member)
         tl.store(statistics + 2 * places + 1, total, mask=is_member)
@@ -133,7 +133,7 @@ def merge_kernel(
     HAS_SINKS: tl.constexpr,
     IS_DEPENDENT: tl.constexpr,
 ):
-    """Put the shares of one token's head together."""
+    """Merge the splits of one head of one token."""
     head = tl.program_id(1)
     place = (first_token + tl.program_id(0)).to(tl.int64) * NUM_HEADS + head
     splits = tl.arange(0, SPLITS_PADDED)

@@ -1,4 +1,4 @@
-"""What is slow of choosing tokens by torch's operators, or makes the host wait, by kernels."""
+"""Sampling on Triton: kernels for the parts that are slow by torch's operators, or that make the host wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sample_tokens(logits: torch.Tensor, sequences: list[Sampled]) -> torch.Tenso
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:
-    """Read once, in as many parts as fill the chip; torch reads them at a third of the memory's rate."""
+    """Read the logits once, in enough parts to fill the chip; torch reads them at a third of the memory bandwidth."""
     num_rows, vocab_size = logits.shape
     num_parts = decode_splits(num_rows, logits.device)
     largest = logits.new_empty(num_rows, num_parts, dtype=torch.float32)
@@ -37,7 +37,7 @@ def most_likely(logits: torch.Tensor) -> torch.Tensor:
 
 
 def draw_beyond(rows: Truncated, drawn: Drawn) -> None:
-    """Put into `token_ids` what rows draw that lack candidates. Nobody waits to know which these are."""
+    """The `DrawBeyond` that leaves it to the device to know which rows lack candidates; the host does not wait."""
     num_rows, vocab_size = rows.probabilities.shape
     draw_beyond_kernel[(num_rows,)](
         rows.probabilities,

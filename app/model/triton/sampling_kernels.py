@@ -1,7 +1,7 @@
-"""The most likely token; and one of the most likely ones, however many, by a search for their edge instead of sorting.
+"""The most likely token; and draws from any number of most likely tokens, by searching their threshold, not by sorting.
 
-Positive floats keep their order as integers: the edge is found bit by bit, by how many tokens are above a guess, or by
-what they weigh together.
+Positive floats keep their order when read as integers, so the threshold is found bit by bit: by how many tokens, or how
+much probability mass, are above a candidate.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def gather_most_likely_kernel(
     VOCAB: tl.constexpr,
     MAX_PARTS: tl.constexpr,
 ):
-    """Of all parts of one row."""
+    """The first of the largest logits of one row, from those of all its parts."""
     row, parts = tl.program_id(0), tl.arange(0, MAX_PARTS)
     is_part = parts < num_parts
     values = tl.load(largest + row * num_parts + parts, mask=is_part, other=float("-inf"))
@@ -71,14 +71,14 @@ def gather_most_likely_kernel(
 
 @triton.jit
 def weights_at(probabilities, tokens, VOCAB: tl.constexpr):
-    """Of some tokens, and the same as integers; 0 behind the vocabulary."""
+    """The probabilities of some tokens, and the same read as integers; 0 beyond the vocabulary."""
     weights = tl.load(probabilities + tokens, mask=tokens < VOCAB, other=0.0)
     return weights, weights.to(tl.int32, bitcast=True)
 
 
 @triton.jit
 def all_from(probabilities, edge, VOCAB: tl.constexpr, TILE: tl.constexpr, IS_COUNT: tl.constexpr):
-    """What all tokens weigh, or how many there are, whose probabilities are, as integers, at least `edge`."""
+    """The mass, or the number, of the tokens whose probabilities, read as integers, are at least `edge`."""
     total = tl.zeros([TILE], dtype=tl.float32)
     for begin in range(0, VOCAB, TILE):
         weights, keys = weights_at(probabilities, begin + tl.arange(0, TILE), VOCAB)
@@ -88,7 +88,7 @@ def all_from(probabilities, edge, VOCAB: tl.constexpr, TILE: tl.constexpr, IS_CO
 
 @triton.jit
 def find_edge(probabilities, edge, above, wanted, VOCAB: tl.constexpr, TILE: tl.constexpr, IS_COUNT: tl.constexpr):
-    """The largest one up to `above` from which on there is as much as `wanted`, as there is from `edge` on."""
+    """The highest threshold up to `above` that keeps at least `wanted` (mass, or tokens), as `edge` does."""
     while edge < above:
         middle = above - (above - edge) // 2
         is_enough = all_from(probabilities, middle, VOCAB, TILE, IS_COUNT) >= wanted
@@ -98,7 +98,7 @@ def find_edge(probabilities, edge, above, wanted, VOCAB: tl.constexpr, TILE: tl.
 
 @triton.jit
 def weights_inside(probabilities, tokens, edge, num_equal, floor, VOCAB: tl.constexpr):
-    """Of some tokens as far as they are to be drawn from, else 0; and how many more of those at the edge may be."""
+    """The weights of some tokens, 0 for those that are out; and how many more at the edge may still be in."""
     weights, keys = weights_at(probabilities, tokens, VOCAB)
     is_equal = (keys == edge).to(tl.int32)
     is_inside = (keys > edge) | ((keys == edge) & (tl.cumsum(is_equal, 0) <= num_equal))
@@ -116,8 +116,10 @@ def draw_beyond_kernel(
     NUM_CANDIDATES: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Invert the cumulative distribution of one row's most likely tokens, in the vocabulary's order. Of equal ones at
-    the edge the first are in, as many as it takes. What is only summed up is read in larger tiles."""
+    """Invert the cumulative distribution of one row's most likely tokens, in the vocabulary's order.
+
+    Of equal probabilities at the edge, the first are in, as many as needed. Passes that only sum use larger tiles.
+    """
     row = tl.program_id(0)
     if tl.load(lacking + row):
         probabilities += row.to(tl.int64) * VOCAB

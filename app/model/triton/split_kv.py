@@ -1,4 +1,4 @@
-"""Attention in shares: the keys of a row divided among programs, and put together again."""
+"""Split-KV attention: a row's keys are divided among programs, whose results are merged (Flash-Decoding)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.model.triton.launch import launch_options
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Attention to `num_splits` shares of the keys, to be merged.
+class Splits:
+    """Attention over `num_splits` splits of the keys, to be merged.
 
     `outputs`: float32 `[num_splits, num_tokens, num_heads, value_size]`; `statistics`: float32 `[num_splits,
     num_tokens, num_heads, 2]`, the largest score and the sum of exponentials relative to it.
@@ -23,7 +23,7 @@ class Shares:
     statistics: torch.Tensor
 
     @classmethod
-    def empty(cls, num_splits: int, num_tokens: int, like: torch.Tensor) -> Shares:
+    def empty(cls, num_splits: int, num_tokens: int, like: torch.Tensor) -> Splits:
         """For `like`, which is `[…, num_heads, value_size]`."""
         shape = (num_splits, num_tokens, like.shape[1])
         return cls(

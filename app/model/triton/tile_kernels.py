@@ -23,7 +23,7 @@ def locate(tiles, cu_seqlens_q, IS_DECODE: tl.constexpr):
 
 
 @triton.jit
-def share_of_keys(
+def keys_of_split(
     seq_len,
     first_position,
     window,
@@ -33,7 +33,7 @@ def share_of_keys(
     TILE_N: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
 ):
-    """Keys that any query of the tile sees, of these the share of this split, in whole tiles.
+    """The keys of this split among those that any query of the tile sees, in whole tiles.
 
     They begin and end at the first and last number given; up to the one between, all queries see them. Whole tiles
     before the first query need no masks; what a window cuts off does.

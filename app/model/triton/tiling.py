@@ -1,4 +1,4 @@
-"""How attention is cut into tiles: what was found fast is data, in `tuned.json`."""
+"""How attention and small products are cut into tiles; the fastest ones found are data, in `tuned.json`."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def decode_kind(num_programs: int, device: torch.device) -> Kind:
 
 
 def decode_splits(num_programs: int, device: torch.device) -> int:
-    """Into how many shares the keys of a row go, so that few rows fill the chip too.
+    """Into how many splits the keys of a row are divided, so that few rows fill the chip too.
 
     It does not depend on the rows' lengths, which change with every step: a captured graph has to hold for all.
     """
@@ -196,7 +196,7 @@ def decode_splits(num_programs: int, device: torch.device) -> int:
 
 
 def prefill_splits(num_programs: int, device: torch.device) -> int:
-    """The same for pieces of prompts, and for guessed tokens: a few long rows must not leave most of the chip idle."""
+    """The same for chunks of prompts, and for drafts: a few long rows must not leave most of the chip idle."""
     return _power_of_2(_num_cores(device) // num_programs)
 
 
