@@ -21,7 +21,7 @@ MIN_SHARE = 0.002
 """Of a download, that is worth a report."""
 
 Report = Callable[[int, int], None]
-"""Is told how many bytes have been downloaded, and of how many that are known so far. One call at a time."""
+"""Receives how many bytes are downloaded, and of how many known so far. Calls do not overlap."""
 
 
 def find_model(model: str, revision: str | None, report: Report = lambda _bytes, _total: None) -> Path:
