@@ -120,6 +120,7 @@ def test_text_that_is_no_json_is_refused(text: str) -> None:
         (ConstraintKind.LARK, "start: x\nx[max_tokens=3]: /a*/", "max_tokens"),
         (ConstraintKind.LARK, "start: x", "unknown name"),
         (ConstraintKind.LARK, "start: a\na: b\nb: a\n", "Nothing can satisfy"),
+        (ConstraintKind.LARK, 'start: ((("x"{1000}){1000}){1000})', "too complex"),
         (ConstraintKind.GBNF, 'start ::= "a"', "root"),
         (ConstraintKind.GBNF, "root ::= foo", "foo"),
         (ConstraintKind.GBNF, 'root ::= "a', "line 1"),
@@ -196,9 +197,8 @@ def test_hostile_schemas_are_refused(name: str) -> None:
         json_schema({"type": "string", "pattern": "^((a{1,1000}){1,1000}){1,1000}$"}),
         Constraint(ConstraintKind.REGEX, "(x+x+)+y|(.*a.{20})"),
         Constraint(ConstraintKind.LARK, 'start: a\na: a a | a "x" | ""\n'),
-        Constraint(ConstraintKind.LARK, 'start: ((("x"{1000}){1000}){1000})\n'),
     ],
-    ids=["enum", "maxItems", "maxLength", "pattern", "regex", "left recursion", "repetition"],
+    ids=["enum", "maxItems", "maxLength", "pattern", "regex", "left recursion"],
 )
 def test_large_and_winding_constraints_are_no_larger_inside(constraint: Constraint) -> None:
     assert len(check(constraint).text) < 2 * len(constraint.text) + 1000

@@ -8,8 +8,9 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 _LIMITS = LLParserLimits(
     initial_lexer_fuel=1_000_000,  # 20 ms of building the lexer
-    step_lexer_fuel=400_000,  # up to 30 ms of it in one mask
-    step_max_items=50_000,  # 2.5 ms of parsing in one mask
+    step_lexer_fuel=300_000,  # 20 ms of it in one mask
+    step_max_items=12_000,  # 20 ms of parsing in one mask
+    max_items_in_row=5_000,  # an object of 1,000 optional properties has 4,007
     max_lexer_states=50_000,  # 100 MB at most, per grammar
     max_grammar_size=500_000,
     verbose_errors=False,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from llguidance import LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
 
 from app.constraints.build import build
 from app.constraints.compile import compile_constraint
@@ -24,12 +24,26 @@ def check(constraint: Constraint, special_tokens: Mapping[str, int] | None = Non
     without holding the interpreter's lock: to be called in a thread.
     """
     compiled = compile_constraint(constraint, special_tokens)
-    matcher = build(_byte_tokens(frozenset((special_tokens or {}).items())), compiled.text)
-    if not matcher.is_error():
-        matcher.compute_bitmask()  # finds out whether there is a first token
+    tokens = _byte_tokens(frozenset((special_tokens or {}).items()))
+    matcher = build(tokens, compiled.text)
+    _try(matcher, first_byte=tokens.vocab_size - 257)
     if matcher.is_error():
         raise _explained(matcher.get_error(), constraint)
     return compiled
+
+
+def _try(matcher: LLMatcher, first_byte: int) -> None:
+    """Follow the grammar for some bytes, of which there may be none, and which may show it to be too complex."""
+    for _ in range(_NUM_TRIED):
+        mask = int.from_bytes(matcher.compute_bitmask(), "little") >> first_byte
+        allowed = [byte for byte in range(256) if mask >> byte & 1]
+        if matcher.is_error() or not allowed:
+            return
+        matcher.consume_token(first_byte + min(allowed, key=lambda byte: (byte <= _SPACE, byte)))
+
+
+_NUM_TRIED = 16
+_SPACE = 0x20
 
 
 @cache
@@ -68,7 +82,7 @@ _FAULTS = (
     _Fault("Invalid type: (.*)", ("type",), "{0} is not a type"),
 )
 _WRONG_TYPE = re.compile(r"(?:for|of) '([^']+)'|^([$\w]+) must be")
-_TOO_COMPLEX = re.compile("fuel|too (?:big|large|complex)|level exceeded|limit|LexerTooComplex|ParserTooComplex")
+_TOO_COMPLEX = re.compile("fuel|too (?:big|large|complex|many)|level exceeded|limit|LexerTooComplex|ParserTooComplex")
 
 
 def _explained(message: str, constraint: Constraint) -> ConstraintError:
