@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from llguidance import LLExecutor
@@ -57,7 +58,7 @@ class MaskFiller:
         address, stride = masks.ctypes.data, num_words * masks.itemsize
         for request in requests:
             if request.draft_token_ids:
-                _rows(masks, request).fill(-1)
+                masks[request.row : request.row + 1 + len(request.draft_token_ids)] = -1
         if plain:
             self._executor.unsafe_compute_mask_ptr(plain, address, stride, num_rows)
         if drafted:
@@ -71,23 +72,26 @@ class MaskFiller:
         """Put each sequence's stop tokens in the place of the end, which is no token of the model."""
         errors = {}
         bits = masks.view(np.uint32)
-        end_word, end_bit = divmod(self._table.end_id, WORD_BITS)
-        for request in requests:
-            rows = _rows(bits, request)
+        rows_by_stops: defaultdict[frozenset[int], list[int]] = defaultdict(list)
+        for matcher, row, draft_token_ids in requests:
+            rows = range(row, row + 1 + len(draft_token_ids))
+            rows_by_stops[matcher.stop_token_ids] += rows
             try:
-                request.matcher.raise_error()
+                matcher.raise_error()
             except MatcherError as error:
-                errors[request.row] = error
-                rows.fill(0xFFFFFFFF)
-            accepting = rows[:, end_word] >> end_bit & 1
-            rows[:, end_word] &= np.uint32((1 << end_bit) - 1)
-            for word, bit in (divmod(token_id, WORD_BITS) for token_id in request.matcher.stop_token_ids):
-                rows[:, word] = rows[:, word] & np.uint32(~(1 << bit) & 0xFFFFFFFF) | accepting << bit
+                errors[row] = error
+                bits[rows] = _ALL
+        for stop_token_ids, together in rows_by_stops.items():
+            self._put_stops(bits, np.array(together), stop_token_ids)
         return errors
 
+    def _put_stops(self, bits: NDArray[np.uint32], rows: NDArray[np.int_], stop_token_ids: frozenset[int]) -> None:
+        end_word, end_bit = divmod(self._table.end_id, WORD_BITS)
+        ends = bits[rows, end_word]
+        accepting = ends >> end_bit & 1
+        bits[rows, end_word] = ends & np.uint32((1 << end_bit) - 1)
+        for word, bit in (divmod(token_id, WORD_BITS) for token_id in stop_token_ids):
+            bits[rows, word] = bits[rows, word] & np.uint32(_ALL ^ 1 << bit) | accepting << bit
 
-Words = TypeVar("Words", bound=np.generic)
 
-
-def _rows(masks: NDArray[Words], request: MaskRequest) -> NDArray[Words]:
-    return masks[request.row : request.row + 1 + len(request.draft_token_ids)]
+_ALL = 0xFFFFFFFF
