@@ -31,8 +31,11 @@ class Console(Protocol):
     def show(self, phase: str, fraction: float, seconds: float) -> None:
         """What is being done, how much of the start is behind us (0 to 1), and for how long it has been going on."""
 
+    def wait(self, message: str) -> None:
+        """What is waited for now, often; a log need not hold it."""
+
     def clear(self) -> None:
-        """The start is over: what is shown now goes."""
+        """What is shown now goes."""
 
     def say(self, message: str) -> None:
         """A message that stays."""
@@ -47,8 +50,10 @@ class Terminal:
         self._lock = Lock()
 
     def show(self, phase: str, fraction: float, seconds: float) -> None:
-        text = f"Loading {self._model}: {phase}, {fraction:.0%}, {seconds:.0f} s"
-        self._write(ERASE + shortened(text, columns(self._stream) - 1))
+        self.wait(f"Loading {self._model}: {phase}, {fraction:.0%}, {seconds:.0f} s")
+
+    def wait(self, message: str) -> None:
+        self._write(ERASE + shortened(message, columns(self._stream) - 1))
 
     def clear(self) -> None:
         self._write(ERASE)
@@ -76,6 +81,9 @@ class Log:
         if name != self._phase or seconds - self._said_at >= REPEAT_SECONDS:
             self._phase, self._said_at = name, seconds
             log.info("Loading %s: %s, %.0f%%", self._model, phase, 100 * fraction)
+
+    def wait(self, message: str) -> None:
+        """Records are for what changes."""
 
     def clear(self) -> None:
         """Records stay."""

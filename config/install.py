@@ -144,7 +144,7 @@ def main() -> int:
     print(textwrap.fill(what, shutil.get_terminal_size().columns - 1), flush=True)
     began, python = monotonic(), str(directory / "bin" / "python")
     commands = [([python, "-m", "pip", "install", "--progress-bar", "off", *arguments], "asking the package index")]
-    if not Path(python).exists():
+    if not (directory / "bin" / "pip").exists():  # made last, if making the environment was not interrupted
         commands.insert(0, ([sys.executable, "-m", "venv", str(directory)], "making a Python environment"))
     try:
         for command, doing in commands:

@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from app.api.start_report import farewell, reachable_url, ready_line
+from app.api.start_report import farewell, reachable_url, ready_line, watch_drain
 from app.api.wire.sockets import listen
 from app.console import Log, StartProgress, Terminal
 from app.logs import ERASE
@@ -89,3 +89,12 @@ def test_an_address_that_stands_for_all_is_shown_as_one_that_opens(host: str, sh
 )
 def test_a_stop_says_what_it_waits_for(num_streams: int, is_loaded: bool, said: str) -> None:
     assert farewell(num_streams, is_loaded, 30.0) == said
+
+
+async def test_what_a_stop_waits_for_is_counted_down_on_a_terminal_and_leaves_nothing() -> None:
+    screen, counts = StringIO(), iter([2, 1, 0])
+    await watch_drain(lambda: next(counts), 30.0, Terminal(screen, "miller"))
+    first, second, last = screen.getvalue().removeprefix(ERASE).split(ERASE)
+    assert first.startswith("2 answers to finish, ")
+    assert second.startswith("1 answer to finish, ")
+    assert last == ""

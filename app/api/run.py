@@ -24,7 +24,7 @@ from app.api.gate.quota import Quota
 from app.api.openai.schemas.completion import sampling_default_faults
 from app.api.request_limits import RequestLimits
 from app.api.service import Service
-from app.api.start_report import farewell, reachable_url, watch_start
+from app.api.start_report import farewell, reachable_url, watch_drain, watch_start
 from app.api.telemetry.tracing import TelemetryError, make_telemetry
 from app.api.wire.certificate import BadCertificate, Certificate
 from app.api.wire.server import Server, server_config
@@ -183,10 +183,13 @@ def _serve(
         progress.end()
         if not failures:
             console.say(farewell(engine.num_open_streams, engine.ready is not None, config.drain_seconds))
+        reports.append(asyncio.create_task(watch_drain(lambda: engine.num_open_streams, config.drain_seconds, console)))
         try:
             await engine.drain(config.drain_seconds)
         except asyncio.CancelledError:  # by a second signal
             await engine.drain(0)
+        finally:
+            reports[-1].cancel()
         service.broadcast.close()
 
     app = create_app(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
+from time import monotonic
 
 from app.api.service import Service
 from app.api.wire.sockets import url_of
 from app.console import REFRESH_SECONDS, Console, StartProgress
 from app.engine.health import EngineState
 from app.messages import EngineReady
+
+DRAIN_REFRESH_SECONDS = 0.5
 
 
 async def watch_start(service: Service, progress: StartProgress, console: Console, urls: list[str]) -> None:
@@ -23,6 +27,18 @@ async def watch_start(service: Service, progress: StartProgress, console: Consol
     progress.end()
     if service.engine.ready is not None:
         console.say(ready_line(service.model_name, service.engine.ready, urls, progress.seconds))
+
+
+async def watch_drain(count: Callable[[], int], drain_seconds: float, console: Console) -> None:
+    """Show how many answers are still open, and for how long they may be, until there are none or it is cancelled."""
+    end = monotonic() + drain_seconds
+    try:
+        while num_streams := count():
+            left = max(0.0, end - monotonic())
+            console.wait(f"{num_streams} answer{'s' if num_streams > 1 else ''} to finish, {left:.0f} s left")
+            await asyncio.sleep(DRAIN_REFRESH_SECONDS)
+    finally:
+        console.clear()
 
 
 def ready_line(model: str, ready: EngineReady, urls: list[str], seconds: float) -> str:
