@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from app.constraints.check import check
 from app.constraints.errors import ConstraintError, MatcherError
 from app.constraints.grammars import MAX_GRAMMARS, Grammar, Grammars
 from app.constraints.masks import MaskFiller, MaskRequest, Masks
@@ -133,15 +134,9 @@ def test_masks_are_the_same_after_rebuilding_going_back_and_asking_much(name: st
             wanderer.verify(rng.choices(range(embedded_table().num_logits), k=3))
         if not wanderer.is_done:
             assert mask_of(wanderer) == masks[at]
-    rebuilt = Grammar(Constraint(ConstraintKind.COMPILED, _text(name)), embedded_table()).matcher([END])
-    rebuilt.advance(token_ids[: len(token_ids) // 2])
+    rebuilt = Grammar(check(CONSTRAINTS[name]), embedded_table()).matcher([END])
+    rebuilt.rebuild(token_ids[: len(token_ids) // 2])
     assert mask_of(rebuilt) == masks[len(token_ids) // 2]
-
-
-def _text(name: str) -> str:
-    from app.constraints.check import check
-
-    return check(CONSTRAINTS[name]).text
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
@@ -277,6 +272,21 @@ def test_a_grammar_is_compiled_once_for_each_owner_and_forgotten_when_it_is_old(
     assert owned(grammars, "a", texts[:1]) != [first]
     grammars.forget("a", Constraint(ConstraintKind.COMPILED, texts[1]))
     assert owned(grammars, "a", texts[1:2]) != [second]
+    grammars.close()
+
+
+def test_a_long_output_of_a_costly_grammar_is_taken_up_again() -> None:
+    """Counting words within a number of characters costs the lexer much; taken without masks it would be too much."""
+    schema = {"type": "string", "pattern": r"^(?:\S+\s+){0,49}\S+$", "maxLength": 500}
+    constraint = check(json_schema(schema))
+    token_ids = encode(json.dumps(" ".join(f"word{i}" for i in range(48))))
+    with pytest.raises(MatcherError):
+        Grammar(constraint, embedded_table()).matcher([END]).advance(token_ids)
+    grammars = Grammars(embedded_table)
+    matcher = grammars.matcher("", constraint, [END], token_ids[:-1]).result()
+    assert not matcher.is_accepting
+    matcher.advance(token_ids[-1:])
+    assert matcher.is_accepting
     grammars.close()
 
 

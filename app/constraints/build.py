@@ -8,7 +8,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 _LIMITS = LLParserLimits(
     initial_lexer_fuel=1_000_000,  # 20 ms of building the lexer
-    step_lexer_fuel=300_000,  # 20 ms of it in one mask
+    step_lexer_fuel=500_000,  # 20 ms of it in one mask, and in what is taken until the next
     step_max_items=12_000,  # 20 ms of parsing in one mask
     max_items_in_row=5_000,  # an object of 1,000 optional properties has 4,007
     max_lexer_states=50_000,  # 100 MB at most, per grammar

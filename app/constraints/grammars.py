@@ -57,6 +57,13 @@ class Grammars:
             self._kept.popitem(last=False)
         return future
 
+    def matcher(
+        self, owner: str, constraint: Constraint, stop_token_ids: Sequence[int], output_token_ids: Sequence[int] = ()
+    ) -> Future[Matcher]:
+        """A matcher of the grammar, behind what an engine before this one has given out."""
+        grammar = self.get(owner, constraint)
+        return self._thread.submit(_matcher, grammar, stop_token_ids, output_token_ids)
+
     def forget(self, owner: str, constraint: Constraint) -> None:
         """Do not give this grammar out again: a matcher of it has failed, and others share its lexer."""
         self._kept.pop((owner, constraint.text), None)
@@ -69,3 +76,9 @@ class Grammars:
 
     def _num_chars(self) -> int:
         return sum(len(text) for _, text in self._kept)
+
+
+def _matcher(grammar: Future[Grammar], stop_token_ids: Sequence[int], output_token_ids: Sequence[int]) -> Matcher:
+    matcher = grammar.result().matcher(stop_token_ids)
+    matcher.rebuild(output_token_ids)
+    return matcher

@@ -36,7 +36,7 @@ class Matcher:
         return self._has_stopped or (self.inner.is_stopped() and not self.inner.is_error())
 
     def advance(self, token_ids: Sequence[int]) -> None:
-        """Take the next tokens of the output. Also rebuilds: with all the output that there is, on a fresh matcher.
+        """Take the next tokens of the output: as many as one step gives.
 
         Raises MatcherError for tokens that are not allowed; then the matcher is of no more use.
         """
@@ -47,6 +47,15 @@ class Matcher:
                 self.raise_error()
                 raise MatcherError(f"Token {token_id} does not fit the grammar after {self.num_tokens} tokens.")
             self.num_tokens += 1
+
+    def rebuild(self, token_ids: Sequence[int]) -> None:
+        """Take a long output at once. Raises MatcherError as `advance`.
+
+        What the lexer may spend is bounded from one mask to the next, so there are masks in between, as there were.
+        """
+        for token_id in token_ids:
+            self.inner.compute_bitmask()
+            self.advance([token_id])
 
     def rollback(self, num_tokens: int) -> None:
         """Take back the last tokens."""
