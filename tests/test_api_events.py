@@ -16,7 +16,8 @@ from app.api.openai.events import EventWriter
 from app.api.openai.reply import Reply
 from app.api.wire.json_parts import encode
 from app.messages import FinishReason
-from app.text.chat_format import ChatFormat, ReplyReader
+from app.text.replies.format import ReplyFormat
+from app.text.replies.reader import ReplyReader
 from tests.scripted_engine import byte_tokenizer
 
 AWKWARD = ["", "\0", '"\\u0000"', '"', "\\", "\r\n\n", "\u2028", "\x7f", "\ufffd", "🌊", "data: [DONE]", "null}]"]
@@ -33,7 +34,7 @@ def completion(model: str, num_logprobs: int | None) -> Reply:
 
 
 def chat(model: str, num_logprobs: int | None) -> Reply:
-    return ChatReply(model, byte_tokenizer(), num_logprobs, lambda: ReplyReader(ChatFormat()))
+    return ChatReply(model, byte_tokenizer(), num_logprobs, lambda: ReplyReader(ReplyFormat()))
 
 
 @pytest.mark.parametrize("make", [completion, chat])

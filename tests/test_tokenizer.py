@@ -18,9 +18,10 @@ from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
 from app.checkpoint.files import BadCheckpoint
-from app.text.chat_format import ChatFormat
+from app.text.chat_template import ChatTemplateError, NoChatTemplate
 from app.text.model_files import TokenizerError
-from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong, Tokenizer
+from app.text.replies.format import ReplyFormat
+from app.text.tokenizer import TextTooLong, Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -331,7 +332,7 @@ def test_several_templates_without_a_default_are_named_where_none_applies(tmp_pa
 
 
 def test_several_templates_of_which_none_applies_have_a_format_of_replies_too(tmp_path: Path) -> None:
-    assert named(NAMED[:1], tmp_path).chat_format == ChatFormat()
+    assert named(NAMED[:1], tmp_path).reply_format == ReplyFormat()
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,8 @@ from app.text.pieces import Piece, PieceTable, Style, Vocabulary
 REPLACEMENT = "\ufffd"
 
 
-def begin_assembly(
-    vocabulary: Vocabulary, prompt_token_ids: Sequence[int], *, skip_special_tokens: bool
-) -> TextAssembly:
-    """An empty text that continues where the prompt ends."""
-    pieces = vocabulary.pieces_without_special if skip_special_tokens else vocabulary.all_pieces
+def begin_assembly(vocabulary: Vocabulary, prompt_token_ids: Sequence[int], pieces: PieceTable) -> TextAssembly:
+    """An empty text that continues where the prompt ends, made of `pieces` of the vocabulary."""
     match vocabulary.rules.style:
         case Style.BYTE_LEVEL:
             return ByteLevelAssembly(pieces, prompt_token_ids)

@@ -32,9 +32,12 @@ class IncrementalDetokenizer:
         skip_special_tokens: bool = True,
         include_stop: bool = False,
         prompt_token_ids: Sequence[int] = (),
+        kept_token_ids: frozenset[int] = frozenset(),
     ) -> None:
-        """Raises ValueError for an empty stop string."""
-        self._assembly = tokenizer.begin_text(prompt_token_ids, skip_special_tokens=skip_special_tokens)
+        """`kept_token_ids` are shown even if special tokens are skipped. Raises ValueError for an empty stop string."""
+        self._assembly = tokenizer.begin_text(
+            prompt_token_ids, skip_special_tokens=skip_special_tokens, kept_token_ids=kept_token_ids
+        )
         self._matcher = StopMatcher(stop) if stop else None
         self._include_stop = include_stop
         self._num_shown = 0  # characters

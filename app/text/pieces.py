@@ -88,7 +88,7 @@ class PieceTable(dict[int, Piece]):
 
 
 class Vocabulary:
-    """The pieces of a vocabulary, with all tokens (`all_pieces`) or without special ones (`pieces_without_special`)."""
+    """The pieces of a vocabulary, with all tokens (`all_pieces`) or without some of the special ones."""
 
     def __init__(self, backend: Backend) -> None:
         """Raises UnsupportedDecoderError."""
@@ -99,7 +99,16 @@ class Vocabulary:
         self.rules = read_rules(self._decoder)
         self.special_token_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self.all_pieces = PieceTable(self, frozenset())
-        self.pieces_without_special = PieceTable(self, self.special_token_ids)
+        self._without_special: dict[frozenset[int], PieceTable] = {}
+
+    def without_special(self, kept: frozenset[int]) -> PieceTable:
+        """The pieces, where special tokens have no text, except those that are `kept`. There is a table for each such
+        set, of which a model's format of replies needs few.
+        """
+        table = self._without_special.get(kept)
+        if table is None:
+            table = self._without_special.setdefault(kept, PieceTable(self, self.special_token_ids - kept))
+        return table
 
     def piece(self, token_id: int) -> Piece:
         """What the token adds to a text other than at its start. None for an id that the vocabulary does not have."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from app.text.assembly import TextAssembly, begin_assembly
-from app.text.chat_format import ChatFormat
-from app.text.model_files import ModelFiles, Templates, TokenizerError
+from app.text.chat_template import ChatTemplate, check_syntax
+from app.text.model_files import ModelFiles, TokenizerError
 from app.text.pieces import UnsupportedDecoderError, Vocabulary
+from app.text.replies.format import ReplyFormat
+from app.text.replies.recognition import recognize
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -25,14 +26,6 @@ log = logging.getLogger(__name__)
 # Encode each text in its caller's thread, so that a long one does not delay others in a shared pool. The library reads
 # this at every call.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-class NoChatTemplate(ValueError):
-    """The model has no chat template for this conversation; the message says what to do."""
-
-
-class ChatTemplateError(ValueError):
-    """The chat template does not accept these messages; the message carries the template's own words."""
 
 
 class TextTooLong(ValueError):
@@ -66,7 +59,7 @@ class Tokenizer:
         own = tokenizer.eos_token_id
         self.eos_token_ids: frozenset[int] = model_eos_token_ids | (frozenset() if own is None else {own})
         self.sampling_defaults = sampling_defaults
-        self._reserved = set(inspect.signature(tokenizer.apply_chat_template).parameters) - _TEMPLATE_OPTIONS
+        self._chat_template = ChatTemplate(tokenizer)
 
     @classmethod
     def load(cls, model: str, revision: str | None = None, chat_template: str | None = None) -> Tokenizer:
@@ -91,9 +84,10 @@ class Tokenizer:
             tokenizer.chat_template = chat_template
         elif not tokenizer.chat_template:
             tokenizer.chat_template = files.processor_chat_template()
-        _check_syntax(tokenizer.chat_template, model)
+        check_syntax(tokenizer.chat_template, model)
         loaded = cls(tokenizer, files.eos_token_ids(), files.sampling_defaults())
         loaded._report_tokens_from(files.num_rows())
+        loaded.reply_format  # noqa: B018 - recognised now, so that no request waits for it
         return loaded
 
     def _report_tokens_from(self, num_rows: float) -> None:
@@ -115,10 +109,25 @@ class Tokenizer:
         return self._vocabulary.special_token_ids
 
     @cached_property
-    def chat_format(self) -> ChatFormat:
-        """The markup of the model's replies, derived from its chat template if it has one."""
-        template = _select(self._tokenizer.chat_template, with_tools=True)
-        return ChatFormat() if template is None else ChatFormat.of(template)
+    def reply_format(self) -> ReplyFormat:
+        """The markup of the model's replies, recognised from its chat template if it has one."""
+        template = self._chat_template.source(with_tools=True)
+        if template is None:
+            return ReplyFormat()
+        return recognize(self._chat_template.render, template, getattr(self._tokenizer, "response_template", None))
+
+    def reply_markup(self, *, with_tools: bool) -> frozenset[int]:
+        """The special tokens that a reader of replies needs to see: with those of calls, if tools are on offer."""
+        return self._reply_markup[with_tools]
+
+    @cached_property
+    def _reply_markup(self) -> tuple[frozenset[int], frozenset[int]]:
+        markup = [self.reply_format.markup(with_tools=with_tools) for with_tools in (False, True)]
+        without, with_tools = (
+            frozenset(token_id for token_id in self.special_token_ids if (self.token_text(token_id) or "\0") in text)
+            for text in markup
+        )
+        return without, with_tools
 
     def encode(self, text: str, add_special_tokens: bool = True, max_tokens: float = inf) -> list[int]:
         """Encode a text. Raises TextTooLong, before it costs time and memory, if it certainly has over `max_tokens`."""
@@ -144,24 +153,10 @@ class Tokenizer:
         `continue_final_message`. Raises NoChatTemplate, ChatTemplateError if the template rejects the messages, and
         TextTooLong like `encode`.
         """
-        template = _select(self._tokenizer.chat_template, with_tools=bool(tools))
-        if template is None:
-            raise NoChatTemplate(_no_template(self._tokenizer.chat_template))
-        if reserved := sorted(self._reserved & template_kwargs.keys()):
-            raise ChatTemplateError(f"Not a variable of a chat template: {', '.join(reserved)}.")
-        conversation: Any = [dict(message) for message in messages]
-        try:
-            text = self._tokenizer.apply_chat_template(
-                conversation,
-                chat_template=template,
-                tools=[dict(tool) for tool in tools or ()] or None,
-                add_generation_prompt=add_generation_prompt,
-                tokenize=False,
-                **template_kwargs,
-            )
-        except Exception as error:  # a template is a program, and may raise anything about these messages
-            raise ChatTemplateError(f"The chat template does not accept these messages: {error}") from error
-        return self.encode(str(text), add_special_tokens=False, max_tokens=max_tokens)
+        text = self._chat_template.render(
+            messages, tools=tools, add_generation_prompt=add_generation_prompt, **template_kwargs
+        )
+        return self.encode(text, add_special_tokens=False, max_tokens=max_tokens)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of a whole output, equal to what streaming it gives. Ids that the vocabulary lacks have no text.
@@ -174,9 +169,19 @@ class Tokenizer:
         assembly = self.begin_text(skip_special_tokens=skip_special_tokens)
         return "".join([assembly.add(token_id) for token_id in token_ids]) + assembly.finish()
 
-    def begin_text(self, prompt_token_ids: Sequence[int] = (), *, skip_special_tokens: bool = True) -> TextAssembly:
-        """An empty text that continues where the prompt ends, and to which tokens are added one by one."""
-        return begin_assembly(self._vocabulary, prompt_token_ids, skip_special_tokens=skip_special_tokens)
+    def begin_text(
+        self,
+        prompt_token_ids: Sequence[int] = (),
+        *,
+        skip_special_tokens: bool = True,
+        kept_token_ids: frozenset[int] = frozenset(),
+    ) -> TextAssembly:
+        """An empty text that continues where the prompt ends, and to which tokens are added one by one. Of the special
+        tokens, if they are skipped, it shows `kept_token_ids`.
+        """
+        vocabulary = self._vocabulary
+        pieces = vocabulary.without_special(kept_token_ids) if skip_special_tokens else vocabulary.all_pieces
+        return begin_assembly(vocabulary, prompt_token_ids, pieces)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token adds within a text; for a special or added token its name. Empty for an unknown id."""
@@ -199,45 +204,3 @@ MAX_SHOWN_TOKENS = 5
 
 MAX_COMPOSITION = 4
 """A tokenizer may compose characters (Unicode normalisation) first, but shortens no text by more than this factor."""
-
-# The parameters of apply_chat_template that clients may set; the others are not theirs (one is the template itself).
-_TEMPLATE_OPTIONS = {"documents", "continue_final_message", "kwargs"}
-
-_DEFAULT, _WITH_TOOLS = "default", "tool_use"
-"""The names with a meaning to transformers, for models with several templates."""
-
-
-def _select(templates: Templates | None, *, with_tools: bool) -> str | None:
-    """The template for a conversation; None if the model has none."""
-    if not isinstance(templates, dict):
-        return templates or None
-    return (templates.get(_WITH_TOOLS) if with_tools else None) or templates.get(_DEFAULT)
-
-
-def _no_template(templates: Templates | None) -> str:
-    if not isinstance(templates, dict):
-        return (
-            "This model has no chat template. Use a model that has one, provide one with --chat-template FILE, "
-            "or send a prompt to /v1/completions."
-        )
-    names = ", ".join(map(repr, sorted(templates)))
-    tools = f" ({_WITH_TOOLS!r} is used when the request has tools)" if _WITH_TOOLS in templates else ""
-    return (
-        f"This model's chat templates are named {names}, and none of them is {_DEFAULT!r}{tools}. Start the server "
-        "with one of them as --chat-template FILE, or send a prompt to /v1/completions."
-    )
-
-
-def _check_syntax(templates: Templates | None, model: str) -> None:
-    """Raise TokenizerError if a chat template is not valid Jinja, for example because its file is truncated."""
-    from jinja2 import TemplateSyntaxError
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    for template in templates.values() if isinstance(templates, dict) else [templates or ""]:
-        try:
-            _compile_jinja_template(template)
-        except TemplateSyntaxError as error:
-            raise TokenizerError(
-                f"The chat template of {model!r} is broken (line {error.lineno}: {error.message}). Copy or download it "
-                "again, or provide another one with --chat-template FILE."
-            ) from error

@@ -8,11 +8,11 @@ from itertools import chain, islice
 
 from app.api.errors import error_at_end
 from app.api.generation.admission import Prompt
-from app.api.generation.request import GenerationRequest
+from app.api.generation.request import Conversation, GenerationRequest
 from app.engine.stream import EndReason, TokenDelta, TokenStream
 from app.messages import FinishReason, TokenLogprobs
-from app.text.chat_format import CallArguments, CallBegins, Reasoning
 from app.text.detokenizer import IncrementalDetokenizer
+from app.text.replies.parts import CallArguments, CallBegins, Reasoning
 from app.text.tokenizer import Tokenizer
 
 MAX_SCORED_TOKENS = 256
@@ -68,6 +68,7 @@ class Choice:
             skip_special_tokens=request.skips_special_tokens,
             include_stop=request.includes_stop_string,
             prompt_token_ids=prompt.token_ids,
+            kept_token_ids=_reply_markup(request, tokenizer),
         )
 
     def advance(self, delta: TokenDelta) -> Piece:
@@ -142,6 +143,14 @@ class Choice:
             del self._held[:num_tokens]
             self._num_released += num_tokens
         return text
+
+
+def _reply_markup(request: GenerationRequest, tokenizer: Tokenizer) -> frozenset[int]:
+    """The special tokens that must be in the text of an answer, because its reader tells its parts apart by them."""
+    prompts = request.prompts
+    if isinstance(prompts, Conversation):
+        return tokenizer.reply_markup(with_tools=bool(prompts.tools))
+    return frozenset()
 
 
 def _scored(token: TokenLogprobs, offset: int) -> ScoredToken:

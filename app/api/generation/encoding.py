@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from app.api.errors import Fault
 from app.api.generation.request import Conversation, GenerationRequest
+from app.text.chat_template import ChatTemplateError, NoChatTemplate
 from app.text.detokenizer import IncrementalDetokenizer
-from app.text.tokenizer import ChatTemplateError, NoChatTemplate, TextTooLong, Tokenizer
+from app.text.tokenizer import TextTooLong, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def _encode(request: GenerationRequest, tokenizer: Tokenizer, max_tokens: int) -
     prompts = request.prompts
     if isinstance(prompts, Conversation):
         # Tools that the template cannot show are reported on their own; the rest can still be checked.
-        tools = prompts.tools if tokenizer.chat_format.calls_tools else []
+        tools = prompts.tools if tokenizer.reply_format.calls_tools else []
         return [tokenizer.encode_chat(prompts.messages, max_tokens, tools=tools, **prompts.variables)]
     return [
         tokenizer.encode(prompt, request.adds_special_tokens, max_tokens) if isinstance(prompt, str) else prompt

@@ -37,11 +37,22 @@ def limit_faults(request: GenerationRequest, limits: RequestLimits) -> Iterator[
 
 def model_faults(request: GenerationRequest, tokenizer: Tokenizer, ready: EngineReady) -> Iterator[Fault]:
     """Where the request asks for what this model does not have, whatever its prompts are."""
-    if isinstance(request.prompts, Conversation) and request.prompts.tools and not tokenizer.chat_format.calls_tools:
-        message = "This model's chat template has no tools, or calls them in a form that this server does not read yet."
-        yield Fault(message, request.names.tools, "tools_not_supported")
+    if isinstance(request.prompts, Conversation) and request.prompts.tools and not tokenizer.reply_format.calls_tools:
+        yield Fault(_no_tools(tokenizer), request.names.tools, "tools_not_supported")
     for name, token_ids in _named_tokens(request):
         yield from vocabulary_faults(name, token_ids, tokenizer, ready)
+
+
+def _no_tools(tokenizer: Tokenizer) -> str:
+    if not tokenizer.reply_format.shows_tools:
+        return (
+            "This model's chat template does not show tools to the model. Leave 'tools' out, or start the server with "
+            "a template that shows them as --chat-template FILE."
+        )
+    return (
+        "This model's chat template writes calls in a form that this server does not read. It reads JSON objects or "
+        "lists, names in markup with JSON or tagged parameters behind them, Python calls, and harmony's channels."
+    )
 
 
 def vocabulary_faults(

@@ -16,8 +16,8 @@ from app.api.openai.chat_reply import ChatReply
 from app.api.openai.schemas.chat import ChatCompletionRequest
 from app.api.openapi import generation
 from app.api.service import ServiceDependency
-from app.text.chat_format import THINK, ReplyReader, is_reasoning
-from app.text.tokenizer import Tokenizer
+from app.text.replies.opening import begun_reply, open_reader
+from app.text.replies.parts import Reader
 
 MAX_OPENING_TOKENS = 16
 """How many tokens at the end of a prompt are enough to hold whatever a template begins a reply with."""
@@ -37,18 +37,15 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
     return await respond(request, service, body.neutral(), make_answer)
 
 
-def _make_reader(body: ChatCompletionRequest, generation: Generation) -> Callable[[], ReplyReader]:
-    """What makes a reader for each choice: readers know which tools are on offer, and whether a reply begins within
-    reasoning.
+def _make_reader(body: ChatCompletionRequest, generation: Generation) -> Callable[[], Reader]:
+    """What makes a reader for each choice: readers know which tools are on offer, and what the prompt has written of
+    the reply.
     """
     tokenizer, prompt = generation.tokenizer, generation.choices[0].prompt
-    begun = body.messages[-1].written if body.continue_final_message else _opening(prompt.token_ids, tokenizer)
-    is_thinking = tokenizer.chat_format.thinks and is_reasoning(begun)
-    offered = frozenset(tool.function.name for tool in body.offered_tools)
-    return partial(ReplyReader, tokenizer.chat_format, offered, is_thinking=is_thinking)
-
-
-def _opening(token_ids: list[int], tokenizer: Tokenizer) -> str:
-    """What the template itself has begun the reply with, as far as a reader of replies needs to know."""
-    end = tokenizer.decode(token_ids[-MAX_OPENING_TOKENS:], skip_special_tokens=False)
-    return THINK if end.rstrip().endswith(THINK) else ""
+    if body.continue_final_message:
+        begun = body.messages[-1].written
+    else:
+        end = tokenizer.decode(prompt.token_ids[-MAX_OPENING_TOKENS:], skip_special_tokens=False)
+        begun = begun_reply(tokenizer.reply_format, end)
+    offered = {tool.function.name: tool.function.parameters or {} for tool in body.offered_tools}
+    return partial(open_reader, tokenizer.reply_format, offered, begun=begun)

@@ -11,7 +11,7 @@ from app.api.generation.dialect import Json
 from app.api.openai.logprobs import chat_logprobs
 from app.api.openai.reply import Reply
 from app.messages import FinishReason
-from app.text.chat_format import CallArguments, CallBegins, Content, Reasoning, ReplyReader
+from app.text.replies.parts import CallArguments, CallBegins, Content, Reader, Reasoning
 from app.text.tokenizer import Tokenizer
 
 
@@ -23,12 +23,12 @@ class ChatReply(Reply):
     chunk_object = "chat.completion.chunk"
 
     def __init__(
-        self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, make_reader: Callable[[], ReplyReader]
+        self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, make_reader: Callable[[], Reader]
     ) -> None:
         """`make_reader` is called for each choice."""
         super().__init__(model, tokenizer, num_logprobs)
         self._begun: set[int] = set()
-        self._readers = defaultdict[int, ReplyReader](make_reader)
+        self._readers = defaultdict[int, Reader](make_reader)
         self._calls = defaultdict[int, list[Json]](list)
 
     def read(self, piece: Piece) -> list[Piece]:

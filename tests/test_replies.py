@@ -7,18 +7,12 @@ import random
 
 import pytest
 
-from app.text.chat_format import (
-    CallArguments,
-    CallBegins,
-    ChatFormat,
-    Content,
-    Part,
-    Reasoning,
-    ReplyReader,
-)
+from app.text.replies.format import HERMES, THINK, ReplyFormat
+from app.text.replies.parts import CallArguments, CallBegins, Content, Part, Reasoning, Schema
+from app.text.replies.reader import ReplyReader
 
-BOTH = ChatFormat(thinks=True, calls_tools=True)
-TOOLS = frozenset({"get_weather", "f", "now"})
+BOTH = ReplyFormat(reasoning=THINK, calls=HERMES, shows_tools=True)
+TOOLS: dict[str, Schema] = {"get_weather": {}, "f": {}, "now": {}}
 WEATHER = '{"name": "get_weather", "arguments": {"city": "Zürich", "days": [1, 2]}}'
 
 
@@ -26,20 +20,20 @@ def read(
     text: str,
     *,
     size: int = 10_000,
-    chat_format: ChatFormat = BOTH,
+    reply_format: ReplyFormat = BOTH,
     is_thinking: bool = False,
     was_cut: bool = False,
 ) -> list[Part]:
     """The parts, with those of a kind that follow one another put together."""
-    parts, _ = read_to_its_end(text, size, chat_format, is_thinking, was_cut)
+    parts, _ = read_to_its_end(text, size, reply_format, is_thinking, was_cut)
     return parts
 
 
 def read_to_its_end(
-    text: str, size: int, chat_format: ChatFormat = BOTH, is_thinking: bool = False, was_cut: bool = False
+    text: str, size: int, reply_format: ReplyFormat = BOTH, is_thinking: bool = False, was_cut: bool = False
 ) -> tuple[list[Part], bool]:
     """The same, and whether a call is broken."""
-    reader = ReplyReader(chat_format, TOOLS, is_thinking=is_thinking)
+    reader = ReplyReader(reply_format, TOOLS, is_thinking=is_thinking)
     parts = [part for at in range(0, len(text), size) for part in reader.feed(text[at : at + size])]
     parts += reader.finish(was_cut=was_cut)
     joined: list[Part] = []
@@ -214,19 +208,12 @@ def test_text_is_passed_on_as_soon_as_it_cannot_be_markup() -> None:
 
 def test_markup_of_a_model_that_does_not_use_it_is_text() -> None:
     text = f"<think>a</think> <tool_call>{WEATHER}</tool_call>"
-    assert read(text, size=1, chat_format=ChatFormat()) == [Content(text)]
+    assert read(text, size=1, reply_format=ReplyFormat()) == [Content(text)]
 
 
 def test_whole_calls_have_valid_arguments() -> None:
     [_, arguments] = read(f"<tool_call>{WEATHER}</tool_call>")
     assert json.loads(arguments[0]) == {"city": "Zürich", "days": [1, 2]}
-
-
-def test_the_format_of_replies_is_derived_from_the_template() -> None:
-    assert ChatFormat.of("{{ messages }}") == ChatFormat()
-    assert ChatFormat.of("{% if tools %}<tool_call>{% endif %}") == ChatFormat(calls_tools=True)
-    assert ChatFormat.of("{{ content.split('</think>')[-1] }}") == ChatFormat(thinks=True)
-    assert ChatFormat.of("{% if tools %}<tool_call><function=f>{% endif %}") == ChatFormat()
 
 
 FRAGMENTS = [
@@ -267,7 +254,7 @@ def test_whatever_a_model_writes_is_read_the_same_however_it_is_cut_and_can_be_u
         part[0].encode()
     calls = [part for part in parts if isinstance(part, CallBegins)]
     arguments = [part.text for part in parts if isinstance(part, CallArguments)]
-    assert {call.name for call in calls} <= TOOLS
+    assert {call.name for call in calls} <= TOOLS.keys()
     assert len(arguments) == len(calls)
     if not is_broken:
         assert all(isinstance(json.loads(each), dict) for each in arguments)
