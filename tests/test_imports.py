@@ -213,7 +213,13 @@ def test_torch_is_known_to_the_model_and_its_makers_only() -> None:
 
 def test_transformers_is_known_to_the_model_the_tokenizer_and_their_makers_only() -> None:
     users = who_imports("transformers")
-    assert outside(users, "app.model", *MAKERS, "app.demo", "app.text.tokenizer", "app.text.model_files") == set()
+    text = (
+        "app.text.tokenizer",
+        "app.text.chat_template",
+        "app.text.model_files",
+        "app.text.replies.response_template",
+    )
+    assert outside(users, "app.model", *MAKERS, "app.demo", *text) == set()
 
 
 def test_the_model_knows_of_the_scheduler_only_the_types() -> None:

@@ -54,14 +54,17 @@ SCALE = 4.0
 """The dictated token's logit is this many times the square root of the width: nothing else is ever drawn."""
 
 CHAT_TEMPLATE = """
-{#- It reads replies and writes calls as Qwen's do: tools, <tool_call>, <think> and </think>. -#}
 {%- for message in messages %}{% for call in message.tool_calls or [] %}
 {%- for name, value in call.function.arguments.items() %}{% endfor %}
 {%- endfor %}{% endfor %}
 {%- set length = messages[-1].content | int -%}
-{%- if enable_thinking %}{{ 'a' * (length - 2) + '<think>\n' }}{% else %}{{ 'a' * length }}{% endif -%}
+{%- if not length %}{{ tools | tojson }}<tool_call></tool_call><think></think>
+{%- elif enable_thinking %}{{ 'a' * (length - 2) + '<think>\n' }}{% else %}{{ 'a' * length }}{% endif -%}
 """
-"""With `enable_thinking` the prompt has begun the reasoning; it is as long either way."""
+"""With `enable_thinking` the prompt has begun the reasoning; it is as long either way.
+
+Where no answer is asked for, it shows the tools and the markup of Qwen's replies, by which those are recognised.
+"""
 
 
 @dataclass(frozen=True, slots=True)

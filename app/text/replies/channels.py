@@ -67,11 +67,12 @@ class ChannelReader:
         channels = self._channels
         if not self._may_be_header(self._held):
             return self._go_on_with(Content, self._held)
-        header, found, body = self._held.partition(channels.message)
-        if found:
-            return self._begin_body(header, body)
-        if len(self._held) > MAX_HEADER_CHARS or any(end in self._held for end in channels.ends):
-            return self._go_on_with(Content, self._held)
+        at, found = find(self._held, (channels.message, *channels.ends))
+        if found == channels.message:
+            return self._begin_body(self._held[:at], self._held[at + len(found) :])
+        if found or at > MAX_HEADER_CHARS:
+            self._give(Content(self._held[:at]))
+            return self._go_on_with(Content, self._held[at:])
         return False
 
     def _may_be_header(self, text: str) -> bool:
@@ -123,13 +124,11 @@ class ChannelReader:
     def _read_end(self) -> bool:
         """Skip the mark behind a call."""
         at, found = find(self._held, self._channels.ends)
-        if found and not self._held[:at].strip():
-            self._state, self._held = self._read_header, self._held[at + len(found) :]
-            return True
-        if at < len(self._held) and not self._held[:at].strip():
+        if not found and not self._held[:at].strip():
             return False
-        self._state = self._read_header
-        return bool(self._held.strip())
+        is_end = found and not self._held[:at].strip()
+        self._state, self._held = self._read_header, self._held[at + len(found) :] if is_end else self._held
+        return True
 
     def _go_on_with(self, kind: type[Content | Reasoning], rest: str, *, strips: bool = False) -> bool:
         self._kind, self._strips = kind, strips

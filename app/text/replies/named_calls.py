@@ -81,15 +81,17 @@ class NamedCallReader(CallReader):
         if at == MORE:
             return False
         if self._calls.section_begin or self._calls.section_end:
-            behind = skip(held, self._next, at) if self._next else NO
-            if behind >= 0:
+            ends = skip(held, self._section_end[:1], at) if self._section_end else NO
+            follows = skip(held, self._next, at)
+            if ends < 0 and MORE in (ends, follows):
+                return False
+            if ends == NO and follows >= 0:
                 self.is_in_head, self._lead = True, self._next
                 self._skipped = held[:at]
                 return self._go_on(self._read_first, held[at:])
-            end = skip_any(held, self._section_end, at)
-            if MORE in (behind, end):
+            at = skip_any(held, self._section_end, at)
+            if at == MORE:
                 return False
-            at = end
         self.held = held[at:]
         return self._end(Outcome.DONE)
 

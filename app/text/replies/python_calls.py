@@ -24,8 +24,8 @@ class PythonReader(NamedCallReader):
     """Strings are passed on as they arrive, other values when they are complete."""
 
     def _arguments_begin(self, at: int) -> bool | None:
-        if _BEGINS.match(self.held, at):
-            return None if self.held.endswith("=") else True
+        if begins := _BEGINS.match(self.held, at):
+            return None if begins.end() == len(self.held) and self.held[-1] == "=" else True
         return None if _MAY_BEGIN.fullmatch(self.held, at) else False
 
     def _begin_arguments(self) -> None:

@@ -114,7 +114,7 @@ class ReplyReader:
             if at == len(self._held):
                 return False
             if self._held[at] in "{[":
-                self._gap, self._opening = self._held[:at], ""
+                self._gap, self._opening = "" if self._strips else self._held[:at], ""
                 return self._go_on(self._read_bare, self._held[at:])
         self._state = self._read_content
         return True

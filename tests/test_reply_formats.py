@@ -1,0 +1,281 @@
+"""Every format of replies is recognised from the chat template, and what the template writes is read back from it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.text.replies.format import ReplyFormat, TaggedArguments
+from app.text.replies.markup import marks_of
+from app.text.replies.opening import begun_reply, open_reader
+from app.text.replies.parts import CallArguments, CallBegins, Content, Part, Reasoning, Schema
+from app.text.replies.probe import Probe
+from tests.reply_templates import TEMPLATES
+from tests.scripted_engine import byte_tokenizer
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "templates"
+WITHOUT_CALLS = ("phi-3.5-mini", "smollm3")
+"""Published templates that write no calls at all."""
+
+Call = tuple[str, dict[str, Any]]
+
+TOOLS: dict[str, Schema] = {
+    "get_weather": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    },
+    "store-all": {
+        "type": "object",
+        "properties": {
+            "options": {"type": "object"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "flag": {"type": "boolean"},
+            "ratio": {"type": "number"},
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "text": {"type": "string"},
+        },
+    },
+    "now": {"type": "object", "properties": {}},
+}
+USER = {"role": "user", "content": "Well?"}
+PARIS: Call = ("get_weather", {"city": "Paris", "days": 3})
+NESTED: Call = (
+    "store-all",
+    {
+        "options": {"a": [1, {"b": None, "c": True}], "d": {}, "e": 'it\'s "x"'},
+        "tags": ["x", "é"],
+        "flag": False,
+        "ratio": -1.5e-3,
+        "note": None,
+        "text": "12",
+    },
+)
+CASES: dict[str, list[Call]] = {
+    "two parameters": [PARIS],
+    "two calls": [PARIS, ("now", {})],
+    "nested JSON": [NESTED],
+    "non-ASCII": [("get_weather", {"city": "Zürich, 日本 😀"})],
+    "an empty object": [("now", {})],
+    "lines": [("store-all", {"text": "one\n\ttwo \"three\" \\n 'four' {5} [6], (7)=8\n\n"})],
+    "an empty string": [("store-all", {"text": "", "flag": True})],
+}
+
+
+@cache
+def format_of(template: str) -> tuple[ReplyFormat, Probe]:
+    """The format, also of a template that leaves it to the conversation to say which tools there are."""
+    tokenizer = byte_tokenizer(template)
+    return replace(tokenizer.reply_format, shows_tools=True), Probe(tokenizer._chat_template.render)
+
+
+def told(calls: list[Call]) -> list[dict[str, Any]]:
+    """Calls as they stand in a message."""
+    ids = ("abcdefghi", "ABCDEFGHI")
+    return [
+        {"id": ids[at], "type": "function", "function": {"name": name, "arguments": arguments}}
+        for at, (name, arguments) in enumerate(calls)
+    ]
+
+
+def written(template: str, calls: list[Call], **fields: Any) -> str:
+    """What the template writes for an answer with these calls, as its model would have written it."""
+    reply_format, probe = format_of(template)
+    text = probe.turn(USER, {"role": "assistant", "content": ""} | fields | {"tool_calls": told(calls)}, tools=True)
+    _, _, end = probe(USER, {"role": "assistant", "content": "said"}).rpartition("said")
+    text = text.removesuffix(end) if end else text
+    if reply_format.reasoning and text.startswith(reply_format.reasoning.end):
+        return text.removeprefix(reply_format.reasoning.end)  # the prompt has written this, so that it does not reason
+    return text
+
+
+def joined(parts: list[Part]) -> list[Part]:
+    """The parts, with those of a kind that follow one another put together."""
+    found: list[Part] = []
+    for part in parts:
+        if found and not isinstance(part, CallBegins) and type(found[-1]) is type(part):
+            found[-1] = type(part)(found[-1][0] + part[0])
+        else:
+            found.append(part)
+    return found
+
+
+def read(reply_format: ReplyFormat, pieces: list[str], begun: str = "", tools: Any = TOOLS) -> tuple[list[Part], bool]:
+    reader = open_reader(reply_format, tools, begun=begun)
+    parts = [part for piece in pieces for part in reader.feed(piece)]
+    return joined(parts + reader.finish()), reader.has_broken_call
+
+
+def read_everyhow(reply_format: ReplyFormat, text: str, begun: str = "") -> list[Part]:
+    """The parts of a complete reply, which are the same wherever its text is divided."""
+    whole, is_broken = read(reply_format, [text], begun)
+    assert not is_broken
+    for at in range(1, len(text)):
+        assert read(reply_format, [text[:at], text[at:]], begun) == (whole, False), text[:at]
+    assert read(reply_format, list(text), begun) == (whole, False)
+    return whole
+
+
+def calls_of(parts: list[Part]) -> list[Call]:
+    names = [part.name for part in parts if isinstance(part, CallBegins)]
+    arguments = [json.loads(part.text) for part in parts if isinstance(part, CallArguments)]
+    return list(zip(names, arguments, strict=True))
+
+
+def text_of(parts: list[Part], kind: type[Content | Reasoning]) -> str:
+    return "|".join(part.text for part in parts if isinstance(part, kind))
+
+
+def published() -> Iterator[Any]:
+    for path in sorted(PUBLISHED.glob("*.jinja")):
+        if path.stem not in WITHOUT_CALLS:
+            yield pytest.param(path.read_text(encoding="utf-8"), id=path.stem)
+
+
+EVERY = [*(pytest.param(template, id=name) for name, template in TEMPLATES.items()), *published()]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("template", EVERY)
+def test_calls_that_a_template_writes_are_read_back(template: str, case: str) -> None:
+    reply_format, _ = format_of(template)
+    expected = CASES[case]
+    text = written(template, expected)
+    if len(expected) > 1 and expected[1][0] not in text:
+        pytest.skip("writes one call at most")
+    parts = read_everyhow(reply_format, text)
+    assert calls_of(parts) == expected
+    assert not text_of(parts, Content)
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_a_string_may_contain_the_markup(template: str) -> None:
+    reply_format, _ = format_of(template)
+    assert reply_format.calls is not None
+    marks = [*marks_of(reply_format.calls.begin), *marks_of(reply_format.calls.end)]
+    if isinstance(tags := reply_format.calls.arguments, TaggedArguments):
+        marks += [*marks_of(tags.key_begin), *marks_of(tags.value_end)]
+    value = " ".join(f"{mark} x" for mark in marks)
+    expected: list[Call] = [("store-all", {"text": value, "flag": True})]
+    assert calls_of(read_everyhow(reply_format, written(template, expected))) == expected
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_text_and_reasoning_before_a_call_are_told_apart(template: str) -> None:
+    """As far as the template writes them, and in the way in which it writes them without calls."""
+    reply_format, _ = format_of(template)
+    text = written(template, [PARIS], content="Let me look.", reasoning_content="Hm, so\nthey ask.")
+    if not text:
+        pytest.skip("takes one or the other")
+    parts = read_everyhow(reply_format, text)
+    assert calls_of(parts) == [PARIS]
+    assert text_of(parts, Content) == ("Let me look." if "Let me look." in text else "")
+    if "Hm, so" in text:
+        assert text_of(parts, Reasoning) == "Hm, so\nthey ask."
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_a_call_follows_text_or_reasoning_that_the_model_writes(template: str) -> None:
+    reply_format, _ = format_of(template)
+    call = written(template, [PARIS])
+    reasoning = reply_format.reasoning
+    if reasoning and reasoning.end in call:
+        call = call.partition(reasoning.end)[2]
+    said = f"Let me look.\n{call}"
+    if reply_format.channels:
+        said = f"<|channel|>commentary<|message|>Let me look.<|end|><|start|>assistant{call}"
+    parts = read_everyhow(reply_format, said)
+    assert (calls_of(parts), text_of(parts, Content)) == ([PARIS], "Let me look.")
+    if reasoning:
+        thought = f"They say: {call.replace('<|start|>', '').split('<|')[0] if reply_format.channels else call} ok"
+        parts = read_everyhow(reply_format, f"{reasoning.begin}{thought}{reasoning.end_text}{call}")
+        assert (calls_of(parts), text_of(parts, Content)) == ([PARIS], "")
+        assert text_of(parts, Reasoning) == thought.strip()
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_reasoning_that_the_prompt_begins_is_read_as_such(template: str) -> None:
+    reply_format, probe = format_of(template)
+    reasoning = reply_format.reasoning
+    if reasoning is None:
+        pytest.skip("does not reason")
+    for thinking in (True, False, None):
+        variables = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
+        prompt = probe(USER, add_generation_prompt=True, **variables)
+        begun = begun_reply(reply_format, prompt)
+        opens = prompt.rstrip().endswith(reasoning.begin)
+        assert bool(begun) == opens
+        if opens:
+            parts = read_everyhow(reply_format, f"so{reasoning.end_text}yes", begun)
+            assert parts == [Reasoning("so"), Content("yes")]
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_a_call_of_a_tool_that_is_not_offered_is_content_as_it_stands(template: str) -> None:
+    reply_format, _ = format_of(template)
+    text = written(template, [PARIS])
+    others = {name: schema for name, schema in TOOLS.items() if name != "get_weather"}
+    reasoning = reply_format.reasoning
+    if reasoning and reasoning.end in text:
+        text = text.partition(reasoning.end)[2].lstrip()
+    for pieces in ([text], list(text)):
+        parts, is_broken = read(reply_format, pieces, tools=others)
+        assert not is_broken
+        assert not calls_of(parts)
+        shown = text.removeprefix("<|start|>assistant") if reply_format.channels else text
+        assert text_of(parts, Content).removeprefix("<|start|>assistant").startswith(shown[:20])
+
+
+@pytest.mark.parametrize("template", EVERY)
+def test_a_call_that_is_cut_is_broken_or_not_begun(template: str) -> None:
+    reply_format, _ = format_of(template)
+    text = written(template, [NESTED])
+    for at in range(len(text)):
+        reader = open_reader(reply_format, TOOLS)
+        parts = [*reader.feed(text[:at]), *reader.finish(was_cut=True)]
+        begun = any(isinstance(part, CallBegins) for part in parts)
+        arguments = "".join(part.text for part in parts if isinstance(part, CallArguments))
+        assert begun or not reader.has_broken_call
+        if begun and not reader.has_broken_call:
+            assert json.loads(arguments) == NESTED[1]
+        assert "store-all" not in "".join(part.text for part in parts if isinstance(part, Content))
+
+
+def noise(rng: random.Random, text: str, reply_format: ReplyFormat) -> str:
+    """A reply with a few characters changed, or marks added, or with its end missing."""
+    calls = reply_format.calls
+    assert calls is not None
+    marks = [*marks_of(calls.begin), *marks_of(calls.end), *marks_of(calls.after_name), "now", "get_weather"]
+    if reply_format.reasoning:
+        marks += [reply_format.reasoning.begin, reply_format.reasoning.end]
+    characters = list(text)
+    for _ in range(rng.choice([0, 1, 1, 2, 4])):
+        mark = rng.choice([*marks, "", *"{}[]()\",:;\\<>= \n'x1", "\\ud83d", '"""'])
+        characters[rng.randrange(len(characters))] = mark
+    return "".join(characters)[: rng.choice([20, 60, 120, None, None])]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("template", EVERY)
+def test_whatever_a_model_writes_is_read_the_same_however_it_is_cut(template: str, seed: int) -> None:
+    rng = random.Random(seed)
+    reply_format, _ = format_of(template)
+    calls = rng.choices([*CASES.values()], k=rng.choice([1, 2]))
+    text = noise(rng, "\n".join([rng.choice(["", "So: "]), *(written(template, call) for call in calls)]), reply_format)
+    begun = rng.choice(["", "", reply_format.reasoning.begin if reply_format.reasoning else ""])
+    pieces = [[text[at : at + size] for at in range(0, len(text), size)] for size in (10_000, 1, 2, 3, 7)]
+    first, *others = [read(reply_format, each, begun) for each in pieces]
+    assert all(other == first for other in others)
+    parts, is_broken = first
+    for part in parts:
+        part[0].encode()
+    assert {part.name for part in parts if isinstance(part, CallBegins)} <= TOOLS.keys()
+    if not is_broken:
+        assert all(isinstance(arguments, dict) for _, arguments in calls_of(parts))
