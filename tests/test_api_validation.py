@@ -282,7 +282,7 @@ async def test_what_the_fields_the_limits_and_the_model_do_not_allow_is_named_in
 
 async def test_tools_that_the_template_has_not_are_named_beside_the_rest() -> None:
     _, error, _ = await send(CHAT, tools=[TOOL], n=129, stop_token_ids=[300], max_tokens=1000)
-    for named in ("n = 129", "chat template has no tools", "'stop_token_ids'", "max_tokens is 1000"):
+    for named in ("n = 129", "chat template does not show tools", "'stop_token_ids'", "max_tokens is 1000"):
         assert named in error["message"]
 
 
