@@ -104,30 +104,42 @@ def _sizes(directory: Path) -> Iterator[int]:
                 yield entry.stat(follow_symlinks=False).st_size
 
 
-def watch(running: Running, directory: Path, began: float) -> None:
+class Size:
+    """How much is in a directory, counted again and again from a thread: on a busy disk that takes seconds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.megabytes = 0
+        self.directory = directory
+        Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        while True:
+            self.megabytes = megabytes(self.directory)
+            sleep(COUNT_SECONDS)
+
+
+def watch(running: Running, size: Size, began: float) -> None:
     """Show what a command does until it ends, and how much there is in the directory."""
-    size, counted_at, last = 0, 0.0, ""
+    last = ""
     while running.is_running():
         if not sys.stdout.isatty():
             if running.doing != last:
                 print(f"  {running.doing}", flush=True)
                 last = running.doing
         else:
-            if monotonic() - counted_at > COUNT_SECONDS:
-                size, counted_at = megabytes(directory), monotonic()
-            text = f"  {size:,} MB there, {monotonic() - began:.0f} s: {running.doing}"
+            text = f"  {size.megabytes:,} MB there, {monotonic() - began:.0f} s: {running.doing}"
             print("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1], end="", flush=True)
         sleep(REFRESH_SECONDS)
     if sys.stdout.isatty():
         print("\r\x1b[K", end="", flush=True)
 
 
-def run(command: list[str], doing: str, directory: Path, began: float) -> int:
+def run(command: list[str], doing: str, size: Size, began: float) -> int:
     """Run a command, and show it. Returns its exit code; what it printed last is shown if that is not 0."""
-    scratch = directory / "tmp"  # in the directory, so that downloads count
+    scratch = size.directory / "tmp"  # in the directory, so that downloads count
     try:
         running = Running(command, doing, scratch)
-        watch(running, directory, began)
+        watch(running, size, began)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if code := running.exit_code():
@@ -146,9 +158,10 @@ def main() -> int:
     commands = [([python, "-m", "pip", "install", "--progress-bar", "off", *arguments], "asking the package index")]
     if not (directory / "bin" / "pip").exists():  # made last, if making the environment was not interrupted
         commands.insert(0, ([sys.executable, "-m", "venv", str(directory)], "making a Python environment"))
+    size = Size(directory)
     try:
         for command, doing in commands:
-            if code := run(command, doing, directory, began):
+            if code := run(command, doing, size, began):
                 return code
     except KeyboardInterrupt:
         print("\nstopped; what has been downloaded is not downloaded again")

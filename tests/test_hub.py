@@ -44,7 +44,7 @@ def test_a_model_in_the_cache_is_found_without_a_network(cache: Path, llama_dir:
 def test_a_revision_is_heeded(cache: Path, llama_dir: Path) -> None:
     snapshot = put(cache, "some/llama", llama_dir, branch="tuned")
     assert find_model("some/llama", "tuned") == snapshot
-    with pytest.raises(BadCheckpoint, match="there is no directory 'some/llama', and it cannot be downloaded from the hub"):
+    with pytest.raises(BadCheckpoint, match="no directory 'some/llama', and it cannot be downloaded from the hub"):
         find_model("some/llama", None)
 
 
@@ -57,7 +57,7 @@ def test_a_download_that_was_broken_off_is_told_by_the_file_that_is_missing(cach
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("model", ["some/model", "mymodel", "a/b/c"])
 def test_what_is_neither_a_directory_nor_on_the_hub_is_said_to_be_neither(model: str) -> None:
-    with pytest.raises(BadCheckpoint, match=f"there is no directory '{model}', and it cannot be downloaded from the hub: "):
+    with pytest.raises(BadCheckpoint, match=f"no directory '{model}', and it cannot be downloaded from the hub: "):
         find_model(model, None)
 
 
