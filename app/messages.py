@@ -83,7 +83,8 @@ class Generate:
     Sequences share cached blocks only if their `cache_salt` is equal. Sequences of different owners share the engine
     fairly; the engine does not know who an owner is. `priority` orders the sequences of one owner, `precedence` those
     of different owners (None: the same as `priority`); the smaller goes first. A sequence that has not been scheduled
-    by `deadline` (seconds of the monotonic clock, which both processes share) ends with QUEUE_TIMEOUT.
+    by `deadline` (seconds of the monotonic clock, which both processes share) ends with QUEUE_TIMEOUT. A `constraint`
+    is of the kind COMPILED.
     """
 
     seq_id: int
@@ -95,6 +96,7 @@ class Generate:
     owner: str = ""
     deadline: float = inf
     precedence: int | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,9 +230,9 @@ def test_the_model_knows_of_the_scheduler_only_the_types() -> None:
 
 def test_the_engine_knows_neither_http_nor_text_nor_prometheus() -> None:
     names = what_is_imported_by("app.engine")
-    others = ("app.scheduler", "app.model", "app.checkpoint", *LEAVES, "app.config")
+    others = ("app.scheduler", "app.model", "app.checkpoint", "app.constraints", *LEAVES, "app.config")
     assert outside(ours(names), "app.engine", *others) == set()
-    assert from_elsewhere(names) <= {"torch", "transformers"}
+    assert from_elsewhere(names) <= {"torch", "transformers", "numpy"}
 
 
 def test_only_the_start_of_the_engine_and_what_measures_it_know_the_model() -> None:

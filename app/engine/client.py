@@ -22,6 +22,7 @@ from app.engine.supervisor import Supervisor
 from app.engine.wake_ups import WakeUpCoalescer
 from app.messages import (
     Abort,
+    Constraint,
     EngineReady,
     Event,
     FinishReason,
@@ -121,6 +122,7 @@ class EngineClient:
         cache_salt: str = "",
         owner: str = "",
         precedence: int | None = None,
+        constraint: Constraint | None = None,
     ) -> TokenStream:
         """Submit a sequence, as in `Generate`, that fits `ready`. Raises Unavailable or Overloaded."""
         self.check_room(1, owner)
@@ -143,7 +145,18 @@ class EngineClient:
         self._quota.opened(stream.seq_id, owner)
         deadline = stream.times.arrived + self._config.queue_timeout
         self._recovery.opened(
-            Generate(stream.seq_id, prompt_token_ids, params, priority, cache_salt, (), owner, deadline, precedence)
+            Generate(
+                stream.seq_id,
+                prompt_token_ids,
+                params,
+                priority,
+                cache_salt,
+                (),
+                owner,
+                deadline,
+                precedence,
+                constraint,
+            )
         )
         self._submit_due()
         return stream

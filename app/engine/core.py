@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
-from app.messages import Abort, Command, StepOutput
+from app.engine.constraints import Constraints, Prepared
+from app.messages import Abort, Command, Constraint, Generate, StepOutput
 from app.scheduler.batch import ModelOutput, ScheduledBatch
 from app.scheduler.scheduler import Scheduler
 from app.scheduler.sequence import Sequence
@@ -44,9 +45,13 @@ class EngineCore:
     do not overlap under speculation.
     """
 
-    def __init__(self, scheduler: Scheduler, runner: Runner, overlap: bool = False) -> None:
+    def __init__(
+        self, scheduler: Scheduler, runner: Runner, overlap: bool = False, constraints: Constraints | None = None
+    ) -> None:
+        """`runner` heeds the masks of `constraints`; without them, a constrained sequence ends with an error."""
         self.scheduler = scheduler
         self.runner = runner
+        self.constraints = constraints or Constraints()
         self._num_ahead = int(overlap and not scheduler.speculates)
         self._in_flight: deque[InFlightStep] = deque()
         self._last_executed = 0.0
@@ -55,24 +60,27 @@ class EngineCore:
     def has_work(self) -> bool:
         return self.scheduler.has_work or bool(self._in_flight)
 
-    def apply(self, command: Command) -> None:
-        if isinstance(command, Abort):
-            for seq_id in command.seq_ids:
-                self.scheduler.abort(seq_id)
+    def apply(self, command: Command | Prepared) -> None:
+        """Take a command, or a sequence that `constraints` have prepared."""
+        match command:
+            case Abort():
+                for seq_id in command.seq_ids:
+                    self.constraints.drop(seq_id)
+                    self.scheduler.abort(seq_id)
+            case Prepared():
+                self._begin_prepared(command)
+            case Generate(constraint=None):
+                self.scheduler.add(_sequence_of(command))
+            case Generate(constraint=Constraint() as constraint):
+                self.constraints.prepare(_sequence_of(command), constraint)
+
+    def _begin_prepared(self, prepared: Prepared) -> None:
+        if not self.constraints.accept(prepared):
+            return
+        if prepared.guide is None:
+            self.scheduler.refuse(prepared.sequence.seq_id)
         else:
-            self.scheduler.add(
-                Sequence(
-                    command.seq_id,
-                    command.prompt_token_ids,
-                    command.params,
-                    command.priority,
-                    command.cache_salt,
-                    command.output_token_ids,
-                    command.owner,
-                    command.deadline,
-                    command.precedence,
-                )
-            )
+            self.scheduler.add(prepared.sequence)
 
     def step(self) -> StepOutput:
         """Schedule, execute and update; if steps overlap, scheduling and execution are one step ahead of the update.
@@ -111,3 +119,17 @@ class EngineCore:
                 input_seconds=output.input_seconds,
             ),
         )
+
+
+def _sequence_of(command: Generate) -> Sequence:
+    return Sequence(
+        command.seq_id,
+        command.prompt_token_ids,
+        command.params,
+        command.priority,
+        command.cache_salt,
+        command.output_token_ids,
+        command.owner,
+        command.deadline,
+        command.precedence,
+    )

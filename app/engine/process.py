@@ -23,6 +23,7 @@ from app.logs import configure_logging
 from app.messages import Command, EngineFailed, EngineLoading, Event, SequencesBegan
 
 if TYPE_CHECKING:
+    from app.engine.constraints import Prepared
     from app.engine.core import EngineCore, Execution, Runner
     from app.scheduler.batch import ScheduledBatch
 
@@ -86,6 +87,7 @@ class AnnouncingRunner:
 
 def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None:
     """Step while there is work and sleep otherwise. Every batch of commands is answered by the output of a step."""
+    core.constraints.on_prepared = inbox.put
     core.runner = AnnouncingRunner(core.runner, send)
     while True:
         for command in inbox.drain(wait=not core.has_work):
@@ -95,6 +97,7 @@ def serve(core: EngineCore, inbox: Inbox, send: Callable[[Event], None]) -> None
 
 class Inbox:
     """Commands from the API process, which a thread takes off the pipe so that the pipe cannot fill up during a step.
+    Sequences that another thread has prepared come the same way, so that the engine can sleep until there are any.
 
     End-of-file on the pipe means that the API process is gone: nobody is left to answer, so the process exits on the
     spot. It does the same on any error, because an engine that cannot read its commands must not go on.
@@ -102,10 +105,14 @@ class Inbox:
 
     def __init__(self, commands: Connection) -> None:
         self._commands = commands
-        self._queue: SimpleQueue[Command] = SimpleQueue()
+        self._queue: SimpleQueue[Command | Prepared] = SimpleQueue()
         threading.Thread(target=self._receive, name="inbox", daemon=True).start()
 
-    def drain(self, wait: bool) -> Iterator[Command]:
+    def put(self, prepared: Prepared) -> None:
+        """Add what a thread of this process has prepared."""
+        self._queue.put(prepared)
+
+    def drain(self, wait: bool) -> Iterator[Command | Prepared]:
         """All commands that have arrived; with `wait`, blocks until there is at least one."""
         if wait:
             yield self._queue.get()

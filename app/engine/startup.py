@@ -7,18 +7,22 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import transformers
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from app.checkpoint.files import BadCheckpoint
 from app.checkpoint.inspection import check_model_files
+from app.constraints.tokens import TokenTable
+from app.engine.constraints import Constraints, no_table
 from app.engine.core import EngineCore
 from app.engine.decoders import make_decoder, prove_room, step_limits
 from app.engine.failures import CannotServe
+from app.engine.masking import MaskingRunner
 from app.engine.phases import Phases
 from app.engine.step_cost import measure_step_cost
 from app.logs import LOG_ONLY
@@ -68,14 +72,25 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     selection = select_executor(facts, device, config.backend, config.dtype, config.quantization, config.block_size)
     phases.begin("loading the weights")
     return make_engine(
-        config, selection, load_model(directory, facts, selection.setup.dtype, device, phases.advance), phases
+        config,
+        selection,
+        load_model(directory, facts, selection.setup.dtype, device, phases.advance),
+        phases,
+        partial(read_token_table, directory),
     )
 
 
 def make_engine(
-    config: Config, selection: Selection, model: PreTrainedModel, phases: Phases
+    config: Config,
+    selection: Selection,
+    model: PreTrainedModel,
+    phases: Phases,
+    read_table: Callable[[int], TokenTable] = no_table,
 ) -> tuple[EngineCore, EngineReady]:
-    """Everything after loading the model, to which the caller should keep no reference. Raises CacheTooSmall."""
+    """Everything after loading the model, to which the caller should keep no reference. Raises CacheTooSmall.
+
+    `read_table`, from the number of logits to the table of tokens, is called when a constraint first asks for it.
+    """
     facts, device, dtype = selection.setup.facts, model.device, model.dtype
     num_parameters, vocab_size = model.num_parameters(), model.config.vocab_size
     cache = KVCache(facts.layers, 1, config.block_size, dtype, device)
@@ -83,7 +98,9 @@ def make_engine(
     del model
     scheduler = make_scheduler(config, cache.num_blocks)
     overlap = config.overlap == "on" or (config.overlap == "auto" and device.type == "cuda")
-    core = EngineCore(scheduler, ModelRunner(decoder, config.block_size, device), overlap)
+    constraints = Constraints(partial(read_table, vocab_size))
+    runner = MaskingRunner(ModelRunner(decoder, config.block_size, device), constraints)
+    core = EngineCore(scheduler, runner, overlap, constraints)
     phases.begin("warming up")
     warm_up(core, vocab_size, max_model_len)
     if scheduler.speculates:
@@ -113,6 +130,12 @@ def make_engine(
     )
     logger.info("%s", describe(ready), extra=LOG_ONLY)
     return core, ready
+
+
+def read_token_table(directory: Path, num_logits: int) -> TokenTable:
+    """The model's vocabulary. Raises whatever is wrong with its tokenizer."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
+    return TokenTable(tokenizer.backend_tokenizer, num_logits)
 
 
 def make_scheduler(config: Config, num_blocks: int) -> Scheduler:

@@ -12,6 +12,7 @@ from app.model.execution import DeviceExecution
 from app.model.in_flight import InFlightTokens, Unknown
 from app.model.inputs import ForwardBatch, as_numpy, build_forward_batch
 from app.model.sampling.logprobs import LogprobRows, gather_logprobs
+from app.model.sampling.masks import TokenMasks
 from app.model.sampling.penalties import Penalties
 from app.model.sampling.sampler import sample
 from app.model.transfer import to_device
@@ -46,8 +47,11 @@ class ModelRunner:
         self._penalties = Penalties()
 
     @torch.inference_mode()
-    def execute(self, batch: ScheduledBatch) -> DeviceExecution:
-        """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not."""
+    def execute(self, batch: ScheduledBatch, masks: TokenMasks | None = None) -> DeviceExecution:
+        """Compute the batch's tokens and sample the next token of every row that reaches its end, drafted or not.
+
+        `masks` are waited for once the forward pass is launched.
+        """
         began = perf_counter()
         forward_batch = build_forward_batch(batch, self.block_size, self.device, self._in_flight)
         unknown = forward_batch.unknown
@@ -59,18 +63,20 @@ class ModelRunner:
         to_sample = logits[: len(sequences)]
         reported = [index for index, sampled in enumerate(sequences) if sampled.params.logprobs is not None]
         if not reported:
-            token_ids, logprobs = self._sample(to_sample, sequences, unknown), None
+            token_ids, logprobs = self._sample(to_sample, sequences, unknown, masks), None
         else:
             at = to_device(np.array(reported), self.device)
             model_logits = to_sample.index_select(0, at).float()
-            token_ids = self._sample(to_sample, sequences, unknown)
+            token_ids = self._sample(to_sample, sequences, unknown, masks)
             num_top = [sequences[index].params.logprobs or 0 for index in reported]
             logprobs = gather_logprobs(model_logits, token_ids.index_select(0, at).clamp(min=0), num_top)
         self._in_flight.keep(sequences, token_ids)
         return DeviceExecution(token_ids, reported, logprobs, prompt_logprobs, forwarded - built, built - began)
 
-    def _sample(self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None) -> torch.Tensor:
-        return sample(logits, sequences, unknown, self.decoder.sample, self._penalties)
+    def _sample(
+        self, logits: torch.Tensor, sequences: list[Sampled], unknown: Unknown | None, masks: TokenMasks | None
+    ) -> torch.Tensor:
+        return sample(logits, sequences, unknown, self.decoder.sample, self._penalties, masks)
 
 
 def _prompt_logprobs(rows: list[ScheduledRow], logits: torch.Tensor, begin: int) -> dict[int, LogprobRows]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from app.messages import TokenLogprobs, WaitReason
+from app.messages import FinishReason, TokenLogprobs, WaitReason
 from app.scheduler.sequence import Sequence
 
 NO_TOKEN = -1
+END_OF_GRAMMAR = -2
 NO_POSITIONS = range(0)
 
 
@@ -103,12 +104,13 @@ class ScheduledRow:
 class Admission:
     """The outcome of admitting waiting sequences in one step.
 
-    `expired` sequences were not scheduled by their deadline. `admitted` maps the id of each sequence that is scheduled
-    for the first time to the number of its tokens that were found in the prefix cache; `num_queried` counts the tokens
-    that were looked up there. `num_recomputed` and `waiting_for` are as in `StepStats`.
+    `ended` are those that will never be scheduled, because their deadline has passed or they cannot begin. `admitted`
+    maps the id of each sequence that is scheduled for the first time to the number of its tokens that were found in the
+    prefix cache; `num_queried` counts the tokens that were looked up there. `num_recomputed` and `waiting_for` are as
+    in `StepStats`.
     """
 
-    expired: list[int] = field(default_factory=list)
+    ended: dict[int, FinishReason] = field(default_factory=dict)
     admitted: dict[int, int] = field(default_factory=dict)
     num_queried: int = 0
     num_recomputed: int = 0
@@ -149,7 +151,7 @@ class ScheduledBatch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to compute and nothing to report."""
-        return not (self.rows or self.preempted or self.admission.expired)
+        return not (self.rows or self.preempted or self.admission.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class ModelOutput:
 
     `token_ids[i]` and `logprobs[i]` belong to the i-th token sampled, over all rows in order; `prompt_logprobs` is
     keyed by sequence id. `forward_seconds` is the time that the host spent in the model itself, `input_seconds` in
-    preparing its inputs. A token id is `NO_TOKEN` if the logits were not finite and nothing could be sampled.
+    preparing its inputs. A token id is `NO_TOKEN` if the logits were not finite and nothing could be sampled, and
+    `END_OF_GRAMMAR` if nothing can follow and the sequence has no token that says so.
 
     It is also an `Execution` that has already finished, for runners that compute a batch at once.
     """

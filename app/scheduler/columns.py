@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from app.messages import FinishReason, StepOutput, StepStats, TokenLogprobs
-from app.scheduler.batch import NO_TOKEN, ModelOutput, ScheduledBatch
+from app.scheduler.batch import END_OF_GRAMMAR, NO_TOKEN, ModelOutput, ScheduledBatch
 from app.scheduler.sequence import Sequence
+
+ENDS = {NO_TOKEN: FinishReason.ERROR, END_OF_GRAMMAR: FinishReason.STOP}
+"""Why a sequence ends that gets none of the model's tokens."""
 
 
 class Columns:
@@ -18,20 +21,20 @@ class Columns:
         self._grown: list[Sequence] = []
         self._token_ids: list[int] = []
         self._logprobs: dict[int, TokenLogprobs] = {}
-        self._finished = dict.fromkeys(batch.admission.expired, FinishReason.QUEUE_TIMEOUT)
+        self._finished = dict(batch.admission.ended)
 
     @property
     def num_tokens_of_owners(self) -> Counter[str]:
         return Counter([sequence.owner for sequence in self._grown])
 
     def take(self, sequence: Sequence, begin: int, end: int) -> None:
-        """Append samples `begin` to `end` to a sequence. One whose token could not be sampled ends with an error."""
+        """Append samples `begin` to `end` to a sequence. One that gets no token ends: see `ENDS`."""
         reported = self._output.logprobs
         for index in range(begin, end):
             token_id = self._output.token_ids[index]
-            if token_id == NO_TOKEN:
+            if token_id in ENDS:
                 sequence.num_tokens -= 1
-                sequence.finish_reason = FinishReason.ERROR
+                sequence.finish_reason = ENDS[token_id]
             else:
                 if index in reported:
                     self._logprobs[len(self._token_ids)] = reported[index]

@@ -58,6 +58,7 @@ class Scheduler:
         self._sequences: dict[int, Sequence] = {}
         self._num_arrived = 0
         self._preempted: dict[int, int] = {}
+        self._refused: dict[int, FinishReason] = {}
         self._clock = clock
 
     @property
@@ -66,7 +67,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._sequences)
+        return bool(self._sequences or self._refused)
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence. Raises ValueError if it would not even fit the cache alone."""
@@ -75,6 +76,10 @@ class Scheduler:
         sequence.arrival = self._num_arrived
         self._sequences[sequence.seq_id] = sequence
         self.waiting.arrive(sequence)
+
+    def refuse(self, seq_id: int) -> None:
+        """Report an error in the next step for a sequence that was never added."""
+        self._refused[seq_id] = FinishReason.ERROR
 
     def abort(self, seq_id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         """Drop a sequence and free its blocks at once. Does nothing if it has already ended."""
@@ -91,8 +96,10 @@ class Scheduler:
         """
         rows: dict[int, ScheduledRow] = {}
         self._preempted = {}
-        admission = Admission(expired=self.waiting.overdue(self._clock()))
-        for seq_id in admission.expired:
+        admission = Admission(self._refused)
+        self._refused = {}
+        for seq_id in self.waiting.overdue(self._clock()):
+            admission.ended[seq_id] = FinishReason.QUEUE_TIMEOUT
             self.abort(seq_id, FinishReason.QUEUE_TIMEOUT)
         self._retire()
         self._make_room()

@@ -11,6 +11,7 @@ import torch
 from app.messages import SamplingParams
 from app.model.in_flight import Unknown
 from app.model.sampling.draw import Sampler, sample_tokens
+from app.model.sampling.masks import TokenMasks, apply_masks
 from app.model.sampling.penalties import Penalties
 from app.model.transfer import to_device
 from app.scheduler.batch import Sampled
@@ -22,10 +23,12 @@ def sample(
     unknown: Unknown | None = None,
     sampler: Sampler = sample_tokens,
     penalties: Penalties | None = None,
+    masks: TokenMasks | None = None,
 ) -> torch.Tensor:
     """Sample the next token of each sequence from its row of `[num_sequences, vocab]` logits, which may change.
 
-    `penalties` remember the tokens of sequences between steps; without them, all tokens are counted anew.
+    `penalties` remember the tokens of sequences between steps; without them, all tokens are counted anew. `masks` come
+    last, so that no bias brings back what they forbid.
     Returns int64 `[num_sequences]`, with `NO_TOKEN` in rows whose largest logit is not finite (NaN counts as large).
     """
     if not sequences:  # a step that only computes chunks of prompts
@@ -34,6 +37,8 @@ def sample(
         logits = logits.float()
         (penalties or Penalties()).apply(logits, sequences, unknown)
         _apply_bias(logits, sequences)
+    if masks is not None:
+        logits = apply_masks(logits, masks)
     return sampler(logits, sequences)
 
 
