@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import openai
 import pytest
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast
 
+from app.text.tokenizer import Tokenizer
+from tests.reply_templates import TEMPLATES
 from tests.scripted_engine import (
     EOS,
     MODEL,
     ScriptedEngine,
+    byte_backend,
     byte_tokenizer,
     data_of,
     ids,
@@ -167,3 +173,58 @@ async def test_tools_that_a_model_cannot_be_told_of_or_read_are_refused(template
         answer = await client.post("/v1/chat/completions", json={"messages": HI, "tools": [TOOL]})
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, "tools", "tools_not_supported")
+
+
+SPECIAL = ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]", "[OTHER]")
+
+
+@cache
+def mistral_tokenizer() -> Tokenizer:
+    """The markup of its replies are special tokens, which are ids from 257 on."""
+    backend = byte_backend()
+    backend.add_special_tokens([AddedToken(token, special=True) for token in ("<eos>", *SPECIAL)])
+    template = TEMPLATES["mistral, arguments"]
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", chat_template=template))
+
+
+@pytest.mark.parametrize("skips", [True, False])
+async def test_special_tokens_that_are_markup_are_read_whether_or_not_they_are_shown(skips: bool) -> None:
+    text = '[THINK]hm[/THINK]so[OTHER]:[TOOL_CALLS]add[ARGS]{"a": 1}'
+    script = [*mistral_tokenizer().encode(text, add_special_tokens=False), EOS]
+    assert {257, 258, 259, 260, 261} < set(script)
+    messages = []
+    for tools in ([TOOL], []):
+        engine = ScriptedEngine(script, ready=small(max_model_len=1000))
+        async with started(make_app(engine, load_tokenizer=mistral_tokenizer)) as client:
+            body = {"messages": HI, "tools": tools, "skip_special_tokens": skips}
+            answer = await client.post("/v1/chat/completions", json=body)
+        messages.append(answer.json()["choices"][0]["message"])
+    with_tools, without = messages
+    said = "so:" if skips else "so[OTHER]:"
+    assert (with_tools["reasoning_content"], with_tools["content"]) == ("hm", said)
+    assert [call["function"] for call in with_tools["tool_calls"]] == [{"name": "add", "arguments": '{"a": 1}'}]
+    assert without["reasoning_content"] == "hm"
+    assert without["content"] == said + ('add{"a": 1}' if skips else '[TOOL_CALLS]add[ARGS]{"a": 1}')
+
+
+async def test_the_messages_of_a_channel_format_become_the_parts_of_an_answer() -> None:
+    text = (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.add "
+        '<|constrain|>json<|message|>{"a": 1}'
+    )
+    engine = engine_saying(text)
+    async with started(make_app(engine, load_tokenizer=lambda: byte_tokenizer(TEMPLATES["harmony"]))) as client:
+        answer = await client.post("/v1/chat/completions", json={"messages": HI, "tools": [TOOL]})
+    [choice] = answer.json()["choices"]
+    assert (choice["message"]["reasoning_content"], choice["message"]["content"]) == ("hm", None)
+    assert [call["function"]["arguments"] for call in choice["message"]["tool_calls"]] == ['{"a": 1}']
+    assert choice["finish_reason"] == "tool_calls"
+
+
+async def test_a_template_that_writes_calls_but_does_not_show_tools_makes_them_a_400() -> None:
+    template = TEMPLATES["hermes"].replace("{%- if tools %}", "{%- if false %}")
+    async with started(make_app(ScriptedEngine(), load_tokenizer=lambda: byte_tokenizer(template))) as client:
+        answer = await client.post("/v1/chat/completions", json={"messages": HI, "tools": [TOOL]})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "tools_not_supported")
+    assert "does not show tools" in error["message"]

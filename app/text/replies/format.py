@@ -106,7 +106,12 @@ class CallFormat:
 
     @property
     def is_readable(self) -> bool:
-        """Whether a reader can notice calls: by their markup, or because they are JSON or Python at a line's start."""
+        """Whether a reader can tell calls apart: by their markup, or because they are JSON or Python at a line's start,
+        and their arguments by tags.
+        """
+        if isinstance(self.arguments, TaggedArguments):
+            tags = (self.arguments.key_begin, self.arguments.key_end, self.arguments.value_end)
+            return bool(self.openings) and all(map(marks_of, tags)) and is_tag(marks_of(tags[2])[0])
         return bool(self.openings) or isinstance(self.arguments, JsonCalls | PythonArguments)
 
     @cached_property

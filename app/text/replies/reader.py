@@ -53,7 +53,13 @@ class ReplyReader:
     def feed(self, text: str) -> list[Part]:
         if self._is_plain and text and self._is_content(text):
             return [Content(text)]
-        self._held += text
+        if self._call is not None:
+            outcome = self._call.feed(text)
+            if outcome is Outcome.MORE:
+                return self._call.take_parts()
+            self._end_calls(self._call, outcome)
+        else:
+            self._held += text
         while self._state():
             pass
         self._is_plain = not self._held and not self._strips and self._state == self._read_content
@@ -156,20 +162,23 @@ class ReplyReader:
         return self._go_on(self._read_call, self._held)
 
     def _read_call(self) -> bool:
-        call = self._call
-        assert call is not None
-        outcome = call.feed(self._held)
+        assert self._call is not None
+        outcome = self._call.feed(self._held)
         self._held = ""
+        if outcome is Outcome.MORE:
+            self._parts += self._call.take_parts()
+            return False
+        return self._end_calls(self._call, outcome)
+
+    def _end_calls(self, call: CallReader, outcome: Outcome) -> bool:
+        self._call = None
         self._parts += call.take_parts()
-        match outcome:
-            case Outcome.DONE:
-                return self._go_on(self._read_start, call.held)
-            case Outcome.NO_CALL:
-                return self._take_back(call)
-            case Outcome.BROKEN:
-                self.has_broken_call = True
-                return self._go_on(self._read_content, call.held, strips=False)
-        return False
+        if outcome is Outcome.DONE:
+            return self._go_on(self._read_start, call.held)
+        if outcome is Outcome.NO_CALL:
+            return self._take_back(call)
+        self.has_broken_call = True
+        return self._go_on(self._read_content, call.held, strips=False)
 
     def _take_back(self, call: CallReader) -> bool:
         """It was no tool call after all: what follows the opening is read as content."""

@@ -68,9 +68,7 @@ def _format_of(one: str, two: str, empty: str) -> CallFormat | None:
     after_name = one[region.name_end : region.arguments]
     kind = region.kind
     if isinstance(kind, TaggedArguments):
-        begins = _common(tokens_of(after_name + kind.key_begin), tokens_of(empty.partition(FIRST)[2]))
-        key_begin = (after_name + kind.key_begin)[len(begins) :]
-        after_name, kind = begins, TaggedArguments(key_begin, kind.key_end, kind.value_end.removesuffix(key_begin))
+        after_name, kind = _without_what_follows_names(kind, empty.partition(FIRST)[2])
     begin, end = one[: region.name], one[region.arguments_end :]
     if isinstance(kind, TaggedArguments):
         end = end.removeprefix(kind.value_end)
@@ -83,6 +81,18 @@ def _format_of(one: str, two: str, empty: str) -> CallFormat | None:
     if isinstance(kind, TaggedArguments):
         between = between.removeprefix(kind.value_end)
     return replace(_sections(*map(neutral, (begin, between, end))), **found)
+
+
+def _without_what_follows_names(tags: TaggedArguments, empty: str) -> tuple[str, TaggedArguments]:
+    """What stands behind every name, and the tags without it. `empty` stands behind a name without arguments."""
+    tokens = tokens_of(tags.key_begin)
+    if empty:
+        after_name = _common(tokens, tokens_of(empty))
+    else:
+        again = _common(tokens[::-1], tokens_of(tags.value_end)[::-1], joins_reversed=True)
+        after_name = tags.key_begin.removesuffix(again)
+    key_begin = tags.key_begin[len(after_name) :]
+    return after_name, TaggedArguments(key_begin, tags.key_end, tags.value_end.removesuffix(key_begin))
 
 
 def _sections(begin: str, between: str, end: str) -> CallFormat:
