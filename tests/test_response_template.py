@@ -6,11 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast
 
 from app.text.replies.format import ReplyFormat
 from app.text.replies.opening import begun_reply, open_reader
 from app.text.replies.parts import CallBegins, Content, Part, Reasoning, Schema
 from app.text.replies.response_template import TemplateReader, is_readable
+from app.text.tokenizer import Tokenizer
+from tests.scripted_engine import byte_backend
 
 TEMPLATE: dict[str, Any] = {
     "defaults": {"role": "assistant"},
@@ -74,3 +78,18 @@ def test_a_description_that_this_version_cannot_read_is_not_used() -> None:
     assert not is_readable({"version": 7, "fields": {"content": {}}})
     assert not is_readable({"type": "object", "properties": {}})
     assert not is_readable(None)
+
+
+def test_the_tokenizer_brings_the_description_and_keeps_the_special_tokens_that_it_names() -> None:
+    backend = byte_backend()
+    special = ["<eos>", "<|tool_call>", "<tool_call|>", "<|channel>", "<channel|>", "<|image|>"]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in special])
+    template = "{{ tools | tojson if tools }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    tokenizer = Tokenizer(
+        PreTrainedTokenizerFast(
+            tokenizer_object=backend, eos_token="<eos>", chat_template=template, response_template=TEMPLATE
+        )
+    )
+    assert tokenizer.reply_format == FORMAT
+    assert {tokenizer.token_text(each) for each in tokenizer.reply_markup(with_tools=True)} == {*special[1:5]}
+    assert {tokenizer.token_text(each) for each in tokenizer.reply_markup(with_tools=False)} == {*special[3:5]}

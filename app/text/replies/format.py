@@ -10,7 +10,8 @@ leave out. A grammar for a constrained call follows the texts to the letter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -171,6 +172,9 @@ class ReplyFormat:
         """All texts in which a reader looks for something. A special token that is part of it must not be skipped."""
         reasoning, calls = self.reasoning, self.calls if with_tools else None
         texts = list(self.channels.marks) if self.channels else []
+        for name, field in (self.response_template or {}).get("fields", {}).items():
+            if with_tools or name != "tool_calls":
+                texts += _delimiters(field)
         if reasoning:
             texts += [reasoning.begin, reasoning.end, reasoning.content_begin, reasoning.content_end]
         if calls:
@@ -178,6 +182,14 @@ class ReplyFormat:
         if calls and isinstance(calls.arguments, TaggedArguments):
             texts += [calls.arguments.key_begin, calls.arguments.key_end, calls.arguments.value_end]
         return "\n".join(texts)
+
+
+def _delimiters(field: Mapping[str, Any]) -> Iterator[str]:
+    """What begins and ends a field of a response template; of a pattern the characters that it stands for."""
+    for key in ("open", "close"):
+        literals = field.get(key, [])
+        yield from [literals] if isinstance(literals, str) else literals
+        yield re.sub(r"\\(.)", r"\1", field.get(f"{key}_pattern", ""))
 
 
 THINK = ReasoningFormat("<think>", "</think>", "\n</think>\n\n")
