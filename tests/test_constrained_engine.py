@@ -59,7 +59,7 @@ def expected(commands: Iterable[Generate] = CONSTRAINED) -> dict[int, list[int]]
 @pytest.mark.parametrize("native", [False, True], ids=["sdpa", "native"])
 def test_an_answer_matches_its_constraint_whatever_its_parameters(command: Generate, native: bool) -> None:
     world = World(native=native)
-    text = text_of(world.run(command)[0 + command.seq_id])
+    text = text_of(world.run(command)[command.seq_id])
     assert world.finished == {command.seq_id: FinishReason.STOP}
     assert re.fullmatch(PATTERN, text)
 
@@ -77,9 +77,9 @@ def test_a_stop_token_is_sampled_where_the_answer_is_whole_and_nowhere_else() ->
     assert (text_of(tokens), tokens[-1]) == ("abab", END)
 
 
-def test_a_stop_token_that_is_also_text_is_text_until_the_answer_is_whole() -> None:
+def test_a_stop_token_that_is_also_text_comes_where_the_answer_is_whole_and_nowhere_else() -> None:
     params = replace(STOPS, stop_token_ids=frozenset([ord("b")]))
-    assert text_of(World().run(Generate(0, [1, 2], params, constraint=regex("a{5}")))[0]) == "aaaaab"
+    assert re.fullmatch("[ac]{5}b", text_of(World().run(Generate(0, [1, 2], params, constraint=regex("[abc]{5}")))[0]))
 
 
 @pytest.mark.parametrize("params", [replace(STOPS, stop_token_ids=frozenset()), replace(STOPS, min_tokens=30)])
@@ -139,6 +139,36 @@ def test_an_answer_is_the_same_with_drafts() -> None:
     world = World(step_cost=20)
     assert world.run(*commands, *FREE) == expected([*commands, *FREE])
     assert world.num_accepted > 0
+
+
+FORCED_PATTERN = "the answer: [0-9]{2} and no more(, none)?"
+FORCED = regex(FORCED_PATTERN)
+
+
+def test_tokens_that_a_grammar_forces_take_no_step_of_their_own() -> None:
+    world = World()
+    world.run(Generate(0, [1, 2], STOPS, constraint=FORCED))
+    assert re.fullmatch(FORCED_PATTERN, text_of(world.tokens[0]))
+    assert world.num_steps < 10 < world.num_accepted
+
+
+@pytest.mark.parametrize("step_cost", [0, 20])
+@pytest.mark.parametrize("native", [False, True], ids=["sdpa", "native"])
+def test_an_answer_of_forced_tokens_is_the_one_that_was_sampled_one_by_one(step_cost: int, native: bool) -> None:
+    commands = [replace(c, prompt_token_ids=c.prompt_token_ids[:8], constraint=FORCED) for c in CONSTRAINED]
+    plain = World(native=native, overlap=True)
+    drafted = World(native=native, step_cost=step_cost, num_tokens=128, budget=80)
+    assert drafted.run(*commands) == plain.run(*commands)
+    assert drafted.finished == plain.finished
+    assert drafted.num_accepted > 0 == plain.num_accepted
+    assert drafted.num_preempted > 0, "the pool is too large for this test to mean anything"
+
+
+@pytest.mark.parametrize("max_tokens", range(1, 8))
+def test_forced_tokens_end_where_an_answer_is_cut(max_tokens: int) -> None:
+    world = World()
+    world.run(Generate(0, [1, 2], replace(STOPS, max_tokens=max_tokens), constraint=FORCED))
+    assert (text_of(world.tokens[0]), world.finished) == ("the ans"[:max_tokens], {0: FinishReason.LENGTH})
 
 
 # One sequence and the others

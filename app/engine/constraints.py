@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -40,6 +41,22 @@ class Guide:
         """
         begin = sequence.num_prompt_tokens + self.matcher.num_tokens
         self.matcher.advance([*sequence.token_ids[begin:], *unknown])
+
+    def forced(self, sequence: Sequence) -> list[int]:
+        """The tokens that must follow. None after an error, which the sequence's next mask finds again."""
+        try:
+            self.catch_up(sequence)
+            return self.matcher.forced()
+        except MatcherError:
+            return []
+
+    def num_allowed(self, sequence: Sequence, draft: Seq[int]) -> int:
+        """How many tokens of a draft may follow, one after the other."""
+        try:
+            self.catch_up(sequence)
+            return self.matcher.verify(draft)
+        except MatcherError:
+            return 0
 
     def give_up(self, seq_id: int, error: MatcherError) -> None:
         """Log the error that ends the sequence, and never use the grammar again: others would share its lexer."""

@@ -42,7 +42,7 @@ class EngineCore:
 
     With `overlap`, a step is scheduled and launched before the tokens of the previous one are known, so that the device
     never waits for the host. Sequences get the same tokens either way. Drafts are proposed from known tokens, so steps
-    do not overlap under speculation.
+    do not overlap under speculation, and where they do, the tokens that a grammar forces are sampled one by one.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class EngineCore:
         self.runner = runner
         self.constraints = constraints or Constraints()
         self._num_ahead = int(overlap and not scheduler.speculates)
+        if not self._num_ahead:
+            scheduler.speculation.guides = self.constraints.guides
         self._in_flight: deque[InFlightStep] = deque()
         self._last_executed = 0.0
 

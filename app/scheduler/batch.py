@@ -44,12 +44,12 @@ class ScheduledRow:
     """Compute tokens `start` to `end` of a sequence, and sample the next one if that reaches its last token.
 
     The last of these tokens may be a `draft`, proposed beyond the end of the sequence: then tokens are sampled after
-    its last token and after each draft token, `num_samples` in all. Or the host may not know the last token yet
-    (`ends_unknown`), because the previous step samples it. A row `decodes` if it computes one output token, with or
-    without a draft. `prompt_logprob_positions` are the positions whose logits are needed because they predict a prompt
-    token that has not been reported. All fields describe the moment of scheduling; the sequence moves on. Rows do not
-    change once their batch is complete; the class is not frozen because hundreds are created per step, and creating
-    frozen ones takes six times as long.
+    its last token and after each draft token, `num_samples` in all. It `is_forced` if a grammar leaves no choice. Or
+    the host may not know the last token yet (`ends_unknown`), because the previous step samples it. A row `decodes` if
+    it computes one output token, with or without a draft. `prompt_logprob_positions` are the positions whose logits are
+    needed because they predict a prompt token that has not been reported. All fields describe the moment of scheduling;
+    the sequence moves on. Rows do not change once their batch is complete; the class is not frozen because hundreds are
+    created per step, and creating frozen ones takes six times as long.
     """
 
     sequence: Sequence
@@ -60,6 +60,7 @@ class ScheduledRow:
     decodes: bool
     prompt_logprob_positions: range = NO_POSITIONS
     draft: tuple[int, ...] = ()
+    is_forced: bool = False
 
     @classmethod
     def next_of(cls, sequence: Sequence, num_tokens: int) -> ScheduledRow:
