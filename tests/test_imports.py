@@ -276,9 +276,12 @@ def test_text_knows_only_itself() -> None:
     assert outside(ours(what_is_imported_by("app.text")), "app.text", "app.messages", "app.checkpoint") == set()
 
 
-def test_constraints_know_messages_and_the_bytes_of_tokens_and_nobody_else_knows_their_library() -> None:
+def test_constraints_know_messages_the_bytes_of_tokens_and_the_formats_of_replies_and_alone_their_library() -> None:
     names = what_is_imported_by("app.constraints")
-    assert outside(ours(names), "app.constraints", "app.messages", "app.text.pieces") == set()
+    formats = {f"app.text.replies.{name}" for name in ("format", "markup", "values")}
+    assert outside(ours(names), "app.constraints", "app.messages", "app.text.pieces", *formats) == set()
+    engine = outside(who_imports(*formats), "app.constraints", "app.text", "app.api")
+    assert engine == set()
     assert {name.split(".")[0] for name in from_elsewhere(names)} == {"llguidance", "numpy"}
     assert outside(who_imports("llguidance"), "app.constraints") == set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ from llguidance import regex_to_lark
 
 from app.constraints.errors import ConstraintError
 from app.constraints.json_grammar import json_rule
-from app.constraints.json_text import read_json, write_json
+from app.constraints.json_text import read_json
+from app.constraints.lark_writer import LarkWriter
 from app.messages import Constraint
 
 _WHAT = "The structural tag"
@@ -38,7 +38,7 @@ def structural_tag_to_lark(constraint: Constraint, special_tokens: Mapping[str, 
             for structure in _field(tag, "structures", list)
         ]
         start = writer.triggered_tags({"tags": tags, "triggers": _field(tag, "triggers", list)})
-    return "\n".join([f"start: {start}", *writer.rules, ""])
+    return writer.grammar(start)
 
 
 def _error(what: str) -> ConstraintError:
@@ -52,24 +52,21 @@ def _field(node: Any, name: str, kind: type) -> Any:
     return node[name]
 
 
-class _Writer:
+class _Writer(LarkWriter):
     """Turns formats into expressions of Lark, and adds the rules that these refer to."""
 
     def __init__(self, special_tokens: Mapping[str, int], *, strict: bool) -> None:
-        self.rules = [r"TEXT: /(?s:.*)/"]
-        self._special_tokens = special_tokens
-        names = sorted(special_tokens, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+        super().__init__(special_tokens)
         self._strict = strict
 
     def format(self, node: Any, end: str | None = None) -> str:
         """The expression of a format, and of the `end` that follows it."""
-        closing = self._text(end) if end else '""'
+        closing = self.text(end) if end else '""'
         kind = _field(node, "type", str)
         if kind == "any_text":
-            return self._text_until(end) if end else "TEXT"
+            return self.text_until(end) if end else "TEXT"
         writers = {
-            "const_string": lambda: self._text(_field(node, "value", str)),
+            "const_string": lambda: self.text(_field(node, "value", str)),
             "json_schema": lambda: json_rule(node.get("json_schema", {}), strict=self._strict),
             "regex": lambda: f"/{regex_to_lark(_field(node, 'pattern', str), 'dw')}/",
             "sequence": lambda: self._sequence(_field(node, "elements", list)),
@@ -80,7 +77,7 @@ class _Writer:
         }
         if kind not in writers:
             raise _error(f"has a format of the type {kind!r}, which is not supported")
-        return f"({self._rule(writers[kind]())} {closing})"
+        return f"({self.rule(writers[kind]())} {closing})"
 
     def triggered_tags(self, node: Any) -> str:
         """Any text, until a trigger appears: then one of the tags that begin with it."""
@@ -97,7 +94,7 @@ class _Writer:
         for trigger in triggers:
             here = [tag for tag, begin in zip(tags, begins, strict=True) if begin.startswith(trigger)]
             if options := [self._tag(tag, trigger) for tag in here]:
-                calls.append(self._rule(f"{self._text_until(trigger)} ({' | '.join(options)})"))
+                calls.append(self.rule(f"{self.text_until(trigger)} ({' | '.join(options)})"))
         call = f"({' | '.join(calls)})"
         if node.get("stop_after_first"):
             return call if node.get("at_least_one") else f"({call} | TEXT)"
@@ -105,19 +102,19 @@ class _Writer:
 
     def _tag(self, tag: Any, trigger: str = "") -> str:
         """The tag, of which the trigger at its beginning is written already."""
-        begin = self._text(_field(tag, "begin", str).removeprefix(trigger))
+        begin = self.text(_field(tag, "begin", str).removeprefix(trigger))
         end = tag.get("end", "")
         if isinstance(end, list) and len(end) == 1:
             [end] = end
         if not isinstance(end, str):
             raise _error("has a tag whose `end` is not one text")
-        return self._rule(f"{begin} {self.format(tag.get('content'), end)}")
+        return self.rule(f"{begin} {self.format(tag.get('content'), end)}")
 
     def _tags_with_separator(self, node: Any) -> str:
-        tag = self._rule(" | ".join(map(self._tag, _field(node, "tags", list))))
+        tag = self.rule(" | ".join(map(self._tag, _field(node, "tags", list))))
         if node.get("stop_after_first"):
             return tag if node.get("at_least_one") else f"{tag}?"
-        tags = f"{tag} ({self._text(_field(node, 'separator', str))} {tag})*"
+        tags = f"{tag} ({self.text(_field(node, 'separator', str))} {tag})*"
         return tags if node.get("at_least_one") else f"({tags})?"
 
     def _sequence(self, elements: list[Any]) -> str:
@@ -125,28 +122,3 @@ class _Writer:
         if any(isinstance(element, dict) and element.get("type") == "any_text" for element in elements[:-1]):
             raise _error("has `any_text` in a sequence before its end; put it into a tag")
         return " ".join(map(self.format, elements)) or '""'
-
-    def _text_until(self, end: str) -> str:
-        """Any text up to the first `end`, and that."""
-        if special := self._special.search(end):
-            if special.start():
-                raise _error(f"has text before the special token in {end!r}, where any text comes before")
-            return f"TEXT {self._text(end)}"
-        return self._rule(f"TEXT {self._text(end)}", "[lazy]")
-
-    def _text(self, text: str) -> str:
-        """A text as strings of Lark, and special tokens by their ids."""
-        parts, last = [], 0
-        for match in self._special.finditer(text):
-            parts += [_quoted(text[last : match.start()]), f"<[{self._special_tokens[match[0]]}]>"]
-            last = match.end()
-        return " ".join(filter(None, [*parts, _quoted(text[last:])])) or '""'
-
-    def _rule(self, expression: str, attributes: str = "") -> str:
-        name = f"rule_{len(self.rules)}"
-        self.rules.append(f"{name}{attributes}: {expression}")
-        return name
-
-
-def _quoted(text: str) -> str:
-    return write_json(text, _WHAT) if text else ""
