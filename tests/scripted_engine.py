@@ -32,7 +32,7 @@ from app.api.wire.open_files import MAX_OPEN_FILES
 from app.api.wire.server import Server, server_config
 from app.engine.health import EngineHealth, EngineState, Overloaded
 from app.engine.stream import EndReason, EngineDied, TokenStream
-from app.messages import EngineReady, FinishReason, SamplingParams, TokenLogprobs
+from app.messages import Constraint, EngineReady, FinishReason, SamplingParams, TokenLogprobs
 from app.metrics import Metrics
 from app.statistics.collector import StatisticsCollector
 from app.text.tokenizer import Tokenizer
@@ -107,6 +107,7 @@ class Submission:
     stream: TokenStream
     owner: str = ""
     precedence: int | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass
@@ -151,6 +152,7 @@ class ScriptedEngine:
         cache_salt: str = "",
         owner: str = "",
         precedence: int | None = None,
+        constraint: Constraint | None = None,
     ) -> TokenStream:
         if error := self.refusals.get(len(self.submissions)):
             raise error
@@ -159,7 +161,7 @@ class ScriptedEngine:
         if params.prompt_logprobs is not None:
             rest = (scored(token_id, params.prompt_logprobs) for token_id in prompt_token_ids[1:])
             stream.prompt_logprobs = [token for token in rest if token is not None]
-        asked = Submission(list(prompt_token_ids), params, priority, cache_salt, stream, owner, precedence)
+        asked = Submission(list(prompt_token_ids), params, priority, cache_salt, stream, owner, precedence, constraint)
         self.submissions.append(asked)
         self._changed.set()
         if self.script is not None:

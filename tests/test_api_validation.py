@@ -57,12 +57,9 @@ def test_every_field_of_the_openai_client_is_done_or_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
-        (CHAT, "tool_choice", "required"),
         (CHAT, "functions", [{"name": "f"}]),
-        (CHAT, "response_format", {"type": "json_object"}),
         (CHAT, "audio", {"voice": "alloy"}),
         (CHAT, "modalities", ["text", "audio"]),
-        (CHAT, "parallel_tool_calls", False),
         (CHAT, "prediction", {"type": "content", "content": "x"}),
         (CHAT, "reasoning_effort", "low"),
         (CHAT, "web_search_options", {}),
@@ -229,7 +226,7 @@ async def test_a_wrong_value_is_refused_with_the_path_of_its_field(path: str, ch
 async def test_all_fields_at_fault_are_named_in_one_answer() -> None:
     status, error, engine = await send(
         CHAT,
-        response_format={"type": "json_object"},
+        store=True,
         reasoning_effort="low",
         verbosity="low",
         temprature=1,
@@ -237,8 +234,8 @@ async def test_all_fields_at_fault_are_named_in_one_answer() -> None:
         stop=[""],
         messages=[{"role": "robot", "content": "x"}, {"role": "user", "content": "x", "mood": "y"}],
     )
-    assert (status, error["param"], error["code"]) == (400, "response_format", "unsupported_parameter")
-    for named in ("response_format", "reasoning_effort", "verbosity", "temprature", "temperature", "stop[0]"):
+    assert (status, error["param"], error["code"]) == (400, "store", "unsupported_parameter")
+    for named in ("store", "reasoning_effort", "verbosity", "temprature", "temperature", "stop[0]"):
         assert f"'{named}'" in error["message"]
     assert "'messages[0].role'" in error["message"]
     assert "'mood'" in error["message"]

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from app.api.background import run_in_daemon_thread
 from app.api.errors import ApiError
 from app.api.excerpts import shortened
+from app.api.generation.constraint_checks import ConstraintChecks
 from app.api.generation.engine import Engine
 from app.api.request_limits import RequestLimits
 from app.checkpoint.files import BadCheckpoint
@@ -66,6 +67,7 @@ class Service:
     ) -> None:
         self.engine = engine
         self.seeds = seeds
+        self.constraints = ConstraintChecks()
         self.model_name = model_name
         self.version = version
         self.limits = limits
@@ -89,6 +91,7 @@ class Service:
         """Let the engine finish what runs, then end it."""
         await self.engine.stop(drain_seconds)
         self.broadcast.close()
+        self.constraints.close()
         begun = [task for task in (self.loading, self._broadcasting) if task is not None]
         for task in begun:
             task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.dictated import END, Dictated, dictating
+from tests.e2e.dictated import END, Dictated, build_tokenizer, dictating
 from tests.e2e.server import ServerProcess
 from tests.e2e.together import streamed, whole
 
@@ -57,6 +58,9 @@ THOUGHT = "<think>\nhm</think>\n\nyes"
 
 PART = "日本".encode()[:2]
 TWO = f"one{END}two"
+FREE: Json = {"ignore_eos": True, "stop_token_ids": [build_tokenizer().eos_token_id]}
+"""A reply that says itself what ends it is held to nothing, so that its reader sees whatever a model may write."""
+
 ANSWERS = [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT, PART, TWO, "plain 日本", "plain"]
 
 
@@ -68,7 +72,7 @@ def dictated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dictated]:
 
 def chat(dictated: Dictated, answer: str | bytes, **body: Any) -> Json:
     """The only choice of the answer, which is the same streamed and whole."""
-    asked = {"messages": dictated.messages(answer), "tools": TOOLS, "max_tokens": 200} | body
+    asked = {"messages": dictated.messages(answer), "tools": TOOLS, "max_tokens": 200, **FREE} | body
     answered = whole(dictated.url, "chat/completions", asked)
     assert streamed(dictated.url, "chat/completions", asked) == answered
     [choice] = answered["choices"]
@@ -104,9 +108,26 @@ def test_a_call_whose_arguments_break_does_not_end_as_one(dictated: Dictated, an
     assert (choice["text"], choice["finish_reason"]) == (text, "stop")
 
 
+@pytest.mark.parametrize("temperature", [0, 2])
+@pytest.mark.parametrize("answer", [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED])
+def test_whatever_a_model_would_write_its_calls_are_whole_and_valid(
+    dictated: Dictated, answer: str, temperature: float
+) -> None:
+    parameters = {"type": "object", "properties": {"city": {"enum": ["Rome", "Paris"]}}, "required": ["city"]}
+    parameters |= {"additionalProperties": False}
+    tools = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in NAMES]
+    asked = {"tools": tools, "ignore_eos": False, "stop_token_ids": [], "temperature": temperature, "seed": 3}
+    choice = chat(dictated, answer, max_tokens=400, **asked)
+    for call in choice["calls"][: None if choice["finish_reason"] == "tool_calls" else -1]:
+        assert call["name"] in NAMES
+        assert json.loads(call["arguments"])["city"] in ("Rome", "Paris")
+    if choice["calls"]:
+        assert choice["finish_reason"] in ("tool_calls", "length")
+
+
 @pytest.mark.parametrize("answer", [*CALLS, *NO_CALLS, *BROKEN, UNCLOSED, THOUGHT])
 def test_what_the_server_says_it_takes_back(dictated: Dictated, answer: str) -> None:
-    body = {"messages": dictated.messages(answer), "tools": TOOLS, "max_tokens": 200}
+    body = {"messages": dictated.messages(answer), "tools": TOOLS, "max_tokens": 200, **FREE}
     said = httpx.post(f"{dictated.url}/v1/chat/completions", json=body).json()["choices"][0]["message"]
     asked = body | {"messages": [*body["messages"], said, *dictated.messages("plain")]}
     assert whole(dictated.url, "chat/completions", asked)["choices"][0]["text"] == "plain"
@@ -122,7 +143,8 @@ def test_streams_agree_with_whole_answers_wherever_they_end(dictated: Dictated, 
         "max_tokens": rng.randint(1, 70),
         "n": rng.choice([1, 2]),
         "stop": rng.sample(["Paris", '"}', "ci", "</tool_call>", "\n", "hm<", "name"], rng.randint(0, 2)),
-        "stop_token_ids": rng.sample(range(256), rng.choice([0, 20])),
+        **FREE,
+        "stop_token_ids": [*FREE["stop_token_ids"], *rng.sample(range(256), rng.choice([0, 20]))],
         "skip_special_tokens": rng.random() < 0.5,
         "include_stop_str_in_output": rng.random() < 0.3,
         "logprobs": rng.random() < 0.5,

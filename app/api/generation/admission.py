@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.api.errors import Fault, invalid
+from app.api.generation.constraint_checks import ConstraintChecks
+from app.api.generation.constraints import check_constraint
 from app.api.generation.cost import Cost
 from app.api.generation.encoding import Echo, encode
 from app.api.generation.faults import limit_faults, model_faults, vocabulary_faults
 from app.api.generation.request import GenerationRequest
 from app.api.request_limits import RequestLimits
-from app.messages import EngineReady
+from app.messages import Constraint, EngineReady
 from app.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,19 +33,22 @@ class Prompt:
     max_tokens: int
     seed: int
     stop_token_ids: frozenset[int]
+    constraint: Constraint | None = None
     echo: Echo | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What a request is held against: the model that is loaded and the server's limits. `seeds` draws a seed for each
-    prompt of a request that brings none.
+    prompt of a request that brings none. `constraints` keeps what requests of the same `owner` are held to.
     """
 
     tokenizer: Tokenizer
     ready: EngineReady
     limits: RequestLimits
     seeds: random.Random
+    constraints: ConstraintChecks
+    owner: str
 
     async def admit(self, request: GenerationRequest) -> list[Prompt]:
         """The prompts as the engine can take them. Raises the 400 that describes every fault of the request.
@@ -54,15 +59,16 @@ class Admission:
         if request.num_prompts > self.limits.max_sequences:  # too many to be worth encoding
             raise invalid(faults)
         encoded = await encode(request, self.tokenizer, self.ready.max_total_tokens)
-        if isinstance(encoded, Fault):
-            raise invalid([*faults, encoded])
-        fitting, others = self._fit(encoded, request)
-        if faults := [*faults, *others]:
+        fitting, others = ([], [encoded]) if isinstance(encoded, Fault) else self._fit(encoded, request)
+        first = [] if isinstance(encoded, Fault) else encoded[0]
+        constraint = await check_constraint(request, first, self.tokenizer, self.constraints, self.owner)
+        faults += [*others, *([constraint] if isinstance(constraint, Fault) else [])]
+        if isinstance(encoded, Fault) or isinstance(constraint, Fault) or faults:
             raise invalid(faults)
         stop_token_ids = self._stop_token_ids(request)
         seed = None if request.seed is None else request.seed % 2**SEED_BITS
         return [
-            Prompt(token_ids, max_tokens, self._draw() if seed is None else seed, stop_token_ids)
+            Prompt(token_ids, max_tokens, self._draw() if seed is None else seed, stop_token_ids, constraint)
             for token_ids, max_tokens in zip(encoded, fitting, strict=True)
         ]
 

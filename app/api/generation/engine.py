@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.engine.health import EngineHealth
 from app.engine.stream import TokenStream
-from app.messages import EngineReady, SamplingParams
+from app.messages import Constraint, EngineReady, SamplingParams
 
 
 class Engine(Protocol):
@@ -33,4 +33,5 @@ class Engine(Protocol):
         cache_salt: str = "",
         owner: str = "",
         precedence: int | None = None,
+        constraint: Constraint | None = None,
     ) -> TokenStream: ...

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from app.api.errors import Fault
 from app.api.excerpts import shortened
+from app.api.generation.constraints import end_faults
 from app.api.generation.request import Conversation, GenerationRequest
 from app.api.request_limits import MAX_NAMED_TOKENS, MAX_STOP_CHARACTERS, RequestLimits
 from app.messages import EngineReady
@@ -39,6 +40,7 @@ def model_faults(request: GenerationRequest, tokenizer: Tokenizer, ready: Engine
     """Where the request asks for what this model does not have, whatever its prompts are."""
     if isinstance(request.prompts, Conversation) and request.prompts.tools and not tokenizer.reply_format.calls_tools:
         yield Fault(_no_tools(tokenizer), request.names.tools, "tools_not_supported")
+    yield from end_faults(request, tokenizer, ready)
     for name, token_ids in _named_tokens(request):
         yield from vocabulary_faults(name, token_ids, tokenizer, ready)
 

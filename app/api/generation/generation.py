@@ -46,6 +46,7 @@ class Generation:
                     owner.cache_salt(request.cache_salt),
                     owner.name,
                     owner.precedence(request.priority),
+                    prompt.constraint,
                 )
                 self.streams.append(stream)
             self.choices = [

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from app.api.wire.request_model import RequestModel
-from app.messages import Sampling
+from app.constraints.reply import Calls
+from app.messages import Constraint, Sampling
 
 GREEDY_BELOW = 1e-4
 """In float32 a lower temperature is greedy, or overflows."""
@@ -29,6 +30,9 @@ class FieldNames:
     logprobs: str = "logprobs"
     prompt_logprobs: str = "prompt_logprobs"
     tools: str = "tools"
+    ignore_eos: str = "ignore_eos"
+    constraint: str = "constraint"
+    tool_choice: str = "tool_choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Conversation:
     tools: list[dict[str, Any]]
     variables: dict[str, Any]
 
+    @property
+    def is_continued(self) -> bool:
+        """Whether the reply goes on with the last message."""
+        return bool(self.variables.get("continue_final_message"))
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
@@ -47,7 +56,8 @@ class GenerationRequest:
     `prompts` are texts or token ids, or one conversation. `sampling` holds what the request says and the dialect's
     defaults; where a sampling parameter is not in `given`, the model's own default comes first. `num_logprobs` is how
     many alternatives to report beside each output token, and `prompt_logprobs` beside each prompt token; None reports
-    nothing. `echo` sends the prompts back, with logprobs if the output has them.
+    nothing. `echo` sends the prompts back, with logprobs if the output has them. `constraint` is what every answer must
+    match, as it was asked for, and `calls` which tools it may or must call.
     """
 
     model: str | None
@@ -72,6 +82,8 @@ class GenerationRequest:
     stream: bool = False
     priority: int = 0
     cache_salt: str = ""
+    constraint: Constraint | None = None
+    calls: Calls | None = None
 
     @property
     def num_prompts(self) -> int:

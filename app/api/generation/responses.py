@@ -35,7 +35,8 @@ async def respond(
     """
     record = record_of(http.scope)
     tokenizer, ready = service.require(request.model)
-    prompts = await Admission(tokenizer, ready, service.limits, service.seeds).admit(request)
+    admission = Admission(tokenizer, ready, service.limits, service.seeds, service.constraints, record.owner.name)
+    prompts = await admission.admit(request)
     if record.ticket is not None:
         prompts = reserve(prompts, request, record.ticket)
     if request.echo:

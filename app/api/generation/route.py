@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -10,10 +9,12 @@ from pydantic import ValidationError
 
 from app.api.error_handlers import validation_faults
 from app.api.errors import ApiError, Fault, invalid
+from app.api.generation.constraints import check_constraint
 from app.api.generation.faults import limit_faults, model_faults
-from app.api.generation.request import GenerationBody
+from app.api.generation.request import GenerationBody, GenerationRequest
+from app.api.record import record_of
 from app.api.wire.body import JsonRequest, JsonRoute
-from app.api.wire.request_model import FIELDS_ALONE
+from app.api.wire.request_model import FIELDS_ALONE, names_of
 from app.engine.health import Unavailable
 
 if TYPE_CHECKING:
@@ -27,32 +28,40 @@ class GenerationRoute(JsonRoute):
         """Add to what the schema finds what the fields that are right show by themselves."""
         faults = validation_faults(failure)
         if isinstance(request.parsed, dict) and all(fault.field is not None for fault in faults):
-            faults += await request.run(_other_faults, request, failure)
+            faults += await _other_faults(request, failure)
         return invalid(faults)
 
 
-def _other_faults(request: JsonRequest, failure: RequestValidationError) -> list[Fault]:
+async def _other_faults(request: JsonRequest, failure: RequestValidationError) -> list[Fault]:
+    """What is wrong with the fields that are right by themselves."""
+    asked = await request.run(_right_fields, request, failure)
+    if asked is None:
+        return []
+    service: Service = request.app.state.service
+    faults = await request.run(lambda: list(limit_faults(asked, service.limits)))
+    try:
+        tokenizer, ready = service.require(asked.model)
+    except (ApiError, Unavailable):
+        return faults
+    faults += await request.run(lambda: list(model_faults(asked, tokenizer, ready)))
+    owner = record_of(request.scope).owner.name
+    constraint = await check_constraint(asked, (), tokenizer, service.constraints, owner)
+    return [*faults, constraint] if isinstance(constraint, Fault) else faults
+
+
+def _right_fields(request: JsonRequest, failure: RequestValidationError) -> GenerationRequest | None:
+    """The request that the fields make which are right by themselves; None if there are more faults than are listed."""
     assert issubclass(request.model, GenerationBody)
     faulty = {_field_of(error) for error in failure.errors()}
     kept = {name: value for name, value in request.parsed.items() if name not in faulty}
-    known = {name: value for name, value in kept.items() if name in request.model.model_fields}
+    known = {name: value for name, value in kept.items() if name in names_of(request.model)}
     try:
         body = request.model.model_validate({**request.model.stand_ins, **known}, context=FIELDS_ALONE)
-    except ValidationError:  # of more faults than are listed
-        return []
-    return list(_faults(body, request.app.state.service))
+    except ValidationError:
+        return None
+    return body.neutral()
 
 
 def _field_of(error: Any) -> Any:
     """The field of the body in which an error of pydantic lies."""
     return (*error["loc"][1:], *error.get("ctx", {}).get("path", ()))[0]
-
-
-def _faults(body: GenerationBody, service: Service) -> Iterator[Fault]:
-    request = body.neutral()
-    yield from limit_faults(request, service.limits)
-    try:
-        tokenizer, ready = service.require(request.model)
-    except (ApiError, Unavailable):
-        return
-    yield from model_faults(request, tokenizer, ready)

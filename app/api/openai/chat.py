@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.generation.dialect import Answer
 from app.api.generation.generation import Generation
+from app.api.generation.opening import opening
 from app.api.generation.responses import respond
 from app.api.generation.route import GenerationRoute
 from app.api.openai.answer import OpenAIAnswer
@@ -16,11 +17,8 @@ from app.api.openai.chat_reply import ChatReply
 from app.api.openai.schemas.chat import ChatCompletionRequest
 from app.api.openapi import generation
 from app.api.service import ServiceDependency
-from app.text.replies.opening import begun_reply, open_reader
+from app.text.replies.opening import open_reader
 from app.text.replies.parts import Reader
-
-MAX_OPENING_TOKENS = 16
-"""How many tokens at the end of a prompt are enough to hold whatever a template begins a reply with."""
 
 router = APIRouter(route_class=GenerationRoute)
 
@@ -31,7 +29,9 @@ async def create_chat_completion(body: ChatCompletionRequest, request: Request, 
 
     def make_answer(generation: Generation) -> Answer:
         make_reader = _make_reader(body, generation)
-        reply = ChatReply(service.model_name, generation.tokenizer, body.num_logprobs, make_reader)
+        reply = ChatReply(
+            service.model_name, generation.tokenizer, body.num_logprobs, make_reader, names_call=body.names_call
+        )
         return OpenAIAnswer(generation, reply, body)
 
     return await respond(request, service, body.neutral(), make_answer)
@@ -42,10 +42,6 @@ def _make_reader(body: ChatCompletionRequest, generation: Generation) -> Callabl
     the reply.
     """
     tokenizer, prompt = generation.tokenizer, generation.choices[0].prompt
-    if body.continue_final_message:
-        begun = body.messages[-1].written
-    else:
-        end = tokenizer.decode(prompt.token_ids[-MAX_OPENING_TOKENS:], skip_special_tokens=False)
-        begun = begun_reply(tokenizer.reply_format, end)
-    offered = {tool.function.name: tool.function.parameters or {} for tool in body.offered_tools}
+    begun = opening(body.conversation(), tokenizer, prompt.token_ids)
+    offered = {tool.function.name: tool.function.parameters or {} for tool in body.callable_tools}
     return partial(open_reader, tokenizer.reply_format, offered, begun=begun)

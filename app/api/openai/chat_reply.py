@@ -23,10 +23,17 @@ class ChatReply(Reply):
     chunk_object = "chat.completion.chunk"
 
     def __init__(
-        self, model: str, tokenizer: Tokenizer, num_logprobs: int | None, make_reader: Callable[[], Reader]
+        self,
+        model: str,
+        tokenizer: Tokenizer,
+        num_logprobs: int | None,
+        make_reader: Callable[[], Reader],
+        *,
+        names_call: bool = False,
     ) -> None:
-        """`make_reader` is called for each choice."""
+        """`make_reader` is called for each choice. `names_call` says that the request names the function to call."""
         super().__init__(model, tokenizer, num_logprobs)
+        self._names_call = names_call
         self._begun: set[int] = set()
         self._readers = defaultdict[int, Reader](make_reader)
         self._calls = defaultdict[int, list[Json]](list)
@@ -95,8 +102,12 @@ class ChatReply(Reply):
                 return {"content": piece.text}
 
     def _finish_reason(self, piece: Piece) -> str | None:
-        """A reply that called tools and then stopped did so for the calls, unless one of them is incomplete."""
-        is_calling = bool(self._calls[piece.index]) and not self._readers[piece.index].has_broken_call
+        """A reply that called tools and then stopped did so for the calls, unless one of them is incomplete. Where the
+        request names the call, the reply just stops, as OpenAI has it.
+        """
+        is_calling = (
+            not self._names_call and bool(self._calls[piece.index]) and not self._readers[piece.index].has_broken_call
+        )
         return "tool_calls" if is_calling and piece.finish_reason is FinishReason.STOP else piece.finish_reason
 
     def _logprobs(self, tokens: list[ScoredToken]) -> Json | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Set
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
@@ -29,7 +29,8 @@ class RequestModel(BaseModel):
 
     A null means that the field was left out. A field of `not_done` is refused by name unless its value is one of
     those listed for it, which ask for nothing; an unknown field is refused with the nearest known name. All faults are
-    reported together: such fields, wrong values and, where every value is right, `disagreements`.
+    reported together: such fields, wrong values and, where every value is right, `disagreements`. A field whose name
+    pydantic has taken itself is known by its alias alone.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
@@ -55,7 +56,7 @@ class RequestModel(BaseModel):
         if fault := cls.wrong_kind(data):
             raise fault
         given = {name: value for name, value in data.items() if value is not None}
-        known = {name: value for name, value in given.items() if name in cls.model_fields}
+        known = {name: value for name, value in given.items() if name in names_of(cls)}
         faults = [_details(fault, data) for fault in cls._not_taken(given)] if len(known) < len(given) else []
         try:
             model = validate(known)
@@ -70,12 +71,18 @@ class RequestModel(BaseModel):
     @classmethod
     def _not_taken(cls, given: dict[str, Any]) -> Iterator[PydanticCustomError]:
         for name in given:
-            if name in cls.model_fields:
+            if name in names_of(cls):
                 continue
             if name not in cls.not_done:
-                yield refusal("unknown_parameter", _unknown(shortened(name), (*cls.model_fields, *cls.not_done)), name)
+                yield refusal("unknown_parameter", _unknown(shortened(name), (*names_of(cls), *cls.not_done)), name)
             elif given[name] not in cls.not_done[name]:
                 yield refusal("unsupported_parameter", f"'{name}' is not supported by this server yet.", name)
+
+
+@cache
+def names_of(model: type[BaseModel]) -> Set[str]:
+    """What clients call the fields of a model, in their order."""
+    return {field.alias or name: None for name, field in model.model_fields.items()}.keys()
 
 
 def refused_body(model: type[RequestModel], fault: PydanticCustomError) -> ValidationError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from app.api.generation.request import Conversation, FieldNames, GenerationBody, GenerationRequest
+from app.api.generation.request import Conversation, FieldNames, GenerationRequest
+from app.api.openai.schemas.constraints import ConstraintFields
 from app.api.wire.request_model import RequestModel, refusal
 from app.messages import Sampling
 
@@ -44,7 +46,7 @@ class StreamOptions(RequestModel):
             yield refusal("invalid_value", message, "continuous_usage_stats")
 
 
-class SamplingFields(GenerationBody):
+class SamplingFields(ConstraintFields):
     """How to sample, when to stop and how to answer.
 
     `user`, `metadata`, `safety_identifier` and `prompt_cache_key` describe the caller and ask for nothing.
@@ -91,6 +93,7 @@ class SamplingFields(GenerationBody):
     prompt_cache_key: str | None = None
 
     def disagreements(self) -> Iterator[PydanticCustomError]:
+        yield from super().disagreements()
         if self.stream_options is not None and not self.stream:
             yield refusal("invalid_value", "'stream_options' is only allowed with 'stream': true.", "stream_options")
         if self.min_tokens and self.stop:
@@ -108,12 +111,13 @@ class SamplingFields(GenerationBody):
         self, prompts: Seq[str | list[int]] | Conversation, names: FieldNames, max_tokens: int | None
     ) -> GenerationRequest:
         """The neutral request with these prompts; `max_tokens` is what the fields that bound the output say."""
+        field, constraint = next(self.asked_constraints(), (names.constraint, None))
         return GenerationRequest(
             model=self.model,
             prompts=prompts,
             sampling=self.sampling,
             given=self.model_fields_set,
-            names=names,
+            names=replace(names, constraint=field),
             num_choices=self.n,
             max_tokens=max_tokens,
             default_max_tokens=self.default_max_tokens,
@@ -129,6 +133,7 @@ class SamplingFields(GenerationBody):
             stream=self.stream,
             priority=self.priority,
             cache_salt=self.cache_salt,
+            constraint=constraint,
         )
 
     @property

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
 from app.api.excerpts import shortened
+from app.api.openai.schemas.constraints import written_json
 from app.api.wire.request_model import RequestModel, refusal
+from app.constraints.calls import CallableTool
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
 
 
 class FunctionDefinition(RequestModel):
-    """A function that the model may call. `parameters` is a JSON schema."""
-
-    not_done: ClassVar = {"strict": (False,)}
+    """A function that the model may call. `parameters` is a JSON schema, which `strict` enforces whole or refuses."""
 
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool = False
 
 
 class Tool(RequestModel):
@@ -32,7 +33,12 @@ class Tool(RequestModel):
     cache_control: dict[str, Any] | None = None
 
     def for_template(self) -> dict[str, Any]:
-        return {"type": self.type, "function": self.function.model_dump(exclude_none=True)}
+        return {"type": self.type, "function": self.function.model_dump(exclude={"strict"}, exclude_none=True)}
+
+    def callable(self) -> CallableTool:
+        parameters = self.function.parameters
+        written = "" if parameters is None else written_json(parameters)
+        return CallableTool(self.function.name, written, self.function.strict)
 
 
 def _as_object(value: Any) -> Any:
@@ -86,11 +92,3 @@ class ToolCall(RequestModel):
         """The call as chat templates take it: they get the arguments as an object, and write it themselves."""
         function = {"name": self.function.name, "arguments": self.function.arguments}
         return {"id": self.id, "type": self.type, "function": function}
-
-
-def supported_choice(value: Any) -> Any:
-    """Accept `auto` and `none`; forcing a call would need constrained decoding."""
-    if value in ("auto", "none"):
-        return value
-    message = '\'tool_choice\' may be "auto" or "none"; forcing a call is not supported by this server yet.'
-    raise refusal("unsupported_parameter", message)
