@@ -34,6 +34,7 @@ def test_every_word_of_a_buffer_is_read_whatever_its_size(num_bytes: int, num_th
     assert min(Probe(num_threads).read(num_bytes, seconds=0.001).samples) > 0
 
 
+@pytest.mark.slow
 def test_all_ceilings_are_positive_and_say_what_they_were_measured_with() -> None:
     measured = probe("cpu", num_threads=1, seconds=0.02, buffer_bytes=MIB)
     assert {"float32", "bfloat16"} <= set(measured.products)

@@ -230,6 +230,7 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables_and_writes_its_files(llama_dir: Path, tmp_path: Path) -> None:
     files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "html")]
     lengths = ["--streams", "1,2", "--prompt-tokens", "8", "--output-tokens", "4", "--sweep", "--seed", "5"]

@@ -284,6 +284,7 @@ def test_text_is_learned_with_an_echo_now_and_then(tokenizer: PreTrainedTokenize
 # The training
 
 
+@pytest.mark.slow
 def test_the_same_recipe_has_the_same_loss_at_every_step_interrupted_or_not(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -330,6 +331,7 @@ def test_a_gpu_takes_large_steps_and_saves_a_model_small_enough_to_ship(tokenize
     assert 2 * model.num_parameters() < 15_000_000
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_gpu_trains_on_a_cpu_too_in_small_steps(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -405,6 +407,7 @@ def test_questions_are_answered_together_as_they_are_one_by_one() -> None:
     assert examination.replies(prompts) == [reply for prompt in prompts for reply in examination.replies([prompt])]
 
 
+@pytest.mark.slow
 def test_the_card_says_how_to_make_the_model_again(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     recipe = replace(recipe_for("cpu", steps=2, seed=5), compiled=False, tokens_per_step=1024, num_layers=2)
     train(recipe, tmp_path / "model", tokenizer)

@@ -25,6 +25,7 @@ async def letters(page: Page) -> str:
     return "".join(re.findall(r"\w", await page.locator(".reply-body").first.inner_text()))
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_server_in_mid_chat_is_explained_and_the_answer_continued(
     open_page: OpenPage, complaints: Complaints
 ) -> None:

@@ -31,6 +31,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
+@pytest.mark.slow
 async def test_a_killed_engine_comes_back_and_every_stream_goes_on(
     server: ServerProcess, model: TextModel, client: httpx.AsyncClient
 ) -> None:

@@ -39,6 +39,7 @@ def answering(model: TextModel, *options: str) -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compiler")
 def test_a_start_that_finds_half_of_a_library_makes_it_again(model: TextModel, tmp_path: Path) -> None:
     compiler.compile_library(variants.SOURCE)
