@@ -25,7 +25,7 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.test
 	$(VENV)/bin/pytest -m slow
