@@ -19,6 +19,7 @@ def test_a_start_tells_how_far_it_is_and_how_far_in_the_weights() -> None:
     phases = [loading.phase for loading in loadings]
     assert list(dict.fromkeys(phases)) == [
         "reading the configuration",
+        "preparing the kernels",
         "loading the weights",
         "making the cache",
         "packing the weights",

@@ -9,7 +9,8 @@ from app.messages import EngineLoading
 
 PROGRESS = {
     "downloading the model": (0.1, 0.1),
-    "reading the configuration": (0.1, 0.2),
+    "reading the configuration": (0.1, 0.15),
+    "preparing the kernels": (0.15, 0.2),
     "loading the weights": (0.2, 0.6),
     "compiling kernels": (0.6, 0.65),
     "profiling memory": (0.65, 0.65),

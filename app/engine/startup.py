@@ -69,6 +69,7 @@ def _start(config: Config, phases: Phases) -> tuple[EngineCore, EngineReady]:
     check_model_files(directory)
     phases.begin("reading the configuration")
     facts = inspect_model(directory)
+    phases.begin("preparing the kernels")  # those in C are compiled here, if the cache has none
     selection = select_executor(facts, device, config.backend, config.dtype, config.quantization, config.block_size)
     phases.begin("loading the weights")
     return make_engine(

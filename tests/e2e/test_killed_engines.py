@@ -27,6 +27,7 @@ PHASES = (
     "starting the process",
     "importing torch",
     "reading the configuration",
+    "preparing the kernels",
     "loading the weights",
     "making the cache",
     "packing the weights",

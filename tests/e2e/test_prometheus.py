@@ -24,8 +24,8 @@ from app.bench.client import Client
 from app.bench.outcome import Outcome
 from app.bench.workload import PlannedRequest
 from app.metrics.instruments import FIRST_TOKEN_SECONDS, REQUEST_SECONDS, TOKEN_SECONDS
+from tests.documents import SETTINGS_PAGE, section, table_rows
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving, until
-from tests.test_readme import table_rows
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,9 +133,10 @@ async def load(url: str) -> list[Outcome]:
 
 
 @pytest.mark.usefixtures("outcomes")
-def test_every_metric_of_the_readme_is_there(prometheus: Prometheus) -> None:
+def test_every_documented_metric_is_there(prometheus: Prometheus) -> None:
     names = prometheus.names()
-    for name, kind in ((re.match(r"`(\w+)`", row[0])[1], row[1]) for row in table_rows("Metrics")):  # type: ignore[index]
+    rows = table_rows(section(SETTINGS_PAGE, "Metrics"))
+    for name, kind in ((re.match(r"`(\w+)`", row[0])[1], row[1]) for row in rows):  # type: ignore[index]
         stored = f"millrace_{name}_bucket" if kind == "histogram" else f"millrace_{name}"
         # Without speculation there are no places of guessed tokens, and without limits no key goes beyond them.
         assert stored in names or name in ("spec_decode_num_accepted_tokens_per_pos_total", "rate_limited_total"), name
