@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from http.client import HTTPResponse
 from typing import Any
@@ -148,7 +149,7 @@ def test_an_upgrade_whose_body_would_be_taken_for_a_request_is_refused(server: S
         for part in (head + b"Upg", b"rade: h2c\r\n\r\n", hidden):
             connection.sendall(part)
         answer = read_to_end(connection)
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1
 
 
 @pytest.mark.parametrize("encoding", ["Identity", "IDENTITY", ""])
