@@ -1,6 +1,7 @@
 # make serve [MODEL=directory-or-hub-id]   set up if needed, and serve (MILLRACE_PORT and the like are heeded)
 # make test                                set up if needed; lint, types, tests
 # make test-slow                           the long tests
+# make format                              let the linter mend what it can
 # make lock                                renew what the container image installs
 
 PYTHON ?= python3
