@@ -42,6 +42,8 @@ class CallWriter:
                 self._section_end = self._section_end.removesuffix(end)
             else:
                 self._call_end = self._call_end.removesuffix(end)
+        # Where the answer ends with a call, there is no other behind it.
+        self._can_repeat = calls.separator is not None and self._call_end == calls.call_end
         self._called = writer.rule(" | ".join(map(self._tool, tools)))
 
     def calls(self, *, are_parallel: bool) -> str:
@@ -55,7 +57,8 @@ class CallWriter:
 
     def _behind(self, begin: str, *, are_parallel: bool) -> str:
         more = ""
-        if are_parallel and self._format.separator is not None:
+        if are_parallel and self._can_repeat:
+            assert self._format.separator is not None
             again = f"{self._text(self._format.separator + self._format.call_begin)} {self._called}"
             more = f"({again})*"
         return self._writer.rule(f"{self._text(begin)} {self._called} {more} {self._text(self._section_end)}")

@@ -58,6 +58,9 @@ def compile_reply(
         if reply_format.calls is None:
             message = "The form in which this model calls tools cannot be enforced, so that calls can only be `auto`."
             raise ConstraintError(message)
+        if answer is not None and not (reply_format.calls.openings or reply_format.channels):
+            message = "This model's calls have no markup, so that they cannot be told from an answer that has a form."
+            raise ConstraintError(message)
         called = CallWriter(writer, reply_format.calls, calls.tools, ends).calls(are_parallel=calls.are_parallel)
         is_answer = answer is not None and not calls.are_required
         start = writer.behind_reasoning(f"({writer.answer} | {called})" if is_answer else called)
