@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models
+from transformers import PreTrainedTokenizerFast
 
 from app.constraints.check import check
 from app.constraints.tokens import TokenTable
@@ -24,13 +25,17 @@ END = 0
 """The model's end token, which writes nothing."""
 
 
-@cache
-def byte_table() -> TokenTable:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     """A token for each character of ASCII, by its code."""
     backend = Backend(models.BPE({f"<0x{code:02X}>": code for code in range(VOCAB_SIZE)}, [], byte_fallback=True))
     backend.decoder = decoders.ByteFallback()
     backend.add_special_tokens(["<0x00>"])
-    return TokenTable(backend, VOCAB_SIZE)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+@cache
+def byte_table() -> TokenTable:
+    return TokenTable(byte_tokenizer().backend_tokenizer, VOCAB_SIZE)
 
 
 def regex(pattern: str) -> Constraint:
