@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Event
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from app.constraints.tokens import TokenTable
 from app.engine.constraints import Constraints
 from app.messages import Abort, Constraint, ConstraintKind, FinishReason, Generate, SamplingParams
+from app.model.sampling.masks import apply_on_cpu, apply_on_device
 from tests.constrained_engine import END, World, byte_table, regex, text_of
 
 PATTERN = r"(red|green|blue), [a-z]{3,12}: -?[0-9]{1,5}(\.[0-9]{2})?;"
@@ -38,6 +41,8 @@ CONSTRAINED = [
 ]
 FREE = [replace(command, seq_id=command.seq_id + 100, constraint=None) for command in CONSTRAINED]
 
+Apply = Callable[[torch.Tensor, NDArray[np.uint8], list[int]], torch.Tensor]
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
@@ -50,6 +55,23 @@ def alone(command: Generate, native: bool = False) -> list[int]:
 
 def expected(commands: Iterable[Generate] = CONSTRAINED) -> dict[int, list[int]]:
     return {command.seq_id: alone(command) for command in commands}
+
+
+# Masks
+
+
+@pytest.mark.parametrize("apply", [apply_on_cpu, apply_on_device])
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [2], [0, 3]])
+def test_forbidden_tokens_of_masked_rows_and_no_others_are_out(apply: Apply, rows: list[int]) -> None:
+    vocab_size, num_words = 77, 3
+    logits = torch.randn(4, 96)[:, :vocab_size]
+    masks = np.random.default_rng(0).integers(-(2**31), 2**31, (len(rows), num_words), dtype=np.int32)
+    expected = logits.clone()
+    for row, mask in zip(rows, masks.tolist(), strict=True):
+        for token_id in range(vocab_size):
+            if not mask[token_id // 32] >> token_id % 32 & 1:
+                expected[row, token_id] = -torch.inf
+    assert apply(logits, masks.view(np.uint8), rows).equal(expected)
 
 
 # What is answered

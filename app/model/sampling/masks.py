@@ -25,21 +25,26 @@ class TokenMasks(Protocol):
 
 
 def apply_masks(logits: torch.Tensor, masks: TokenMasks) -> torch.Tensor:
-    """`[num_rows, vocab]` logits, of which those of forbidden tokens are -inf. What is given may change.
-
-    Nothing waits for the device. On a CPU numpy takes 80 µs for a row of 150,000, and torch three times as long.
-    """
+    """`[num_rows, vocab]` logits, of which those of forbidden tokens are -inf. What is given may change."""
     octets = masks.wait().view(np.uint8)
-    if logits.device.type == "cpu":
-        logits = logits.float()
-        forbidden = np.unpackbits(~octets, axis=1, count=logits.shape[1], bitorder="little").view(np.bool_)
-        values = logits.numpy()
-        for row, is_out in zip(masks.rows, forbidden, strict=True):
-            np.copyto(values[row], -np.inf, where=is_out)
-        return logits
-    bits = to_device(octets, logits.device)[:, :, None] & to_device(1 << np.arange(8, dtype=np.uint8), logits.device)
+    return (apply_on_cpu if logits.device.type == "cpu" else apply_on_device)(logits, octets, masks.rows)
+
+
+def apply_on_cpu(logits: torch.Tensor, octets: NDArray[np.uint8], rows: list[int]) -> torch.Tensor:
+    """`octets`: the masks of these rows, eight tokens each. numpy takes 80 µs for a row of 150,000, torch three times
+    as long."""
+    logits = logits.float()
+    forbidden = np.unpackbits(~octets, axis=1, count=logits.shape[1], bitorder="little").view(np.bool_)
+    values = logits.numpy()
+    for row, is_out in zip(rows, forbidden, strict=True):
+        np.copyto(values[row], -np.inf, where=is_out)
+    return logits
+
+
+def apply_on_device(logits: torch.Tensor, octets: NDArray[np.uint8], rows: list[int]) -> torch.Tensor:
+    """The same without waiting for the device."""
+    powers = to_device(1 << np.arange(8, dtype=np.uint8), logits.device)
+    bits = to_device(octets, logits.device)[:, :, None] & powers
     is_out = bits.flatten(1)[:, : logits.shape[1]] == 0
-    if len(masks.rows) == len(logits):
-        return logits.masked_fill_(is_out, -torch.inf)
-    rows = to_device(np.array(masks.rows), logits.device)
-    return logits.index_copy_(0, rows, logits.index_select(0, rows).masked_fill_(is_out, -torch.inf))
+    at = to_device(np.array(rows), logits.device)
+    return logits.index_copy_(0, at, logits.index_select(0, at).masked_fill_(is_out, -torch.inf))
