@@ -9,6 +9,7 @@ import pytest
 
 from app.constraints.check import check
 from app.messages import Constraint, ConstraintKind
+from tests.reply_templates import TEMPLATES
 from tests.scripted_engine import EOS, ScriptedEngine, byte_tokenizer, ids, make_app, small, started
 from tests.test_api_tools import TEMPLATE
 
@@ -51,7 +52,7 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
 
 async def send(path: str, template: str | None = None, **body: Any) -> tuple[int, dict[str, Any], ScriptedEngine]:
     """Status, error object (or answer) and engine, for a body that is complete but for `body`."""
-    engine = ScriptedEngine([*ids("k"), EOS], ready=small(max_model_len=2000, num_blocks=1000))
+    engine = ScriptedEngine([*ids("k"), EOS], ready=small(max_model_len=9000, num_blocks=2000))
     whole = ({"messages": [{"role": "user", "content": "hi"}]} if path == CHAT else {"prompt": "a"}) | body
     tokenizer = byte_tokenizer(template) if template else byte_tokenizer()
     async with started(make_app(engine, load_tokenizer=lambda: tokenizer)) as client:
@@ -141,7 +142,7 @@ async def test_what_is_malformed_or_contradicts_itself_is_refused(
 
 
 async def test_a_constraint_at_fault_is_named_beside_all_other_faults() -> None:
-    for others in ({"temperature": 3}, {"n": 129}, {"messages": [{"role": "user", "content": "x" * 3000}]}):
+    for others in ({"temperature": 3}, {"n": 129}, {"messages": [{"role": "user", "content": "x" * 9001}]}):
         error = await refused(json_schema=UNIQUE, **others)
         assert error["message"].startswith("2 faults: ")
         assert "`uniqueItems` cannot be enforced" in error["message"]
@@ -197,6 +198,29 @@ async def test_a_tool_that_cannot_be_held_to_its_schema_is_refused_only_if_it_is
     error = await refused(CHAT, TEMPLATE, tools=[strict])
     assert error["param"] == "tools"
     assert "The tool 'add': #/properties/tags/uniqueItems" in error["message"]
+
+
+STYLES = ("hermes", "qwen-coder", "bare python", "harmony")
+UNUSUAL: list[dict[str, Any]] = [
+    {"required": 5},
+    {"required": ["a b"]},
+    {"properties": [1]},
+    {"properties": {"a": None, "": {}, 'b "<>': {"type": "integer"}}},
+    {"type": "string"},
+    {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"$ref": "#/$defs/x"}}},
+    {"properties": {"a": {"type": "integer", "minimum": 5, "maximum": 1}}, "required": ["a"]},
+    {"properties": {f"p{number}": {"type": "string"} for number in range(300)}},
+    {"not": {}},
+]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("parameters", UNUSUAL, ids=lambda each: json.dumps(each)[:30])
+async def test_no_schema_of_a_tool_is_a_fault_unless_the_tool_is_strict(style: str, parameters: dict[str, Any]) -> None:
+    for strict, choice in ((False, "auto"), (False, "required"), (True, "required")):
+        tool = {"type": "function", "function": {"name": "f", "parameters": parameters, "strict": strict}}
+        status, error, _ = await send(CHAT, TEMPLATES[style], tools=[tool], tool_choice=choice)
+        assert status == 200 or (strict and status == 400), error
 
 
 async def test_strict_is_not_shown_to_the_model() -> None:

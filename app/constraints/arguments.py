@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +15,15 @@ from app.text.replies.format import Arguments, PythonArguments, TaggedArguments
 from app.text.replies.values import types_of
 
 Schema = dict[str, Any]
+
+_OF_OBJECTS = frozenset(
+    {"type", "properties", "required", "additionalProperties", "$defs", "definitions", "$schema", "$id", "title"}
+    | {"description", "default", "examples", "$comment", "deprecated"}
+)
+"""What the schema of arguments that stand one by one may have and be enforced whole."""
+
+MAX_PROPERTIES = 200
+"""Of a tool whose arguments stand one by one, each in rules of its own."""
 
 _OF_STRINGS = ("pattern", "format", "minLength", "maxLength")
 """What a schema may ask of a string, and cannot be asked of one that stands as it is between tags."""
@@ -33,7 +43,9 @@ def write_arguments(writer: LarkWriter, arguments: Arguments, parameters: Schema
 
 
 class _OneByOne:
-    """Arguments that stand each by itself."""
+    """Arguments that stand each by itself. Their names match `name`."""
+
+    name = re.compile(r"[\w-]+")
 
     def __init__(self, writer: LarkWriter, parameters: Schema, *, strict: bool) -> None:
         self.writer = writer
@@ -42,8 +54,22 @@ class _OneByOne:
         properties = parameters.get("properties", {})
         if not isinstance(properties, dict):
             raise ConstraintError("#/properties is not an object.", keyword="properties", pointer="#/properties")
-        required = [name for name in parameters.get("required", []) if isinstance(name, str)]
-        self.properties: dict[str, Any] = properties | {name: True for name in required if name not in properties}
+        required = parameters.get("required", [])
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise ConstraintError("#/required is not a list of names.", keyword="required", pointer="#/required")
+        every: dict[str, Any] = properties | {name: True for name in required if name not in properties}
+        self.properties = {name: schema for name, schema in every.items() if self.name.fullmatch(name)}
+        if unsaid := next((name for name in required if name not in self.properties), None):
+            message = f"#/required: this model's form of calls has no argument of the name {unsaid!r}."
+            raise ConstraintError(message, keyword="required", pointer="#/required")
+        if strict and (asked := next((keyword for keyword in parameters if keyword not in _OF_OBJECTS), None)):
+            message = f"#/{asked}: `{asked}` cannot be enforced in this model's form of calls."
+            raise ConstraintError(message, keyword=asked, pointer=f"#/{asked}")
+        if len(self.properties) > MAX_PROPERTIES:
+            message = (
+                f"#/properties: a tool has at most {MAX_PROPERTIES} arguments; this one has {len(self.properties)}."
+            )
+            raise ConstraintError(message, keyword="properties", pointer="#/properties")
         self.required = frozenset(required)
 
     def json_value(self, name: str) -> str:
@@ -91,6 +117,8 @@ class _Tagged(_OneByOne):
 
 
 class _Python(_OneByOne):
+    name = re.compile(r"[^\W\d]\w*")
+
     def write(self) -> str:
         """One rule for what may follow before and after the first argument that is written."""
         names = list(self.properties)
@@ -108,6 +136,7 @@ class _Python(_OneByOne):
 
         for at in range(len(names), 0, -1):  # from the last, so that nothing recurses deeply
             rest(at, False)
+            rest(at, True)
         return rest(0, True)
 
     def _value(self, name: str) -> str:
