@@ -42,7 +42,9 @@ def asked_constraint(
     request: GenerationRequest, tokenizer: Tokenizer, token_ids: Sequence[int]
 ) -> AskedConstraint | None:
     """What is asked of the answers to a prompt; None if nothing is."""
-    calls = request.calls if tokenizer.reply_format.calls_tools else None
+    calls = request.calls
+    if calls is not None and not tokenizer.reply_format.calls_tools:
+        calls = None  # reported as a fault of its own
     if calls is not None and request.ignore_eos and not _must_hold(calls):
         calls = None  # an answer without an end
     if request.constraint is None and calls is None:
