@@ -8,10 +8,10 @@ from typing import Any
 
 from app.bench.cli import add_bench_parser, bench, bench_engine, misplaced
 from app.chat.cli import add_chat_parser, chat
-from app.config import ENGINE_SETTINGS, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.config import ENGINE_SETTINGS, Config, ConfigError, load_config, load_defaults
 from app.options import Parser, add_setting, fail, refuse_unknown
 from app.serve import serve
-from app.settings import GROUPS
+from app.settings import ENV_PREFIX, GROUPS
 
 DESCRIPTION = """\
 Serve a language model over the OpenAI API, streaming.

@@ -16,7 +16,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.setting_faults import describe
 from app.settings import (
+    ENV_PREFIX,
     AccessSettings,
     ConnectionSettings,
     DeviceSettings,
@@ -28,7 +30,6 @@ from app.settings import (
     TlsSettings,
 )
 
-ENV_PREFIX = "MILLRACE_"
 PACKAGE = Path(__file__).parent
 DEMO_MODEL = PACKAGE / "demo" / "model"
 NVIDIA_DRIVER = Path("/dev/nvidiactl")
@@ -152,12 +153,7 @@ def load_config(overrides: dict[str, object]) -> Config:
     try:
         return Config(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("\n".join(_describe(fault["loc"], fault["msg"]) for fault in error.errors())) from error
-
-
-def _describe(location: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, location))}: {message}" if location else message
+        raise ConfigError("\n".join(describe(fault, overrides) for fault in error.errors())) from error
 
 
 def _unknown(key: str, known: set[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,10 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.config import Config, load_defaults
-from app.settings import parse_bytes
+from app.settings import option_of, parse_bytes
+
+SIMILARITY = 0.7
+"""How much a mistyped option must resemble another, from 0 to 1, for that one to be suggested."""
 
 METAVARS: dict[object, str] = {int: "N", float: "X", str: "TEXT", Path: "FILE", SecretStr: "KEY", tuple: "A,B"}
 SECONDS = ("_seconds", "_timeout")
@@ -30,6 +34,9 @@ class Parser(argparse.ArgumentParser):
     """Reports a mistake in a sentence; argparse would print the usage, which here is a page."""
 
     def error(self, message: str) -> NoReturn:
+        if found := re.fullmatch(r"argument (--[\w-]+): expected one argument", message):
+            metavar = self._option_string_actions[found[1]].metavar
+            message = f"{found[1]} needs a value: {_value_words(str(metavar or 'TEXT'))}"
         fail(f"{message}; `{self.prog} --help` lists what there is", code=2)
 
 
@@ -38,14 +45,10 @@ def refuse_unknown(arguments: list[str], command: str, names: Iterable[str]) -> 
     unknown = arguments[0]
     if not unknown.startswith("-"):
         fail(f"{unknown!r} is one argument too many; `millrace {command} --help` lists what there is", code=2)
-    closest = difflib.get_close_matches(unknown.partition("=")[0], [option_of(name) for name in names], 1)
-    hint = f"did you mean {closest[0]}?" if closest else f"`millrace {command} --help` lists all"
-    fail(f"there is no option {unknown}; {hint}", code=2)
-
-
-def option_of(name: str) -> str:
-    """The option of a setting, or of an argument of the parser's."""
-    return "--" + name.replace("_", "-")
+    options = [option_of(name) for name in names]
+    closest = difflib.get_close_matches(unknown.partition("=")[0], options, 1, SIMILARITY)
+    hint = f"did you mean {closest[0]}? " if closest else ""
+    fail(f"there is no option {unknown}; {hint}`millrace {command} --help` lists all", code=2)
 
 
 def add_setting(group: argparse._ArgumentGroup, name: str) -> None:
@@ -69,6 +72,11 @@ def metavar_of(name: str, field: FieldInfo) -> str:
     if name.endswith(SECONDS):
         return "SECONDS"
     return next(METAVARS[kind] for kind in kinds if kind in METAVARS)
+
+
+def _value_words(metavar: str) -> str:
+    """`{true,false}` as `true or false`; any other metavar as it is."""
+    return " or ".join(metavar[1:-1].split(",")) if metavar.startswith("{") else metavar
 
 
 def shown(value: object) -> str:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 
+from pydantic import SecretStr
+
+from app.api.gate.access import AccessRules
+from app.api.gate.key_list import BadKeys
+from app.api.gate.keys import KeyRing
+from app.api.gate.quota import Quota
 from app.api.wire.open_files import raise_open_file_limit, room_of
 from app.api.wire.sockets import PortUnavailable, listen
 from app.checkpoint.files import BadCheckpoint
@@ -37,12 +43,37 @@ def run(config: Config) -> str | None:
             sockets = listen(config.host, config.port, room_of(num_files).backlog)
             for each in sockets:
                 resources.enter_context(each)
+            access = read_access_rules(config)
             check_model(config.model_path, config.revision)
-        except (PortUnavailable, BadCheckpoint) as error:
+        except (PortUnavailable, BadKeys, BadCheckpoint) as error:
             return str(error)
         console = open_console(config.log_format, config.model_name)
         progress = StartProgress(console)
         resources.callback(progress.end)
         from app.api.run import run_server
 
-        return run_server(config, sockets, num_files, console, progress)
+        return run_server(config, access, sockets, num_files, console, progress)
+
+
+def read_access_rules(config: Config) -> AccessRules:
+    """The keys of the configuration. Raises BadKeys."""
+    quota = Quota(config.requests_per_minute, config.tokens_per_minute, config.concurrent_requests)
+    given = config.api_keys.get_secret_value() if config.api_keys is not None else ""
+    rules = AccessRules(
+        keys=KeyRing(given, config.api_keys_file, quota),
+        metrics_keys=_ring_of_one("metrics", config.metrics_key),
+        admin_keys=_ring_of_one("admin", config.admin_key),
+        shares_cache=config.cache_sharing == "all",
+    )
+    if config.api_keys is not None and not rules.keys.is_needed:
+        raise BadKeys("api_keys is set but has no key in it; leave it out to serve without keys")
+    return rules
+
+
+def _ring_of_one(name: str, secret: SecretStr | None) -> KeyRing:
+    if secret is None:
+        return KeyRing()
+    try:
+        return KeyRing.of_one(name, secret.get_secret_value())
+    except ValueError as error:
+        raise BadKeys(f"{name}_key: {error}") from error

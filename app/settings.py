@@ -16,6 +16,18 @@ from pydantic_settings import NoDecode
 
 from app.logs import LogFormat
 
+ENV_PREFIX = "MILLRACE_"
+
+
+def option_of(name: str) -> str:
+    """The option of a setting, or of another argument of the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + name.upper()
+
 
 def parse_bytes(value: object) -> object:
     """Read `2GiB`, `512 MB` or a plain number of bytes; `auto` is None."""
@@ -119,7 +131,9 @@ class SchedulingSettings(BaseModel):
     max_gap_seconds: float = Field(
         description="how long decoding streams should wait for a step that computes others' prompts", gt=0
     )
-    max_queue: int = Field(description="waiting sequences beyond which requests get 429", ge=0)
+    max_queue: int = Field(
+        description="sequences that may be open, waiting or running, beyond max_num_seqs; more get 429", ge=0
+    )
     queue_timeout: float = Field(
         description="seconds that a sequence may wait to be scheduled before it ends with 503; inf is no limit", gt=0
     )
@@ -227,7 +241,7 @@ class AccessSettings(BaseModel):
         description="file with more of them, one on a line, read again when it changes", default=None
     )
     metrics_key: SecretStr | None = Field(
-        description="key that /metrics asks for; without it they are open", default=None
+        description="key that /metrics asks for; without it /metrics is open to all", default=None
     )
     admin_key: SecretStr | None = Field(
         description="key that the dashboard asks for; without it the dashboard is closed where there are api_keys",

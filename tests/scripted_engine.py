@@ -23,7 +23,7 @@ from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
 from app.api.app import create_app
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.request_limits import RequestLimits
 from app.api.service import Service
 from app.api.telemetry.tracing import Telemetry
@@ -223,7 +223,7 @@ def make_app(
     load_tokenizer: Callable[[], Tokenizer] = byte_tokenizer,
     limits: RequestLimits | None = None,
     metrics: Metrics | None = None,
-    access: Access | None = None,
+    access: AccessRules | None = None,
     collector: StatisticsCollector | None = None,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
@@ -245,7 +245,7 @@ def make_app(
     return create_app(
         service,
         drain_seconds=7.0,
-        access=access or Access(),
+        access=access or AccessRules(),
         telemetry=telemetry,
         log_prompts=log_prompts,
         cors_origins=cors_origins,

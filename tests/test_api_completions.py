@@ -217,12 +217,15 @@ async def test_the_default_is_sixteen_tokens_or_what_fits() -> None:
         assert engine.submissions[0].params.max_tokens == expected
 
 
-@pytest.mark.parametrize(("engine", "room"), [(ScriptedEngine(), 54), (ScriptedEngine(ready=small(num_blocks=3)), 14)])
-async def test_what_cannot_fit_is_refused_with_what_would(engine: ScriptedEngine, room: int) -> None:
+@pytest.mark.parametrize(
+    ("engine", "room", "field"),
+    [(ScriptedEngine(), 54, "prompt"), (ScriptedEngine(ready=small(num_blocks=3)), 14, "max_tokens")],
+)
+async def test_what_cannot_fit_is_refused_with_what_would(engine: ScriptedEngine, room: int, field: str) -> None:
     async with started(make_app(engine)) as client:
         answer = await client.post("/v1/completions", json={"prompt": "a" * 10, "max_tokens": 55})
     error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "prompt")
+    assert (answer.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", field)
     for number in (10, 55, 10 + room, room):
         assert str(number) in error["message"]
     assert engine.submissions == []

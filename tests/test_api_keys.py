@@ -14,16 +14,17 @@ import pytest
 
 from app.api.errors import ApiError
 from app.api.gate import keys as keys_module
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.key_list import BadKeys
 from app.api.gate.keys import KeyRing
-from app.api.run import make_access
+from app.api.run import warn_if_open
 from app.config import load_config
+from app.serve import read_access_rules
 from tests.raw_client import connected
 from tests.scripted_engine import ScriptedEngine, ids, listening, make_app, started
 
 OPEN = {"/", "/dashboard", "/assets/{path:path}", "/health", "/ready", "/metrics"}
-ACCESS = Access(KeyRing("alice:sk-a, bob:sk-b"))
+ACCESS = AccessRules(KeyRing("alice:sk-a, bob:sk-b"))
 BODY = {"prompt": "x"}
 
 
@@ -89,7 +90,7 @@ async def test_without_keys_everybody_comes_in_without_a_name() -> None:
 
 
 async def test_metrics_and_the_dashboard_may_have_keys_of_their_own_that_open_nothing_else() -> None:
-    access = Access(KeyRing("alice:sk-a"), KeyRing("prometheus:sk-m"), KeyRing("operator:sk-o"))
+    access = AccessRules(KeyRing("alice:sk-a"), KeyRing("prometheus:sk-m"), KeyRing("operator:sk-o"))
     app = make_app(ScriptedEngine(ids("k")), access=access)
     own = {"/metrics": "sk-m", "/v1/stats/stream": "sk-o"}
     opened = {}
@@ -104,7 +105,7 @@ async def test_metrics_and_the_dashboard_may_have_keys_of_their_own_that_open_no
 
 
 async def test_a_key_for_the_dashboard_closes_it_even_where_all_else_is_open() -> None:
-    async with started(make_app(ScriptedEngine(), access=Access(admin_keys=KeyRing("operator:sk-o")))) as client:
+    async with started(make_app(ScriptedEngine(), access=AccessRules(admin_keys=KeyRing("operator:sk-o")))) as client:
         seen = [(await client.get(path)).status_code for path in ("/v1/stats/stream", "/v1/models")]
     assert seen == [401, 200]
 
@@ -119,7 +120,7 @@ async def test_with_keys_but_none_for_the_dashboard_it_is_closed_to_every_key() 
 @pytest.mark.parametrize("sent", ["schlüssel".encode(), b"  s#cret,\t"])
 async def test_a_key_is_compared_as_it_was_sent(sent: bytes) -> None:
     digests = [hashlib.sha256(secret).hexdigest() for secret in ("schlüssel".encode(), b"s#cret,")]
-    access = Access(KeyRing(",".join(f"alice:sha256:{digest}" for digest in digests)))
+    access = AccessRules(KeyRing(",".join(f"alice:sha256:{digest}" for digest in digests)))
     async with listening(make_app(ScriptedEngine(), access=access)) as (url, _), connected(url) as client:
         await client.send(b"GET /v1/models HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + sent + b"\r\n\r\n")
         assert (await client.answer())[0] == 200
@@ -142,7 +143,7 @@ def test_every_guess_meets_the_same_comparisons_however_much_of_it_is_right(
     monkeypatch.setattr(hmac, "compare_digest", compare)
     secret = "sk-0123456789abcdef"
     ring = KeyRing(f"alice:{secret},bob:sk-b,carol:sk-c")
-    access = Access(ring, ring, ring)
+    access = AccessRules(ring, ring, ring)
     prefixes = [secret[:length] for length in range(1, len(secret) + 1)]
     guesses = [*prefixes, *(prefix + "x" for prefix in prefixes), "sk-b", "x" * 10_000, "ü\udc80"]
     let_in = []
@@ -192,6 +193,7 @@ def test_a_file_without_keys_lets_nobody_in_and_one_that_is_not_there_is_refused
 def test_who_serves_others_without_keys_is_told_that_anybody_may_come(
     settings: dict[str, str], is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_access(load_config(settings))
+    config = load_config(settings)
+    warn_if_open(config, read_access_rules(config))
     expected = f"Anybody who reaches {settings['host']} may use this server: no API keys are set"
     assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", expected)] * is_told

@@ -153,7 +153,7 @@ async def test_neither_the_path_nor_the_encoding_of_a_request_is_sent_back_whole
         (COMPLETIONS, {"n": 0}, "n"),
         (COMPLETIONS, {"n": 1.5}, "n"),
         (COMPLETIONS, {"max_tokens": 0}, "max_tokens"),
-        (COMPLETIONS, {"max_tokens": 10**30}, "prompt"),
+        (COMPLETIONS, {"max_tokens": 10**30}, "max_tokens"),
         (COMPLETIONS, {"cache_salt": "x" * 257}, "cache_salt"),
         (COMPLETIONS, {"n": 64, "logit_bias": dict.fromkeys(map(str, range(2000)), 1)}, "logit_bias"),
         (COMPLETIONS, {"n": 64, "stop_token_ids": [1] * 2000}, "stop_token_ids"),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from app.chat.cli import KEY_VARIABLE
 from app.chat.conversation import Answer
@@ -148,7 +148,7 @@ async def test_a_message_in_a_pipe_is_answered_once_in_plain_text() -> None:
 
 async def test_a_server_with_keys_is_talked_to_with_one() -> None:
     engine = ScriptedEngine(ids("yes"), ready=ROOM)
-    async with listening(make_app(engine, access=Access(keys=KeyRing("ann:secret")))) as (url, _):
+    async with listening(make_app(engine, access=AccessRules(keys=KeyRing("ann:secret")))) as (url, _):
         code, out, err = await piped(url, "hello")
         assert (code, out) == (1, "")
         assert err.startswith("millrace: ")

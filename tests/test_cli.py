@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from app import __main__, cli
-from app.config import ENV_PREFIX, Config, load_defaults
+from app.config import Config, load_defaults
 from app.options import metavar_of, shown
-from app.settings import GROUPS
+from app.settings import ENV_PREFIX, GROUPS
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,9 +155,18 @@ def test_what_is_not_understood_ends_with_2_and_a_sentence(
 
 def test_an_unknown_option_is_named_with_the_closest_one(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = run(["serve", "--prot", "1"], capsys)
-    assert err == "millrace: there is no option --prot; did you mean --port?\n"
+    assert err == "millrace: there is no option --prot; did you mean --port? `millrace serve --help` lists all\n"
     _, _, err = run(["serve", "--xyzzy"], capsys)
     assert err == "millrace: there is no option --xyzzy; `millrace serve --help` lists all\n"
+    _, _, err = run(["chat", "--nope"], capsys)
+    assert err == "millrace: there is no option --nope; `millrace chat --help` lists all\n"
+
+
+def test_an_option_without_its_value_says_which_would_do(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(["serve", "--enforce-eager"], capsys)
+    assert err.startswith("millrace: --enforce-eager needs a value: true or false; ")
+    _, _, err = run(["serve", "--port", "--host", "::"], capsys)
+    assert err.startswith("millrace: --port needs a value: N; ")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,8 @@ def test_a_bad_value_ends_with_2_and_its_name(
     code, out, err = run(["serve", option(name), value], capsys)
     assert code == 2
     assert out == ""
-    assert err.startswith(f"millrace: {name}: ")
+    assert err.startswith((f"millrace: {option(name)} is ", f"millrace: {name}: "))
+    assert value in err
     assert served == []
 
 

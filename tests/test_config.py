@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from app import config as config_module
-from app.config import DEFAULTS, DEMO_MODEL, ENV_PREFIX, Config, ConfigError, load_config, load_defaults
+from app.config import DEFAULTS, DEMO_MODEL, Config, ConfigError, load_config, load_defaults
 from app.serve import run
+from app.settings import ENV_PREFIX
 
 APP = Path(config_module.__file__).parent
 
@@ -117,7 +118,7 @@ def test_sizes_are_read_as_people_write_them(text: object, num_bytes: int | None
 
 @pytest.mark.parametrize("text", ["lots", "", "-1", "2XB", "GiB", "1e9", "2 G i B", "1.2.3G", "0", 0, "0.1B"])
 def test_what_is_not_a_size_is_refused_by_name(text: object) -> None:
-    assert complaint(kv_cache_memory=text).startswith("kv_cache_memory: ")
+    assert complaint(kv_cache_memory=text).startswith("--kv-cache-memory is '")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +147,31 @@ def test_what_is_not_a_size_is_refused_by_name(text: object) -> None:
 )
 def test_an_impossible_value_is_refused_by_name(name: str, value: object) -> None:
     message = complaint(**{name: value})
-    assert message.startswith(f"{name}: ")
+    option = f"--{name.replace('_', '-')}"
+    assert message.startswith((f"{option} is '{value}'; write ", f"{name}: there is no file {value}"))
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("port", "http", "write a whole number"),
+        ("port", 70000, "write a number up to 65535"),
+        ("max_queue", "-1", "write a number from 0 on"),
+        ("step_timeout", "0", "write a number above 0"),
+        ("block_size", "12", "write a multiple of 8"),
+        ("dtype", "float9", "write 'auto', 'float32', 'float16' or 'bfloat16'"),
+        ("device", "gpu", "write cuda, cuda:1, mps, cpu, or auto"),
+        ("log_prompts", "maybe", "write true or false"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_what_would_work(name: str, value: object, remedy: str) -> None:
+    assert complaint(**{name: value}) == f"--{name.replace('_', '-')} is '{value}'; {remedy}"
+
+
+def test_a_value_of_the_environment_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_PORT", "http")
+    assert complaint() == "MILLRACE_PORT is 'http'; write a whole number"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +184,7 @@ def test_a_value_at_the_edge_is_taken(name: str, value: object) -> None:
 
 def test_every_fault_gets_a_line() -> None:
     lines = complaint(port="x", dtype="int8", block_size=7).splitlines()
-    assert sorted(line.split(":")[0] for line in lines) == ["block_size", "dtype", "port"]
+    assert sorted(line.split()[0] for line in lines) == ["--block-size", "--dtype", "--port"]
 
 
 def test_speculation_and_overlap_exclude_each_other() -> None:
@@ -187,6 +211,12 @@ def test_a_chat_template_that_is_none_ends_the_start_with_the_reason(
     file = tmp_path / "template"
     file.write_bytes(content)
     assert str(run(load_config({"chat_template": file, "port": 0}))).startswith(f"{file} {reason}")
+
+
+def test_keys_that_cannot_be_read_end_the_start_before_the_model_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    reason = run(load_config({"api_keys_file": file, "port": 0, "model": str(tmp_path)}))
+    assert reason == f"{file} cannot be read: No such file or directory"
 
 
 def test_a_model_that_is_written_as_a_path_must_be_there(tmp_path: Path) -> None:

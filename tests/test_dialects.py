@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.api.errors import ApiError
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from app.api.generation.choices import Piece
 from app.api.generation.dialect import Answer, Dialect, Endpoint, Json
@@ -96,12 +96,12 @@ def echo_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def client_of(engine: ScriptedEngine, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(engine: ScriptedEngine, access: AccessRules | None = None) -> AsyncIterator[httpx.AsyncClient]:
     async with started(make_app(engine, access=access)) as client:
         yield client
 
 
-async def send(engine: ScriptedEngine, access: Access | None = None, **body: Any) -> httpx.Response:
+async def send(engine: ScriptedEngine, access: AccessRules | None = None, **body: Any) -> httpx.Response:
     async with client_of(engine, access) as client:
         return await client.post(PATH, json={"text": "a"} | body)
 
@@ -131,8 +131,8 @@ async def test_errors_have_the_shape_of_the_dialect_wherever_they_come_from() ->
     assert problem(await send(engine, heat=2)) == (400, "heat", "invalid_value")
     assert problem(await send(engine, text="a" * 100)) == (400, "text", "context_length_exceeded")
     assert problem(await send(engine, model="other")) == (404, "model", "model_not_found")
-    assert problem(await send(engine, Access(KeyRing("alice:key")))) == (401, None, "invalid_api_key")
-    async with client_of(engine, Access(KeyRing("alice:key requests_per_minute=1"))) as client:
+    assert problem(await send(engine, AccessRules(KeyRing("alice:key")))) == (401, None, "invalid_api_key")
+    async with client_of(engine, AccessRules(KeyRing("alice:key requests_per_minute=1"))) as client:
         client.headers["Authorization"] = "Bearer key"
         answers = [await client.post(PATH, json={"text": "a"}) for _ in range(2)]
     assert problem(answers[1]) == (429, None, "rate_limit_exceeded")

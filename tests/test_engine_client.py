@@ -203,7 +203,7 @@ async def test_prompt_logprobs_and_cached_tokens_arrive_with_the_stream(engine: 
 async def test_the_queue_is_bounded(engine: Engine) -> None:
     client, _ = engine
     streams = [client.generate(PROMPT, LONG) for _ in range(8)]
-    with pytest.raises(Overloaded, match="8 sequences"):
+    with pytest.raises(Overloaded, match="limit 8 sequences"):
         client.generate(PROMPT, LONG)
     for stream in streams:
         stream.close()
@@ -397,6 +397,6 @@ async def test_a_model_that_cannot_be_served_stops_the_engine_with_the_reason(
     reasons: asyncio.Queue[str] = asyncio.Queue()
     client = EngineClient(llama_config.model_copy(update={"model": str(tmp_path)}), Witness(), reasons.put_nowait)
     await client.start()
-    assert "is not the directory of a model" in await asyncio.wait_for(reasons.get(), 60)
+    assert "is empty; a model's directory needs" in await asyncio.wait_for(reasons.get(), 60)
     assert client.health.state is EngineState.FAILED
     await client.stop(0)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.api.gate.hosts import LOCAL_HOST
-from app.api.run import make_access, served_hosts
+from app.api.run import served_hosts
 from app.config import ConfigError, load_config
+from app.serve import read_access_rules
 from tests.raw_client import connected
 from tests.scripted_engine import ScriptedEngine, listening, make_app
 
@@ -84,7 +85,7 @@ def test_hosts_are_checked_where_the_server_is_open_and_local_and_where_some_are
     settings: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     config = load_config(settings)
-    assert served_hosts(config, make_access(config)) == expected
+    assert served_hosts(config, read_access_rules(config)) == expected
 
 
 @pytest.mark.parametrize("hosts", ["https://a.example", "a.example:8000", "a.example/", "fd00::7", "a b"])

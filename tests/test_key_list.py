@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from app.api.gate import keys as keys_module
 from app.api.gate.key_list import BadKeys, parse_file, parse_given
 from app.api.gate.keys import KeyRing
-from app.api.run import make_access
 from app.config import load_config
+from app.serve import read_access_rules
 
 ANY_KEY = st.text(st.sampled_from(printable + "ü€\u00a0\u2028\x85"), min_size=1, max_size=8)
 
@@ -51,7 +51,7 @@ def test_a_number_sign_is_a_character_of_a_key_like_any_other(tmp_path: Path, mo
     monkeypatch.setenv("MILLRACE_API_KEYS", "alice:s3cret#rest,bob:KEYBOB")
     monkeypatch.setenv("MILLRACE_ADMIN_KEY", "a#dmin,x:y")
     monkeypatch.setenv("MILLRACE_METRICS_KEY", "#metrics")
-    access = make_access(load_config({"api_keys_file": file}))
+    access = read_access_rules(load_config({"api_keys_file": file}))
     assert names_of(access.keys, "s3cret#rest", "KEYBOB", "in#file") == ["alice", "bob", "carol"]
     assert names_of(access.keys, "s3cret", "in", "rest", "") == [None] * 4
     assert names_of(access.admin_keys, "a#dmin,x:y", "a", "a#dmin", "y") == ["admin", None, None, None]
@@ -119,7 +119,7 @@ def test_a_file_may_have_the_marks_of_another_system() -> None:
 )
 def test_a_setting_that_would_open_to_nobody_or_to_everybody_is_refused(settings: dict[str, str], told: str) -> None:
     with pytest.raises(BadKeys) as caught:
-        make_access(load_config(settings))
+        read_access_rules(load_config(settings))
     assert str(caught.value).startswith(told)
 
 

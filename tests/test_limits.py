@@ -11,7 +11,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, RateLimitError
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.key_list import BadKeys
 from app.api.gate.keys import KeyRing
 from app.api.gate.quota import Quota
@@ -170,7 +170,7 @@ def test_a_request_that_used_less_gives_the_rest_back_and_one_that_used_more_owe
     assert door.remaining("tokens") == 0
     message, headers = door.refused()
     assert message == (
-        "Rate limit reached on tokens per minute: limit 100, remaining 0, requested 1. Try again in 1m12.6s."
+        "Rate limit reached on tokens_per_minute: limit 100, remaining 0, requested 1. Try again in 1m12.6s."
     )
     assert headers == {"Retry-After": "73"}
     door.clock.now += 73
@@ -180,7 +180,7 @@ def test_a_request_that_used_less_gives_the_rest_back_and_one_that_used_more_owe
 def test_owners_do_not_use_up_what_is_others() -> None:
     door = Door(requests_per_minute=1, tokens_per_minute=10, concurrent_requests=1)
     door.enter(10, "alice")
-    assert "for 'alice' on concurrent sequences: limit 1, open 1" in door.refused(1, "alice")[0]
+    assert "for 'alice' on concurrent_requests: limit 1, open 1" in door.refused(1, "alice")[0]
     door.enter(10, "bob")
     assert door.refusals == [("concurrent_requests", "alice")]
 
@@ -226,7 +226,7 @@ def test_names_beyond_a_number_are_counted_together() -> None:
 
 
 def app_with(keys: str, engine: ScriptedEngine, clock: Clock, metrics: Metrics | None = None) -> Any:
-    return make_app(engine, access=Access(KeyRing(keys)), clock=clock, metrics=metrics)
+    return make_app(engine, access=AccessRules(KeyRing(keys)), clock=clock, metrics=metrics)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -263,7 +263,7 @@ async def test_every_answer_tells_what_is_left_and_a_refusal_when_there_will_be_
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
     assert refused.headers["x-ratelimit-remaining-tokens"] == "100", "15 seconds gave back six"
     assert refused.json()["error"] == {
-        "message": "Rate limit reached for 'alice' on requests per minute: limit 2, remaining 0, requested 1. "
+        "message": "Rate limit reached for 'alice' on requests_per_minute: limit 2, remaining 0, requested 1. "
         "Try again in 15s.",
         "type": "requests",
         "param": None,
@@ -343,6 +343,8 @@ async def test_openais_own_client_waits_as_it_is_told_and_does_not_insist_where_
 
 
 async def test_without_keys_everybody_shares_the_limits() -> None:
-    app = make_app(ScriptedEngine(ids("x")), access=Access(KeyRing(quota=Quota(requests_per_minute=1))), clock=Clock())
+    app = make_app(
+        ScriptedEngine(ids("x")), access=AccessRules(KeyRing(quota=Quota(requests_per_minute=1))), clock=Clock()
+    )
     async with started(app) as client:
         assert [(await post(client)).status_code for _ in range(2)] == [200, 429]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from app.api.gate.owner import Owner
 from app.metrics import Metrics
@@ -20,7 +20,7 @@ KEYS = "alice:A, bob:B min_priority=-5"
 LEAST = -(2**31)
 
 
-async def submitted(access: Access, key: str, **body: Any) -> Any:
+async def submitted(access: AccessRules, key: str, **body: Any) -> Any:
     """What the engine is asked for."""
     engine = ScriptedEngine(ids("x"))
     async with started(make_app(engine, access=access)) as client:
@@ -38,12 +38,12 @@ async def submitted(access: Access, key: str, **body: Any) -> Any:
 async def test_a_priority_counts_between_keys_only_as_far_as_the_operator_allows(
     key: str, priority: int, precedence: int
 ) -> None:
-    asked = await submitted(Access(KeyRing(KEYS)), key, priority=priority)
+    asked = await submitted(AccessRules(KeyRing(KEYS)), key, priority=priority)
     assert (asked.priority, asked.precedence) == (priority, precedence)
 
 
 async def test_without_keys_a_priority_counts_among_all_requests() -> None:
-    asked = await submitted(Access(), "any", priority=-9)
+    asked = await submitted(AccessRules(), "any", priority=-9)
     assert (asked.priority, asked.precedence) == (-9, -9)
 
 
@@ -51,7 +51,7 @@ async def test_without_keys_a_priority_counts_among_all_requests() -> None:
 
 
 async def test_keys_have_salts_of_their_own_unless_they_share_the_cache() -> None:
-    rings = Access(KeyRing(KEYS)), Access(KeyRing(KEYS), shares_cache=True), Access()
+    rings = AccessRules(KeyRing(KEYS)), AccessRules(KeyRing(KEYS), shares_cache=True), AccessRules()
     salts = [[(await submitted(access, key, cache_salt="s")).cache_salt for key in "AB"] for access in rings]
     assert salts == [["alice:s", "bob:s"], ["s", "s"], ["s", "s"]]
 
@@ -66,7 +66,7 @@ def test_no_two_keys_can_have_one_salt_whatever_they_send() -> None:
 
 
 def limited(limits: str, engine: ScriptedEngine, clock: Clock | None = None, metrics: Metrics | None = None) -> Any:
-    return make_app(engine, access=Access(KeyRing(f"alice:A {limits}")), clock=clock or Clock(), metrics=metrics)
+    return make_app(engine, access=AccessRules(KeyRing(f"alice:A {limits}")), clock=clock or Clock(), metrics=metrics)
 
 
 async def chat(client: httpx.AsyncClient, **body: Any) -> httpx.Response:
@@ -144,7 +144,7 @@ async def test_every_sequence_counts_as_concurrent_until_its_request_ends() -> N
 
 async def test_a_request_whose_choices_have_no_room_is_refused_before_one_is_begun() -> None:
     engine = ScriptedEngine(ids("x"), room=5)
-    async with started(make_app(engine, access=Access(KeyRing(KEYS)))) as client:
+    async with started(make_app(engine, access=AccessRules(KeyRing(KEYS)))) as client:
         answers = [
             await client.post(COMPLETIONS, json={"prompt": ["a", "b"], "n": n}, headers=bearer("A")) for n in (3, 2)
         ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from app.api.openapi import DESCRIPTIONS, OF_CONNECTIONS
 from app.api.request_limits import RequestLimits
@@ -73,7 +73,7 @@ async def test_every_status_that_is_documented_of_generation_comes_and_every_one
         {"content": b"{}", "headers": {"Content-Encoding": "gzip"}},
         {"content": late()},
     )
-    came += await statuses(make_app(ScriptedEngine(), access=Access(KeyRing("alice:key"))), path, {})
+    came += await statuses(make_app(ScriptedEngine(), access=AccessRules(KeyRing("alice:key"))), path, {})
     came += await statuses(make_app(ScriptedEngine(), hosts=("localhost",)), path, {})
     came += await statuses(make_app(ScriptedEngine(refusals={0: Overloaded("full", 1)})), path, {})
     for reason in (FinishReason.ERROR, FinishReason.ABORT, FinishReason.QUEUE_TIMEOUT, CutReason.REQUEST_TIMEOUT):
@@ -98,7 +98,7 @@ async def test_every_status_of_the_other_routes_is_documented(path: str) -> None
     for health in (HEALTHY, loading):
         came += await statuses(make_app(ScriptedEngine(health=health)), url, {})
     came += await statuses(make_app(ScriptedEngine(), hosts=("localhost",)), url, {})
-    access = Access(KeyRing("alice:key"), metrics_keys=KeyRing("metrics:key"))
+    access = AccessRules(KeyRing("alice:key"), metrics_keys=KeyRing("metrics:key"))
     came += await statuses(make_app(ScriptedEngine(), access=access), url, {})
     if path != url:
         came += await statuses(make_app(ScriptedEngine()), url + "-other", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from app.api.wire.server import HEADERS
 from app.config import ConfigError, load_config
@@ -18,8 +18,8 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 COMPLETIONS = "/v1/completions"
 
 
-def locked() -> Access:
-    return Access(KeyRing("alice:secret"))
+def locked() -> AccessRules:
+    return AccessRules(KeyRing("alice:secret"))
 
 
 async def test_other_origins_are_kept_out_unless_they_are_listed() -> None:

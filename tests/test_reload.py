@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.api.gate import keys as keys_module
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from tests.raw_client import until
 from tests.scripted_engine import ScriptedEngine, data_of, listening, make_app
@@ -54,7 +54,7 @@ def bearer(key: str) -> dict[str, str]:
 async def running(file: Path, text: str) -> AsyncIterator[Running]:
     file.write_text(text + "\n")
     ring, engine = KeyRing(file=file), ScriptedEngine()
-    app = make_app(engine, access=Access(ring), clock=lambda: 0.0)
+    app = make_app(engine, access=AccessRules(ring), clock=lambda: 0.0)
     async with listening(app, reload=ring.reload) as (url, _), httpx.AsyncClient(base_url=url) as client:
         yield Running(engine, client, file)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from app.api.gate.access import AccessRules
+from app.api.gate.keys import KeyRing
 from app.api.record import choose_request_id, parse_traceparent
-from app.engine.health import Overloaded
+from app.engine.health import Overloaded, QueueShareUsed
 from app.logs import ConsoleFormatter, JsonFormatter, LogContext, configure_logging, log_context
 from app.messages import FinishReason
 from app.metrics import Metrics
@@ -119,6 +121,24 @@ async def test_a_refused_request_is_a_line_and_a_count_by_its_reason(lines: list
     for reason in ("overloaded", "invalid_value", "context_length_exceeded"):
         found = metrics.registry.get_sample_value("millrace_admission_rejections_total", {"reason": reason})
         assert found == 1, reason
+
+
+async def test_a_key_that_has_its_share_of_the_queue_is_told_apart_from_a_full_queue(
+    lines: list[dict[str, Any]],
+) -> None:
+    async with started(make_app(ScriptedEngine(refusals={0: QueueShareUsed("yours is used", 9)}))) as client:
+        answer = await client.post(COMPLETIONS, json={"prompt": "a"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+    assert [line["outcome"] for line in lines] == ["queue_share"]
+
+
+async def test_a_request_that_is_refused_before_it_is_routed_has_its_route(lines: list[dict[str, Any]]) -> None:
+    metrics = Metrics()
+    async with started(make_app(ScriptedEngine(), metrics=metrics, access=AccessRules(KeyRing("ann:key")))) as client:
+        await client.post(COMPLETIONS, json={"prompt": "a"})
+    assert [(line["route"], line["outcome"]) for line in lines] == [(f"POST {COMPLETIONS}", "invalid_api_key")]
+    labels = {"route": COMPLETIONS, "status": "401"}
+    assert metrics.registry.get_sample_value("millrace_http_requests_total", labels) == 1
 
 
 async def test_a_stream_that_breaks_off_says_why(lines: list[dict[str, Any]]) -> None:

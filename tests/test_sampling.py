@@ -102,7 +102,7 @@ def test_of_a_large_vocabulary_tokens_are_where_the_numbers_fall_to_a_millionth(
 
 
 def test_which_rows_are_beside_a_row_does_not_matter(sampler: Sampler) -> None:
-    logits = torch.randn(9, 3000, generator=torch.Generator().manual_seed(0)) * 3
+    logits = torch.randn(len(ALL_KINDS) + 3, 3000, generator=torch.Generator().manual_seed(0)) * 3
     rows = [sequence(seed=seed, **asdict(limits)) for seed, (limits, _) in enumerate(ALL_KINDS)]
     rows += [sequence(seed=6), sequence(seed=7, temperature=0.0), sequence(seed=8, temperature=2.0, min_p=0.01)]
     alone = [sampler(logits[index : index + 1], [row]).item() for index, row in enumerate(rows)]

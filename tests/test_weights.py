@@ -109,7 +109,9 @@ def test_a_model_that_was_saved_without_its_head_is_refused(directory: Path) -> 
 def test_a_configuration_that_its_model_type_rejects_is_refused_in_one_line(directory: Path) -> None:
     change_config(directory, vocab_size="many")
     message = reason(directory)
-    assert re.search(rf"{directory}/config.json is no configuration.*'vocab_size' expected int", message)
+    assert re.search(
+        rf"transformers cannot read {directory}/config.json because of .*'vocab_size' expected int", message
+    )
     assert "\n" not in message
 
 

@@ -13,7 +13,8 @@ from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
 from app.api.error_handlers import answer_errors
-from app.api.gate.authentication import Access, Authentication
+from app.api.gate.access import AccessRules
+from app.api.gate.authentication import Authentication
 from app.api.gate.cors import allow_origins
 from app.api.gate.hosts import HostCheck
 from app.api.gate.rate_limits import Limiter
@@ -30,7 +31,7 @@ from app.api.wire.event_loop_lag import watch_event_loop_lag
 def create_app(
     service: Service,
     drain_seconds: float,
-    access: Access,
+    access: AccessRules,
     telemetry: Telemetry | None = None,
     log_prompts: bool = False,
     cors_origins: Seq[str] = (),

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from app.api.excerpts import cut
-from app.engine.health import Overloaded, Unavailable
+from app.engine.health import Overloaded, QueueShareUsed, Unavailable
 from app.engine.stream import CutReason, EndReason, EngineDied, KillsEngine
 from app.messages import FinishReason
 
@@ -36,7 +36,8 @@ class ApiError(Exception):
 
     `field` is the path of the request's field at fault, and `code` names the kind of error. `limit` names the rate
     limit that was reached, if one was. `retry_after` is in seconds. `is_permanent` says that sending the same request
-    again cannot help, whatever the status suggests. `headers` are added to the response.
+    again cannot help, whatever the status suggests. `headers` are added to the response. `cause` is the label under
+    which the error is logged and counted, where that is not its code.
 
     The message and the field may quote the client; both are cut so that neither the answer nor the log grows with what
     was sent.
@@ -53,6 +54,7 @@ class ApiError(Exception):
         retry_after: int | None = None,
         is_permanent: bool = False,
         headers: Mapping[str, str] | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(cut(message, MAX_MESSAGE_CHARACTERS))
         self.status = status
@@ -61,13 +63,9 @@ class ApiError(Exception):
         self.limit = limit
         self.is_permanent = is_permanent
         self.headers = dict(headers or {})
+        self.cause = cause or code or str(status)
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
-
-    @property
-    def cause(self) -> str:
-        """The label under which errors are counted."""
-        return self.code or str(self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,8 @@ def as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
+        case QueueShareUsed():
+            return ApiError(429, str(error), code="overloaded", retry_after=error.retry_after, cause="queue_share")
         case Overloaded():
             return ApiError(429, str(error), code="overloaded", retry_after=error.retry_after)
         case Unavailable():

@@ -14,7 +14,8 @@ MAX_NAMED_TOKENS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """`max_sequences` bounds prompts times choices, and `max_values` what `generation.cost` counts.
+    """`max_sequences` bounds prompts times choices, and `max_values` what `generation.cost` counts. Messages name
+    `max_sequences_setting` as what sets `max_sequences`.
 
     `receive_seconds` is how long a body may take to arrive, beyond what its size explains; `request_seconds` is how
     long the whole request may take.
@@ -24,6 +25,7 @@ class RequestLimits:
     receive_seconds: float = 30.0
     request_seconds: float = inf
     max_sequences: int = 128
+    max_sequences_setting: str = "max_sequences_per_request"
     max_stop_strings: int = 16
     max_logprobs: int = 20
     max_values: int = 1 << 20

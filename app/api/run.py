@@ -16,11 +16,8 @@ from importlib.metadata import version
 from pydantic import SecretStr
 
 from app.api.app import create_app
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.hosts import ANY_HOST, LOCAL_HOST, is_loopback
-from app.api.gate.key_list import BadKeys
-from app.api.gate.keys import KeyRing
-from app.api.gate.quota import Quota
 from app.api.openai.schemas.completion import sampling_default_faults
 from app.api.request_limits import RequestLimits
 from app.api.service import Service
@@ -44,23 +41,13 @@ waits ten times as long, which adds up while a large body is read."""
 log = logging.getLogger(__name__)
 
 
-def make_access(config: Config) -> Access:
-    """The keys of the configuration. Raises BadKeys."""
-    quota = Quota(config.requests_per_minute, config.tokens_per_minute, config.concurrent_requests)
-    access = Access(
-        keys=KeyRing(_plain(config.api_keys), config.api_keys_file, quota),
-        metrics_keys=_ring_of_one("metrics", config.metrics_key),
-        admin_keys=_ring_of_one("admin", config.admin_key),
-        shares_cache=config.cache_sharing == "all",
-    )
-    if config.api_keys is not None and not access.keys.is_needed:
-        raise BadKeys("api_keys is set but has no key in it; leave it out to serve without keys")
+def warn_if_open(config: Config, access: AccessRules) -> None:
+    """Log that there are no keys, where other machines can reach the server."""
     if not access.keys.is_needed and not is_loopback(config.host):
         log.warning("Anybody who reaches %s may use this server: no API keys are set", config.host)
-    return access
 
 
-def served_hosts(config: Config, access: Access) -> tuple[str, ...]:
+def served_hosts(config: Config, access: AccessRules) -> tuple[str, ...]:
     """The names that requests may reach the server by, or none if they may use any. They are checked where no key keeps
     the pages of other sites out of a server that only this machine should reach, and where names are given."""
     if ANY_HOST in config.allowed_hosts:
@@ -74,13 +61,20 @@ def _plain(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-def _ring_of_one(name: str, secret: SecretStr | None) -> KeyRing:
-    if secret is None:
-        return KeyRing()
-    try:
-        return KeyRing.of_one(name, secret.get_secret_value())
-    except ValueError as error:
-        raise BadKeys(f"{name}_key: {error}") from error
+def request_limits(config: Config) -> RequestLimits:
+    """What one request may ask for: no more sequences than may be open at all."""
+    max_open = config.max_num_seqs + config.max_queue
+    is_bound_by_queue = max_open < config.max_sequences_per_request
+    return RequestLimits(
+        max_body_bytes=config.max_body_size,
+        receive_seconds=config.receive_timeout,
+        request_seconds=config.request_timeout,
+        max_sequences=min(config.max_sequences_per_request, max_open),
+        max_sequences_setting="max_num_seqs + max_queue" if is_bound_by_queue else "max_sequences_per_request",
+        max_stop_strings=config.max_stop_strings,
+        max_logprobs=config.max_logprobs,
+        max_values=config.max_values_per_request,
+    )
 
 
 def make_certificate(config: Config) -> Certificate | None:
@@ -111,7 +105,7 @@ def check_sampling_defaults(model: str, defaults: Mapping[str, object]) -> None:
         raise BadCheckpoint(f"generation_config.json of {model}: {'; '.join(faults)}; correct it or leave it out")
 
 
-def make_reload(config: Config, access: Access, certificate: Certificate | None) -> Callable[[], None] | None:
+def make_reload(config: Config, access: AccessRules, certificate: Certificate | None) -> Callable[[], None] | None:
     """What SIGHUP reads again; None, and it ends the server, if there are no files to read."""
     reloads = [access.keys.reload] if config.api_keys_file else []
     reloads += [certificate.reload] if certificate is not None else []
@@ -124,22 +118,32 @@ def make_reload(config: Config, access: Access, certificate: Certificate | None)
 
 
 def run_server(
-    config: Config, sockets: list[socket.socket], num_files: int, console: Console, progress: StartProgress
+    config: Config,
+    access: AccessRules,
+    sockets: list[socket.socket],
+    num_files: int,
+    console: Console,
+    progress: StartProgress,
 ) -> str | None:
     """Serve on sockets that listen already, until a signal comes, with so many open files.
 
     Returns the reason if the model could not be served, or what else was wrong.
     """
     try:
-        return _serve(config, sockets, num_files, console, progress)
-    except (BadKeys, BadCertificate, TelemetryError, BadCheckpoint) as error:
+        return _serve(config, access, sockets, num_files, console, progress)
+    except (BadCertificate, TelemetryError, BadCheckpoint) as error:
         return str(error)
 
 
 def _serve(
-    config: Config, sockets: list[socket.socket], num_files: int, console: Console, progress: StartProgress
+    config: Config,
+    access: AccessRules,
+    sockets: list[socket.socket],
+    num_files: int,
+    console: Console,
+    progress: StartProgress,
 ) -> str | None:
-    access = make_access(config)
+    warn_if_open(config, access)
     certificate = make_certificate(config)
     telemetry = make_telemetry(config.model_name, version("millrace"), os.environ)
     template = read_template(config)
@@ -160,15 +164,7 @@ def _serve(
         version=version("millrace"),
         metrics=metrics,
         collector=collector,
-        limits=RequestLimits(
-            max_body_bytes=config.max_body_size,
-            receive_seconds=config.receive_timeout,
-            request_seconds=config.request_timeout,
-            max_sequences=min(config.max_sequences_per_request, config.max_num_seqs + config.max_queue),
-            max_stop_strings=config.max_stop_strings,
-            max_logprobs=config.max_logprobs,
-            max_values=config.max_values_per_request,
-        ),
+        limits=request_limits(config),
         seeds=random.SystemRandom() if config.seed is None else random.Random(config.seed),
         on_failed=give_up,
     )

@@ -23,7 +23,7 @@ def read_trace(path: Path, seed: str, speedup: float = 1.0, limit: int | None = 
                 raise BenchError(f"{path} has no column {', '.join(missing)}; a trace has {', '.join(COLUMNS)}")
             lines = [_line(row, number, path) for number, row in enumerate(islice(rows, limit), start=2)]
     except OSError as error:
-        raise BenchError(f"the trace cannot be read: {error}") from error
+        raise BenchError(f"the trace {path} cannot be read: {error.strerror}") from error
     if not lines:
         raise BenchError(f"{path} has no lines")
     lines.sort(key=lambda line: line[0])

@@ -84,8 +84,9 @@ def _check_no_adapter(directory: Path) -> None:
 
 def _no_config(directory: Path) -> str:
     found = sorted(path.name for path in directory.iterdir())
-    holds = f"it holds {some_of(found)}" if found else "it is empty"
-    return f"{directory / CONFIG} is missing, so {directory} is not the directory of a model: {holds}"
+    if not found:
+        return f"{directory} is empty; a model's directory needs {CONFIG}, {WEIGHTS} and tokenizer.json"
+    return f"{directory / CONFIG} is missing, so {directory} is not the directory of a model: it holds {some_of(found)}"
 
 
 def _weight_files(directory: Path) -> dict[Path, set[str]]:

@@ -30,6 +30,10 @@ class Overloaded(RuntimeError):
         self.retry_after = retry_after
 
 
+class QueueShareUsed(Overloaded):
+    """The queue has room, but no more for this key."""
+
+
 class Unavailable(RuntimeError):
     """The engine is loading, restarting, draining or failed. `retry_after` is in seconds."""
 

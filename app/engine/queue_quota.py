@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.engine.health import Overloaded
+from app.engine.health import Overloaded, QueueShareUsed
 
 RETRY_AFTER = 1
 """Seconds."""
@@ -31,13 +31,18 @@ class QueueQuota:
         num_all, num_open = len(self._owners), self._num_open[owner]
         room = self._limit - num_all - count
         if room < 0:
-            raise Overloaded(f"{num_all} sequences are running or queued, of at most {self._limit}", RETRY_AFTER)
+            message = (
+                f"The queue is full: limit {self._limit} sequences (max_num_seqs + max_queue), running or queued "
+                f"{num_all}, requested {count}. Try again when others have ended."
+            )
+            raise Overloaded(message, RETRY_AFTER)
         num_before_last = num_open + count - 1
         if owner and num_before_last and num_before_last >= OWNER_FACTOR * room:
             message = (
-                f"{num_open} sequences of this key are running or queued; the rest of the queue is kept for others"
+                f"This key has its share of the queue: sequences running or queued {num_open}, requested {count}; the "
+                "rest of the queue (max_queue) is kept for other keys. Try again when some of yours have ended."
             )
-            raise Overloaded(message, RETRY_AFTER)
+            raise QueueShareUsed(message, RETRY_AFTER)
 
     def opened(self, seq_id: int, owner: str) -> None:
         self._owners[seq_id] = owner

@@ -127,6 +127,7 @@ class Supervisor:
         try:
             await self._start_again()
         except GivenUp as error:
+            logger.error("%s", self.reason, extra=LOG_ONLY if str(error) == self.reason else None)
             self._give_up(str(error))
         except Exception as error:  # the process could not be created, or the owner raised
             self._give_up(reason_of(error))
@@ -136,8 +137,8 @@ class Supervisor:
         assert self._process is not None, "it has just been lost"
         end = End(await self._process.exit_code(), self.start_up.current.phase, served, self._error)
         self.reason = self._kill_reason or self._error or end.sentence
-        logger.error("%s", self.reason)
         delay = self._restarts.delay_after(end)
+        logger.error("%s", self.reason)
         if self._owner.engine_died(self.reason, has_served=served is not None):
             logger.warning("starting the engine process again in %.2f s", delay)
             await asyncio.sleep(delay)

@@ -7,7 +7,7 @@ from app.metrics.instruments import TOKEN_SECONDS, Instruments
 
 RATE_LIMITS = ("requests", "tokens", "concurrent_requests")
 COMMON_REJECTIONS = (
-    *("overloaded", "unavailable", "context_length_exceeded", "invalid_value"),
+    *("overloaded", "queue_share", "unavailable", "context_length_exceeded", "invalid_value"),
     *(f"rate_limit_{limit}" for limit in RATE_LIMITS),
 )
 """Reasons that are exported from the start, so that the first rejection already shows in a rate."""

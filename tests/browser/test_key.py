@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from app.api.gate.authentication import Access
+from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
 from tests.browser.conftest import OpenPage, Serve
 from tests.browser.test_chat import ended, send
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 @pytest_asyncio.fixture(loop_scope="package")
 async def locked_url(engine: ScriptedEngine, scripted: Serve) -> str:
     engine.script = [*ids("Come in."), EOS]
-    return await scripted(access=Access(KeyRing("alice:sk-a")))
+    return await scripted(access=AccessRules(KeyRing("alice:sk-a")))
 
 
 async def test_the_key_is_asked_for_and_kept_in_the_tab(
@@ -55,7 +55,7 @@ async def test_the_dashboard_requires_the_admin_key_and_says_so_if_there_is_none
     open_page: OpenPage, scripted: Serve, complaints: Complaints, admin_keys: KeyRing, key: str, place: str, told: str
 ) -> None:
     complaints.expect(LOADING_FAILED)
-    url = await scripted(access=Access(KeyRing("alice:sk-a"), admin_keys=admin_keys))
+    url = await scripted(access=AccessRules(KeyRing("alice:sk-a"), admin_keys=admin_keys))
     page = await open_page(f"{url}/dashboard")
     await page.get_by_role("dialog").get_by_label("API key").fill(key)
     await page.keyboard.press("Enter")

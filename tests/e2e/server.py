@@ -18,7 +18,7 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.config import ENV_PREFIX
+from app.settings import ENV_PREFIX
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120

@@ -42,7 +42,7 @@ def a_weight_that_is_no_number(directory: Path) -> None:
     ("change", "reason", "loads"),
     [
         (a_truncated_file, "model.safetensors is truncated", False),
-        (nothing, "is not the directory of a model: it is empty", False),
+        (nothing, "is empty; a model's directory needs config.json", False),
         (a_weight_less, "model.layers.1.mlp.down_proj.weight missing", True),
         (a_weight_that_is_no_number, "logits are not finite", True),
     ],

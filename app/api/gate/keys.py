@@ -88,7 +88,7 @@ class KeyRing:
                 return
             content = file.read_bytes()
         except OSError as error:
-            raise BadKeys(f"{file} cannot be read: {error}") from error
+            raise BadKeys(f"{file} cannot be read: {error.strerror}") from error
         self._version = version
         in_file = parse_file(content, str(file))
         self._in_use = self._given.with_more(in_file)

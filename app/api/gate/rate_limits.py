@@ -25,11 +25,8 @@ class RateLimited(ApiError):
             limit=limit,
             retry_after=None if seconds is None else max(1, ceil(seconds)),
             is_permanent=seconds is None,
+            cause=f"rate_limit_{limit}",
         )
-
-    @property
-    def cause(self) -> str:
-        return f"rate_limit_{self.limit}"
 
 
 class Account:
@@ -118,29 +115,30 @@ class Ticket:
         limit, num_others = self._account.quota.concurrent_requests, self._account.num_open - self._num_places
         if limit is None or num_others + num_places <= limit:
             return
-        kind, reason = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
+        name, reason = "concurrent_requests", f"limit {limit}, open {num_others}, requested {num_places}. "
         if num_places > limit:
             reason += "Waiting does not help; ask for fewer choices or prompts at once."
-            raise self._refused(kind, "concurrent sequences", reason, None)
+            raise self._refused(name, name, reason, None)
         reason += "Try again when others have ended."
-        raise self._refused(kind, "concurrent sequences", reason, CONCURRENCY_RETRY_SECONDS)
+        raise self._refused(name, name, reason, CONCURRENCY_RETRY_SECONDS)
 
     def _check(self, name: str, amount: int, hint: str = "") -> None:
         bucket = self._account.buckets.get(name)
         if bucket is None:
             return
-        now, kind, limit = self._limiter.clock(), f"{name} per minute", f"limit {bucket.per_minute}"
+        now, setting, limit = self._limiter.clock(), f"{name}_per_minute", f"limit {bucket.per_minute}"
         if amount > bucket.per_minute:
             reason = f"{limit}, requested {amount}. Waiting does not help; the request must be smaller.{hint}"
-            raise self._refused(name, kind, reason, None)
+            raise self._refused(name, setting, reason, None)
         if seconds := bucket.seconds_until(amount, now):
             left = f"remaining {_whole(bucket.level(now))}, requested {amount}"
-            raise self._refused(name, kind, f"{limit}, {left}. Try again in {duration(seconds)}.{hint}", seconds)
+            raise self._refused(name, setting, f"{limit}, {left}. Try again in {duration(seconds)}.{hint}", seconds)
 
-    def _refused(self, limit: str, kind: str, reason: str, seconds: float | None) -> RateLimited:
+    def _refused(self, limit: str, setting: str, reason: str, seconds: float | None) -> RateLimited:
+        """`setting` is what the limit is called in the settings and in the file of keys."""
         self._limiter.on_refused(limit, self._owner)
         whose = f" for '{self._owner}'" if self._owner else ""
-        return RateLimited(limit, f"Rate limit reached{whose} on {kind}: {reason}", seconds)
+        return RateLimited(limit, f"Rate limit reached{whose} on {setting}: {reason}", seconds)
 
 
 class Limiter:

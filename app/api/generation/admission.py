@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.api.errors import Fault, invalid
+from app.api.excerpts import counted
 from app.api.generation.constraint_checks import ConstraintChecks
 from app.api.generation.constraints import check_constraint
 from app.api.generation.cost import Cost
@@ -121,7 +122,7 @@ class Admission:
         if wanted is None:
             wanted = min(room, request.default_max_tokens or room, max(affordable, 1))
         if request.min_tokens > wanted:
-            message = f"'{names.min_tokens}' is {request.min_tokens}, more than the {wanted} tokens allowed."
+            message = f"'{names.min_tokens}' is {request.min_tokens}, more than the {counted(wanted, 'token')} allowed."
             return Fault(message, names.min_tokens)
         return wanted
 
@@ -130,9 +131,17 @@ def _too_long(num_prompt_tokens: int, request: GenerationRequest, limit: int) ->
     field, wanted = request.names.max_tokens, request.max_tokens
     asked = f"{field} was not given" if wanted is None else f"{field} is {wanted}"
     room = limit - num_prompt_tokens
-    remedy = f"The largest {field} that fits is {room}." if room > 0 else f"Send at most {limit - 1} prompt tokens."
-    message = f"The prompt has {num_prompt_tokens} tokens and {asked}; together they may be {limit} tokens. {remedy}"
-    return Fault(message, request.names.prompt, "context_length_exceeded")
+    remedy = (
+        f"The largest {field} that fits is {room}."
+        if room > 0
+        else f"Send at most {counted(limit - 1, 'prompt token')}."
+    )
+    message = (
+        f"The prompt has {counted(num_prompt_tokens, 'token')} and {asked}; together they may be "
+        f"{counted(limit, 'token')}. {remedy}"
+    )
+    is_alone_too_long = wanted is not None and wanted >= limit
+    return Fault(message, field if is_alone_too_long else request.names.prompt, "context_length_exceeded")
 
 
 def reserve(prompts: list[Prompt], request: GenerationRequest, ticket: Ticket) -> list[Prompt]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from app.api.errors import Fault
+from app.api.excerpts import counted
 from app.api.generation.request import FieldNames, GenerationRequest
 
 CODE = "request_too_large"
@@ -48,15 +49,15 @@ class Cost:
         if asked <= limit:
             return None
         message = (
-            f"The request asks for {asked:,} values in all, of at most {limit:,}: {self.num_prompt_tokens:,} tokens in "
-            f"{self.num_prompts:,} prompts, {names.num_choices} = {self.num_choices}, {field} = {max_tokens:,}; with "
-            f"its logprobs a prompt token is {self.per_prompt_token} values, and an output token "
-            f"{self.per_output_token}."
+            f"The request asks for {asked:,} values in all; this server allows {limit:,} (max_values_per_request): "
+            f"{counted(self.num_prompt_tokens, 'token')} in {counted(self.num_prompts, 'prompt')}, "
+            f"{names.num_choices} = {self.num_choices}, {field} = {max_tokens:,}; with its logprobs a prompt token is "
+            f"{counted(self.per_prompt_token, 'value')}, and an output token {self.per_output_token}."
         )
         if (fitting := self.max_output_tokens(limit)) > 0:
             return Fault(f"{message} The largest {field} that fits is {fitting:,}.", field, CODE)
         if (fitting := self.num_prompts * limit // asked) > 0:
-            return Fault(f"{message} Send {fitting:,} prompts like these at a time.", names.prompt, CODE)
+            return Fault(f"{message} Send {counted(fitting, 'prompt')} like these at a time.", names.prompt, CODE)
         return Fault(f"{message} Ask for fewer logprobs, or for fewer choices.", names.num_choices, CODE)
 
     def max_output_tokens(self, limit: int) -> int:

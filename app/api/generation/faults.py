@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from app.api.errors import Fault
-from app.api.excerpts import shortened
+from app.api.excerpts import counted, shortened
 from app.api.generation.constraints import end_faults
 from app.api.generation.request import Conversation, GenerationRequest
 from app.api.request_limits import MAX_NAMED_TOKENS, MAX_STOP_CHARACTERS, RequestLimits
@@ -17,23 +17,29 @@ def limit_faults(request: GenerationRequest, limits: RequestLimits) -> Iterator[
     """Where the request asks for more than any one request may."""
     names, num_sequences = request.names, request.num_sequences
     if num_sequences > limits.max_sequences:
-        count = f"{request.num_prompts} prompts with {names.num_choices} = {request.num_choices}"
-        message = f"{count} are {num_sequences} sequences, of at most {limits.max_sequences}."
+        asked = f"{counted(request.num_prompts, 'prompt')} with {names.num_choices} = {request.num_choices}"
+        message = (
+            f"{asked} would be {counted(num_sequences, 'sequence')} in one request; this server allows "
+            f"{limits.max_sequences} ({limits.max_sequences_setting})."
+        )
         yield Fault(message, names.num_choices if request.num_prompts == 1 else names.prompt)
     if len(request.stop) > limits.max_stop_strings:
-        message = f"'{names.stop}' has {len(request.stop)} strings, of at most {limits.max_stop_strings}."
+        count = counted(len(request.stop), "string")
+        message = f"'{names.stop}' has {count}; this server allows {limits.max_stop_strings} (max_stop_strings)."
         yield Fault(message, names.stop)
     if (length := sum(map(len, request.stop))) > MAX_STOP_CHARACTERS:
-        message = f"'{names.stop}' has {length} characters in all, of at most {MAX_STOP_CHARACTERS}."
+        message = f"'{names.stop}' has {length:,} characters in all; {MAX_STOP_CHARACTERS:,} are allowed."
         yield Fault(message, names.stop)
     logprobs = ((names.prompt_logprobs, request.prompt_logprobs), (names.logprobs, request.num_logprobs))
     for name, count_of_logprobs in logprobs:
         if count_of_logprobs is not None and count_of_logprobs > limits.max_logprobs:
-            yield Fault(f"'{name}' is {count_of_logprobs}; at most {limits.max_logprobs} are reported.", name)
+            message = f"'{name}' is {count_of_logprobs}; this server allows {limits.max_logprobs} (max_logprobs)."
+            yield Fault(message, name)
     for name, token_ids in _named_tokens(request):
         if num_sequences * len(token_ids) > MAX_NAMED_TOKENS:
-            message = f"'{name}' has {len(token_ids)} tokens for each of {num_sequences} sequences, of at most"
-            yield Fault(f"{message} {MAX_NAMED_TOKENS} together.", name)
+            count = f"{counted(len(token_ids), 'token')} for each of {counted(num_sequences, 'sequence')}"
+            together = num_sequences * len(token_ids)
+            yield Fault(f"'{name}' has {count}: {together:,} in all; {MAX_NAMED_TOKENS:,} are allowed.", name)
 
 
 def model_faults(request: GenerationRequest, tokenizer: Tokenizer, ready: EngineReady) -> Iterator[Fault]:

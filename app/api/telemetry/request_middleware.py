@@ -63,7 +63,7 @@ class RequestMiddleware:
         async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                self._metrics.http_response(_route_of(scope), record.status)
+                self._metrics.http_response(self._route_of(scope), record.status)
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = record.request_id
             await send(message)
 
@@ -75,11 +75,17 @@ class RequestMiddleware:
             log.exception("An unexpected error")
             await send_error(as_api_error(error), scope, receive, send_recorded)
         finally:
-            record.route = f"{scope['method']} {_route_of(scope)}"
+            record.route = f"{scope['method']} {self._route_of(scope)}"
             timings = Timings.of(record, time.monotonic())
             if self._telemetry is not None:
                 self._telemetry.end(span, record, timings)
             self._report(record, timings)
+
+    def _route_of(self, scope: Scope) -> str:
+        """The template of the route, also where a request was refused before routing if it asks to generate."""
+        path: str = scope["path"]
+        found: str = getattr(scope.get("route"), "path", path if path in self._endpoints else UNKNOWN_ROUTE)
+        return found
 
     def _begin(self, scope: Scope, headers: Headers, send: Send) -> RequestRecord:
         """Start the record of a request and put it into the scope."""
@@ -137,7 +143,3 @@ def log_fields(record: RequestRecord, timings: Timings) -> dict[str, object]:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
-
-
-def _route_of(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", UNKNOWN_ROUTE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +21,9 @@ MAX_SECONDS = 5.0
 
 MAX_VALUE_LENGTH = 80
 """Characters of a field's value that a message shows."""
+
+DTYPE_FIELDS = frozenset({"dtype", "torch_dtype"})
+DTYPES = ("float32", "float16", "bfloat16")
 
 WORDLESS = (LookupError, ArithmeticError, AttributeError, AssertionError, NameError, TypeError, RuntimeError)
 """Errors that mean little to somebody who does not read the code that raised them, unless they hold a whole message."""
@@ -35,15 +39,18 @@ def explain(path: Path, failure: TransformersFailure, inspect: Callable[[dict[st
         fields = read_json(path)
     except BadCheckpoint as error:
         return UnsupportedModel(str(error))
-    what = f"{path} is no configuration that transformers can {failure.action}"
+    what = f"transformers cannot {failure.action} {path}"
     names = [] if isinstance(cause, ImportError) else fields_at_fault(fields, inspect)
     if not names:
         return UnsupportedModel(f"{what}: {in_one_line(cause)}")
     at_fault = " or ".join(_described(name, fields[name]) for name in names)
     words = f" ({' '.join(str(cause).split())})" if _has_words(cause) else ""
-    return UnsupportedModel(
-        f"{what}, because of {at_fault}{words}; correct it, or use the config.json that was published with the model"
-    )
+    remedy = f"{_remedy(names)}, or use the config.json that was published with the model"
+    return UnsupportedModel(f"{what} because of {at_fault}{words}; {remedy}")
+
+
+def _remedy(names: Seq[str]) -> str:
+    return f"write one of {', '.join(DTYPES)}" if DTYPE_FIELDS.issuperset(names) else "correct it"
 
 
 def _has_words(error: Exception) -> bool:
