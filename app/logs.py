@@ -21,24 +21,24 @@ TALKATIVE = ("uvicorn", "httpx", "httpx2")
 """Loggers of others that are heard from warnings on: what they say below, our own lines say better."""
 
 LOG_ONLY = {"is_log_only": True}
-"""`extra` of a record that a terminal need not show, since a person is told the same in a line of their own."""
+"""`extra` of a record that a terminal need not show, since the console prints the same line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogContext:
-    """What leads from a line to a request, and on to its trace if it has one."""
+    """The ids that link a line to its request, and to the trace if there is one."""
 
     request_id: str
     trace_id: str = ""
     span_id: str = ""
 
     def fields(self) -> dict[str, object]:
-        told = {"request_id": self.request_id, "trace_id": self.trace_id, "span_id": self.span_id}
-        return {name: value for name, value in told.items() if value}
+        fields = {"request_id": self.request_id, "trace_id": self.trace_id, "span_id": self.span_id}
+        return {name: value for name, value in fields.items() if value}
 
 
 log_context: ContextVar[LogContext | None] = ContextVar("log_context", default=None)
-"""Set while a request is answered: every line written meanwhile tells whose it is."""
+"""Set while a request is answered: every line written meanwhile carries its ids."""
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
@@ -63,19 +63,23 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What a line tells beside its message: given as `extra={"fields": …}`, and the request it belongs to."""
+    """What a line contains besides its message: given as `extra={"fields": …}`, and the request it belongs to."""
     context = log_context.get()
     return (context.fields() if context is not None else {}) | getattr(record, "fields", {})
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`2026-11-24 12:00:00.123 INFO     millrace.request: … name=value`, in local time."""
+    """`2026-11-24 12:00:00.123 INFO     millrace.request: … name=value`, in local time.
+
+    Fields that a record names as `fields_in_message` are not repeated.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-8s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
-        fields = fields_of(record).items()
+        in_message = getattr(record, "fields_in_message", ())
+        fields = [(name, value) for name, value in fields_of(record).items() if name not in in_message]
         return " ".join([super().formatMessage(record), *(f"{name}={_written(value)}" for name, value in fields)])
 
 
@@ -90,21 +94,21 @@ class JsonFormatter(logging.Formatter):
     """An object a line. Times are UTC; fields that a line does not have are left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, object] = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             "process": record.processName,
         }
-        told |= fields_of(record)
+        line |= fields_of(record)
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def _written(value: object) -> str:
-    """A value that can be told from its neighbours; nothing in it can begin a new line."""
+    """A value that is distinct from its neighbours; nothing in it can begin a new line."""
     text = str(value)
     if text and text.isprintable() and not set(text) & set(' "='):
         return text

@@ -199,7 +199,7 @@ class SequencesBegan:
 class EngineLoading:
     """Progress of a start: the current phase, and the fraction of the whole start that is done (0 to 1).
 
-    `detail` is how far a phase is that nobody knows the length of, such as a download: "120 of 4,300 MB".
+    `detail` is the progress within a phase of unknown duration, such as a download: "120 of 4,300 MB".
     """
 
     phase: str

@@ -97,7 +97,7 @@ def test_live_progress_counts_failures_that_show_without_reading() -> None:
 
 
 async def driven(*answers: bytes) -> Run:
-    """A stage of as many streams one after another, answered so."""
+    """Run a stage with one stream after another, and give each of them the next of these answers."""
     left = iter(answers)
     async with Canned(lambda *_: next(left)).listening() as url:
         client = Client(url)

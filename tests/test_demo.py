@@ -1,6 +1,6 @@
 """The embedded model: its tokenizer loses nothing, it is trained on what the template writes, and it answers."""
 
-# ruff: noqa: RUF001 - the odd letters are meant
+# ruff: noqa: RUF001 - the ambiguous letters are intended
 
 import random
 import re

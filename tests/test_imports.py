@@ -351,7 +351,7 @@ def test_a_start_is_checked_before_the_server_is_imported() -> None:
 
 
 def test_importing_the_application_imports_neither_torch_nor_transformers() -> None:
-    """The same, run in a fresh interpreter, where the packages that we use have their say too."""
+    """The same in a fresh interpreter, which also shows what third-party packages import."""
     script = (
         "import sys, app.cli, app.api.app, app.api.run; print(*sorted({'torch', 'transformers'} & set(sys.modules)))"
     )

@@ -36,7 +36,7 @@ def test_a_port_of_its_own_choice_takes_connections_at_once() -> None:
 def test_a_port_that_is_in_use_is_told_with_who_uses_it_and_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        words = rf"port {port} of 127.0.0.1 is in use by process {os.getpid()} \(.*\); end what uses it, or .*--port 0"
+        words = rf"port {port} of 127.0.0.1 is in use by process {os.getpid()} \(.*\); stop that process, or .*--port 0"
         assert re.match(words, reason("127.0.0.1", port))
 
 
@@ -80,7 +80,7 @@ def test_an_address_that_this_machine_lacks_is_left_out_if_another_one_does(refu
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EACCES, "may not be used by this user; listen on one from 1024 on"), (errno.ENOBUFS, "No buffer space")],
+    [(errno.EACCES, "this user may not listen on port"), (errno.ENOBUFS, "No buffer space")],
 )
 def test_an_address_that_is_refused_otherwise_is_an_error_even_if_another_one_does(
     number: int, words: str, refusing: dict[str, int]

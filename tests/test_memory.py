@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from app.model import memory
-from app.model.memory import HOST_SHARE, CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
+from app.model.memory import HOST_SHARE, CacheMemory, CacheTooSmall, StepLimits, available_bytes, plan_cache
 from app.settings import parse_bytes
 
 KIB, MIB = 2**10, 2**20
@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
 def plan(**changes: Any) -> tuple[int, int]:
     settings = {**SETTINGS, **changes}
     memory = CacheMemory(*(settings[name] for name in ("available", "given", "shared_with_others")))
-    limits = Limits(settings["max_num_seqs"], 512, settings["model_limit"], settings["max_model_len"])
+    limits = StepLimits(settings["max_num_seqs"], 512, settings["model_limit"], settings["max_model_len"])
     return plan_cache(settings["bytes_per_block"], settings["block_size"], memory, limits)
 
 

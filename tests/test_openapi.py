@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from app.api.errors import ApiError
 from app.api.gate.access import AccessRules
 from app.api.gate.keys import KeyRing
+from app.api.generation.dialect import Dialect, endpoints_by_path
 from app.api.openapi import DESCRIPTIONS, OF_CONNECTIONS
 from app.api.request_limits import RequestLimits
+from app.api.routes import DEFAULT_DIALECT, ENDPOINTS
 from app.engine.health import EngineState, Overloaded
 from app.engine.stream import CutReason
 from app.messages import FinishReason
@@ -39,6 +42,12 @@ def documented(path: str) -> set[int]:
     return {int(status) for status in operation["responses"]}
 
 
+def dialect_of(path: str) -> Dialect:
+    """The dialect in which errors of this path are written."""
+    endpoint = endpoints_by_path(ENDPOINTS).get(path)
+    return endpoint.dialect if endpoint is not None else DEFAULT_DIALECT
+
+
 async def statuses(app: FastAPI, path: str, *requests: dict[str, Any]) -> list[int]:
     """Of these variations of a request that is right."""
     found = []
@@ -49,7 +58,7 @@ async def statuses(app: FastAPI, path: str, *requests: dict[str, Any]) -> list[i
             answer = await client.request(method, path, **sent | request)
             found.append(answer.status_code)
             if answer.status_code >= 400 and path not in PROBES:
-                assert set(answer.json()) == {"error"}
+                assert set(answer.json()) == set(json.loads(dialect_of(path).error_body(ApiError(400, "no"))))
     return found
 
 

@@ -200,6 +200,15 @@ def test_nothing_in_a_field_can_begin_a_line_or_another_field() -> None:
     assert text.endswith(r'm a="x\ny\u2028z" b="p q=\"r\"" c=plain d=1.5')
 
 
+def test_a_field_that_the_message_contains_is_not_repeated_on_a_line_for_people_but_stays_in_json() -> None:
+    record = record_of("POST /x 200", route="POST /x", status=200, tokens=3)
+    record.fields_in_message = ("route", "status")
+    assert ConsoleFormatter().format(record).endswith("millrace.x: POST /x 200 tokens=3")
+    assert {"route": "POST /x", "status": 200, "tokens": 3}.items() <= json.loads(
+        JsonFormatter().format(record)
+    ).items()
+
+
 def test_json_holds_time_level_request_and_exception() -> None:
     token = log_context.set(LogContext("r3", TRACE_ID))
     try:

@@ -122,8 +122,8 @@ def test_stop_tokens_are_forbidden_until_the_minimum_is_reached() -> None:
     assert sample(logits, [sequence([0], (0,), **params), sequence([0], (0, 0), **params)]).tolist() == [1, 2]
 
 
-def test_where_nothing_is_sampled_nobody_has_to_choose() -> None:
-    given = sample(torch.empty(0, 10), [], None, lambda *_: pytest.fail("of no rows there is nothing to choose"))
+def test_without_rows_no_token_is_sampled() -> None:
+    given = sample(torch.empty(0, 10), [], None, lambda *_: pytest.fail("there are no rows to sample"))
     assert given.tolist() == []
 
 

@@ -10,7 +10,7 @@ from app.engine.startup import start_engine
 from app.messages import EngineLoading
 
 
-def test_a_start_tells_how_far_it_is_and_how_far_in_the_weights() -> None:
+def test_a_start_reports_its_progress_and_that_within_the_weights() -> None:
     loadings: list[EngineLoading] = []
     start_engine(Config(model="demo", kv_cache_memory="4MiB", threads=1), loadings.append)
     fractions = [loading.fraction for loading in loadings]

@@ -14,7 +14,7 @@ from tests.test_imports import module_name
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "app"
 MAX_BYTES = 13_000_000
-"""Of which the embedded model's weights are 11.2 million, which no compression makes less."""
+"""The embedded model's weights take 11.2 million of them and hardly compress."""
 
 pytestmark = pytest.mark.slow
 

@@ -118,10 +118,10 @@ def error_at_end(reason: EndReason | None) -> ApiError | None:
         case FinishReason.ERROR:
             return ApiError(500, "The engine could not finish this sequence.", code="engine_error")
         case FinishReason.QUEUE_TIMEOUT:
-            message = "The server is busy: the request waited as long as it may, and was not scheduled."
+            message = "The server is busy: the request waited longer than queue_timeout allows. Try again later."
             return ApiError(503, message, code=reason, retry_after=QUEUE_RETRY_SECONDS)
         case CutReason.REQUEST_TIMEOUT:
-            message = "The answer took longer than this server gives a request."
+            message = "The answer took longer than request_timeout allows. Ask for a shorter one, or for fewer at once."
             return ApiError(504, message, code=reason, is_permanent=True)  # it would take as long again
         case _:
             return None

@@ -197,8 +197,10 @@ def _serve(
         config.cors_origins,
         served_hosts(config, access),
     )
-    told = server_config(app, config.host, config.port, config.stall_timeout, certificate, num_files=num_files)
-    server = Server(told, drain, make_reload(config, access, certificate), report_start, console.say)
+    uvicorn_config = server_config(
+        app, config.host, config.port, config.stall_timeout, certificate, num_files=num_files
+    )
+    server = Server(uvicorn_config, drain, make_reload(config, access, certificate), report_start, console.say)
     sys.setswitchinterval(THREAD_SECONDS)
     server.run(sockets)
     return failures[0] if failures else None

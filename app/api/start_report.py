@@ -1,4 +1,4 @@
-"""What the server says to whoever started it: how far the start is, that it is ready, and what a stop waits for."""
+"""What the server reports on the console: the progress of its start, that it is ready, and what a stop waits for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAIN_REFRESH_SECONDS = 0.5
 
 
 async def watch_start(service: Service, progress: StartProgress, console: Console, urls: list[str]) -> None:
-    """Follow a start until requests are taken, and say so; or until it has failed, of which others tell."""
+    """Follow a start until requests are accepted, and say so; or until it has failed, which is reported elsewhere."""
     while not (now := service.availability()).can_serve:
         if now.state is EngineState.FAILED:
             return
@@ -61,7 +61,7 @@ def reachable_url(listener: socket.socket, *, is_secure: bool) -> str:
 
 
 def farewell(num_streams: int, is_loaded: bool, drain_seconds: float) -> str:
-    """What a server that has been told to stop waits for."""
+    """What a server that is stopping waits for."""
     if num_streams:
         answers = f"{num_streams} answer{'s' if num_streams > 1 else ''}"
         return f"Finishing {answers}, up to {drain_seconds:g} s; Ctrl-C again stops now"

@@ -71,9 +71,9 @@ class Client:
                     if error := event.get("error"):
                         raise ChatError(_message_of(error), _param_of(error))
                     yield event
-            raise ChatError("the answer breaks off: the connection ended before it did")
+            raise ChatError("the answer is incomplete: the connection was closed before its end")
         except (OSError, HTTPException, ValueError) as error:
-            raise ChatError(f"the answer breaks off: {error or type(error).__name__}") from error
+            raise ChatError(f"the answer is incomplete: {error or type(error).__name__}") from error
         finally:
             connection.close()
 

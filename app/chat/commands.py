@@ -66,7 +66,7 @@ def _tokens(conversation: Conversation, max_model_len: int | None) -> str:
     if answer is None:
         return "There is no answer yet."
     if answer.num_tokens is None or answer.num_prompt_tokens is None:
-        return "The server has not counted the last answer: it did not come to its end."
+        return "The last answer was cut short, so the server reported no token counts for it."
     cached = f" ({answer.num_cached_tokens} of them cached)" if answer.num_cached_tokens else ""
     room = f" of {max_model_len:,}" if max_model_len else ""
     lines = [

@@ -16,7 +16,7 @@ from app.model.first_steps import compile_kernels
 from app.model.graphs import CudaRecorder, DecodeInputs, OnDevice, batch_sizes, record_decoding
 from app.model.kv_cache import KVCache
 from app.model.loading.configuration import ModelFacts
-from app.model.memory import CacheMemory, CacheTooSmall, Limits, available_bytes, plan_cache
+from app.model.memory import CacheMemory, CacheTooSmall, StepLimits, available_bytes, plan_cache
 from app.model.profile import CudaMeter, bytes_for_cache, largest_batch, measure_needs, without_long_contexts
 from app.model.runner import Decoder
 
@@ -54,7 +54,7 @@ def _build(selection: Selection, model: PreTrainedModel, cache: KVCache, max_mod
     return selection.executor.build(selection.setup, model, cache, max_model_len, phases.advance)
 
 
-def profile_memory(config: Config, limits: Limits, decoder: Decoder, device: torch.device, phases: Phases) -> int:
+def profile_memory(config: Config, limits: StepLimits, decoder: Decoder, device: torch.device, phases: Phases) -> int:
     """Bytes that the cache may take on a CUDA device. Raises CacheTooSmall if steps have too little without one."""
     meter, record = CudaMeter(device), None if config.enforce_eager else CudaRecorder(device)
     try:
@@ -82,7 +82,7 @@ def record_graphs(config: Config, decoder: OnDevice, max_model_len: int, device:
     return recorded
 
 
-def prove_room(core: EngineCore, limits: Limits) -> None:
+def prove_room(core: EngineCore, limits: StepLimits) -> None:
     """Run the largest step beside everything that is allocated, and keep its memory. Raises CacheTooSmall."""
     try:
         core.runner.execute(largest_batch(limits, core.scheduler.block_size)).wait()
@@ -101,11 +101,11 @@ def grow_cache(cache: KVCache, config: Config, facts: ModelFacts, available: int
     return max_model_len
 
 
-def limits_of(config: Config, facts: ModelFacts) -> Limits:
-    return Limits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
+def limits_of(config: Config, facts: ModelFacts) -> StepLimits:
+    return StepLimits(config.max_num_seqs, config.max_num_batched_tokens, facts.max_model_len, config.max_model_len)
 
 
-def step_limits(config: Config, facts: ModelFacts, executor: Executor) -> Limits:
+def step_limits(config: Config, facts: ModelFacts, executor: Executor) -> StepLimits:
     """The limits that the memory of steps depends on."""
     limits = limits_of(config, facts)
     return limits if executor.copies_context else without_long_contexts(limits)

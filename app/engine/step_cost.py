@@ -13,7 +13,7 @@ from app.scheduler.sequence import Sequence
 NUM_TOKENS = 8
 MIN_TRIES, TRY_SECONDS = 3, 0.1
 
-LEAST, MOST = 0.5, 64.0
+MIN_COST, MAX_COST = 0.5, 64.0
 """Bounds of the result, in tokens. Where the cost of further tokens is lost in noise, any large number would do."""
 
 
@@ -33,9 +33,9 @@ def measure_step_cost(core: EngineCore, max_num_tokens: int) -> float:
 
 
 def step_cost_of(one: float, several: float, num_tokens: int) -> float:
-    """The step cost, given the seconds that steps of one token and of `num_tokens` take; `MOST` if they are equal."""
+    """The step cost, given the seconds that steps of one token and of `num_tokens` take; `MAX_COST` if equal."""
     per_token = (several - one) / max(1, num_tokens - 1)
-    return MOST if per_token <= one / (MOST + 1) else max(LEAST, one / per_token - 1)
+    return MAX_COST if per_token <= one / (MAX_COST + 1) else max(MIN_COST, one / per_token - 1)
 
 
 def _decode(sequence: Sequence, num_tokens: int) -> ScheduledBatch:

@@ -13,7 +13,7 @@ import torch
 from app.messages import SamplingParams
 from app.model.graphs import OnDevice
 from app.model.inputs import build_forward_batch
-from app.model.memory import Limits
+from app.model.memory import StepLimits
 from app.scheduler.batch import Admission, ScheduledBatch, ScheduledRow
 from app.scheduler.sequence import Sequence
 
@@ -22,7 +22,7 @@ GREEDY = SamplingParams(max_tokens=1, temperature=0.0)
 
 @torch.inference_mode()
 def compile_kernels(
-    decoder: OnDevice, block_size: int, limits: Limits, device: torch.device, advance: Callable[[float], None]
+    decoder: OnDevice, block_size: int, limits: StepLimits, device: torch.device, advance: Callable[[float], None]
 ) -> None:
     """Run them all; a cache of one block is enough. `advance` receives which share of them is done (0 to 1)."""
     steps = every_kind_of_step(limits, block_size)
@@ -32,7 +32,7 @@ def compile_kernels(
         advance((index + 1) / len(steps))
 
 
-def every_kind_of_step(limits: Limits, block_size: int) -> list[ScheduledBatch]:
+def every_kind_of_step(limits: StepLimits, block_size: int) -> list[ScheduledBatch]:
     """First decode rows, then chunks of prompts, of two tokens each as long as there may be more rows, up to the most
     tiles that a step can have; last, whole prompts beside others, for which attention may take another path."""
     decoding = [[1] * num_rows for num_rows in doubling(1, limits.max_num_seqs)]
@@ -49,7 +49,7 @@ def doubling(least: int, most: int) -> list[int]:
     return sorted({number for number in numbers if number < most} | {most}) if least <= most else []
 
 
-def share_out(num_tokens: int, limits: Limits) -> list[int]:
+def share_out(num_tokens: int, limits: StepLimits) -> list[int]:
     """Spread tokens over as many prompts as allowed: two each, and the rest to the last ones, up to their limit."""
     lengths = []
     for num_others in reversed(range(min(limits.max_num_seqs, num_tokens // 2))):

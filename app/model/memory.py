@@ -35,7 +35,7 @@ def _available_on_host() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StepLimits:
     """How much the engine may be given at once. `max_model_len`: the operator's setting, if there is one."""
 
     max_num_seqs: int
@@ -65,7 +65,7 @@ class CacheMemory:
         return min(num_blocks, most_in_use) if self.shared_with_others else num_blocks
 
 
-def plan_cache(bytes_per_block: int, block_size: int, memory: CacheMemory, limits: Limits) -> tuple[int, int]:
+def plan_cache(bytes_per_block: int, block_size: int, memory: CacheMemory, limits: StepLimits) -> tuple[int, int]:
     """The number of blocks and `max_model_len`.
 
     Unless it is set, the latter is the model's limit, or what the cache holds if that is less. Raises CacheTooSmall.

@@ -14,7 +14,7 @@ import torch
 from app.messages import SamplingParams
 from app.model.first_steps import row_of
 from app.model.graphs import DecodeInputs, OnDevice, Recorder, Run, batch_sizes, record_decoding
-from app.model.memory import Limits
+from app.model.memory import StepLimits
 from app.model.runner import Decoder, ModelRunner
 from app.scheduler.batch import Admission, ScheduledBatch
 
@@ -94,7 +94,7 @@ def bytes_for_cache(free: int, total: int, needed: int, utilization: float) -> i
 
 
 def measure_needs(
-    decoder: Decoder, block_size: int, limits: Limits, device: torch.device, meter: Meter, record: Recorder | None
+    decoder: Decoder, block_size: int, limits: StepLimits, device: torch.device, meter: Meter, record: Recorder | None
 ) -> int:
     """The most bytes that a decoder's steps take over a cache of one block, plus the recordings of its decode steps."""
     runner = ModelRunner(decoder, block_size, device)
@@ -108,13 +108,13 @@ def measure_needs(
     return activations + metered.total_of(len(sizes))
 
 
-def without_long_contexts(limits: Limits) -> Limits:
+def without_long_contexts(limits: StepLimits) -> StepLimits:
     """Limits for attention that reads the cache in place: long contexts take time at the start, and no more memory."""
     enough = max(USUAL_CONTEXT, limits.max_num_batched_tokens)
     return replace(limits, max_model_len=min(limits.length, enough))
 
 
-def largest_batch(limits: Limits, block_size: int) -> ScheduledBatch:
+def largest_batch(limits: StepLimits, block_size: int) -> ScheduledBatch:
     """The step that takes the most memory: every token of the budget, at the end of the longest contexts, all sequences
     sampled from the whole vocabulary, and everything reported. All blocks are block 0."""
     rows = []

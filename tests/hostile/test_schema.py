@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.server import ServerProcess
 
 NUM_EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "200")
-"""Of each operation while fuzzing: 1,500 come to more than 10,000 cases with the other phases."""
+"""Fuzzed requests for each operation. With 1,500 there are more than 10,000 cases in all phases together."""
 
 CONFIGURATION = """
 [checks.positive_data_acceptance]

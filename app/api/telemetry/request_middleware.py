@@ -112,7 +112,8 @@ class RequestMiddleware:
             fields = log_fields(record, timings)
             if self._log_prompts:
                 fields["texts"] = [{"prompt": prompt, "answer": answer} for prompt, answer in texts_of(record)]
-            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra={"fields": fields})
+            extra = {"fields": fields, "fields_in_message": ("route", "status", "outcome")}
+            log.log(level, "%s %d %s", record.route, record.status, record.outcome, extra=extra)
 
 
 def log_fields(record: RequestRecord, timings: Timings) -> dict[str, object]:

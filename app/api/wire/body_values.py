@@ -1,4 +1,4 @@
-"""How many values a body has, wherever they are: each costs microseconds in which no stream goes on."""
+"""Bounds the number of values in a body, at any depth: each takes microseconds to check, and delays every stream."""
 
 from __future__ import annotations
 

@@ -67,13 +67,15 @@ def _reason(host: str, port: int, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return (
-                f"port {port} of {host} is in use{_holder(port)}; end what uses it, or listen on another port with "
+                f"port {port} of {host} is in use{_holder(port)}; stop that process, or listen on another port with "
                 f"--port ({FREE_PORT})"
             )
         case errno.EACCES | errno.EPERM:
-            return f"port {port} may not be used by this user; listen on one from 1024 on with --port ({FREE_PORT})"
+            return f"this user may not listen on port {port}; choose one above 1023 with --port ({FREE_PORT})"
         case errno.EADDRNOTAVAIL:
-            return f"--host {host} is not an address of this machine; 127.0.0.1 is, and 0.0.0.0 is all of them"
+            return (
+                f"--host {host} is not an address of this machine; 127.0.0.1 is one, and 0.0.0.0 stands for all of them"
+            )
         case _:
             return f"the server cannot listen on port {port} of {host}: {error.strerror}"
 

@@ -1,8 +1,8 @@
 """A Llama-like decoder in few kernels: seven to ten a layer, where transformers' modules take fifty.
 
-A step of a small model is bound by how many kernels it has: each takes microseconds, however little it does. So the
-projections of a layer that read the same are one product, and what lies between products is one kernel each, or part
-of the product (`products.py`).
+The number of kernels bounds the step of a small model: each takes microseconds, however little it does. So projections
+of a layer that share their input are one product, and what lies between two products is one kernel, or part of one of
+the products (`products.py`).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from app.model.triton.small_kernels import rotate_and_store_kernel
 from app.scheduler.batch import Sampled
 
 HEADS_AT_ONCE = 8
-"""Of one token, queries', keys' and values' counted alike."""
+"""Heads of one token that a program of the kernel handles, those of queries, keys and values together."""
 
 
 def unsupported_reason(config: PretrainedConfig, layers: list[LayerShape]) -> str | None:
     """Why this would not compute what the model's modules do; None if it does."""
     if all(layer.key_size == layer.value_size and layer.key_size % 2 == 0 for layer in layers):
         return llama_like.unsupported_reason(config)
-    return "its keys and values are not of one even size"
+    return "its keys and values do not have the same, even size"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights `[outputs, inputs]`: `qkv` those of queries, keys and values, `gate_up` those of the gates and of what
-    they let through."""
+    """Weights `[outputs, inputs]`: `qkv` stacks those of queries, keys and values, `gate_up` those of the gate and up
+    projections."""
 
     input_norm: torch.Tensor
     qkv: torch.Tensor
@@ -58,8 +58,8 @@ class Layer:
 
 
 class FusedDecoder:
-    """Takes the layers out of the model that it is made from, one by one, so that no two copies of all weights are in
-    memory at any time."""
+    """Removes the layers from the model that it is made from, one by one, so that memory never holds two copies of all
+    weights."""
 
     name = "triton"
 
@@ -76,7 +76,7 @@ class FusedDecoder:
         self._embedding: torch.Tensor = decoder.embed_tokens.weight
         self._head: torch.Tensor = model.lm_head.weight
         self._final_norm: torch.Tensor = decoder.norm.weight
-        half = self._head_size // 2  # the other half is the same again
+        half = self._head_size // 2  # the second half repeats the first
         self._cosines, self._sines = (table[:, :half].contiguous() for table in rotary_tables(model, max_model_len))
         self._layers = [_take_layer(decoder.layers, index, shape.window) for index, shape in enumerate(cache.layers)]
 
@@ -100,7 +100,7 @@ class FusedDecoder:
         for index, layer in enumerate(self._layers):
             qkv = of_norm(residual, layer.input_norm, epsilon, layer.qkv, layer.qkv_bias)
             attended = self._attend(index, layer, qkv, batch)
-            if layer is self._layers[-1] and not batch.is_decode:  # of other tokens keys and values are all that counts
+            if layer is self._layers[-1] and not batch.is_decode:  # other tokens need keys and values only
                 residual, attended = residual[batch.logits_indices], attended[batch.logits_indices]
             add_product(residual, attended, layer.output, layer.output_bias)
             activated = gated_of_norm(residual, layer.post_norm, epsilon, layer.gate_up)
@@ -108,7 +108,7 @@ class FusedDecoder:
         return of_norm(residual, self._final_norm, epsilon, self._head)
 
     def _attend(self, index: int, layer: Layer, qkv: torch.Tensor, batch: DeviceBatch) -> torch.Tensor:
-        """Of projections `[num_tokens, queries, keys and values]`; `[num_tokens, outputs of all heads]`."""
+        """Attention over `[num_tokens, queries, keys and values]`. Returns `[num_tokens, outputs of all heads]`."""
         keys, values = self._cache.keys[index], self._cache.values[index]
         num_all_heads = self._num_heads + 2 * self._num_kv_heads
         heads = qkv.view(-1, num_all_heads, self._head_size)

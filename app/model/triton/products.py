@@ -1,6 +1,6 @@
 """The products of a decoder layer with what comes before and after each of them.
 
-Few rows go through kernels that read the matrix once and do all else on the way, many through the library's products.
+Few rows go through kernels that read the matrix once and do the rest in passing, many through the library's GEMM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.model.triton.tiling import FEW_ROWS, MAX_SMALL_M, ONE_ROW, product_tili
 def of_norm(
     residual: torch.Tensor, norm: torch.Tensor, epsilon: float, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Of the root-mean-square norm (Zhang and Sennrich 2019) of `[num_rows, size]` residuals, with
+    """Product of the root-mean-square norm (Zhang and Sennrich 2019) of `[num_rows, size]` residuals with
     `[num_outputs, size]` weights."""
     if len(residual) > MAX_SMALL_M:
         return F.linear(normed(residual, norm, epsilon), weight, bias)
@@ -39,7 +39,7 @@ def gated_of_norm(residual: torch.Tensor, norm: torch.Tensor, epsilon: float, ga
 def add_product(
     residual: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> None:
-    """Change `residual` in place."""
+    """Add the product of `inputs` and `weight` to `residual`, in place."""
     if len(residual) > MAX_SMALL_M:
         if bias is not None:
             residual += bias

@@ -1,7 +1,7 @@
-"""What lies between the matrix products of a Llama-like layer, in three kernels instead of some thirty, and what stores
-other models' keys and values.
+"""The operations between the matrix products of a Llama-like layer, in three kernels instead of about thirty, and the
+kernel that stores other models' keys and values.
 
-Each reads its numbers once and rounds where transformers' modules do, as far as that can be seen in the result.
+Each reads its inputs once and rounds where transformers' modules do, as far as that affects the result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit
 def wait(IS_DEPENDENT: tl.constexpr):
-    """Let the next kernel begin, and wait for the end of the one before (see `launch.py`)."""
+    """Let the next kernel start, and wait until the previous one has ended (see `launch.py`)."""
     if IS_DEPENDENT:
         gdc_launch_dependents()
         gdc_wait()
@@ -121,7 +121,7 @@ def silu_multiply_kernel(
 
 @triton.jit(do_not_specialize_on_alignment=["slot_mapping"])
 def write_kernel(
-    new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides but 1 in the last
+    new_keys,  # [num_tokens, num_kv_heads, KEY_SIZE], any strides, but 1 in the last dimension
     new_values,  # [num_tokens, num_kv_heads, VALUE_SIZE], likewise
     keys,  # [num_slots, num_kv_heads, KEY_SIZE]
     values,  # [num_slots, num_kv_heads, VALUE_SIZE]

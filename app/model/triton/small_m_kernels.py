@@ -1,8 +1,8 @@
-"""Products of few rows with large matrices, and in the same kernel what comes before and after them.
+"""Products of few rows with large matrices (small-M GEMM), fused with what comes before and after them.
 
-With few rows a product takes as long as reading its matrix, and a small model's step as long as its kernels are many.
-So the norm before a product, the activation after it and the sum with what is there are done where the numbers pass.
-A kernel begins before the one before it has ended (programmatic dependent launch), and waits for what that one gives.
+With few rows, reading the matrix dominates the cost of a product, and the number of kernels dominates a small model's
+step. So the norm before a product, the activation after it and the residual addition are computed in the same kernel.
+A kernel starts before the previous one has ended (programmatic dependent launch), and waits before reading its result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def one_row_kernel(
     ADDS: tl.constexpr,
     IS_DEPENDENT: tl.constexpr,
 ):
-    """A few outputs of one row. A tile is multiplied number by number while the next one is on its way."""
+    """A few outputs of one row. Each tile is multiplied elementwise while the next one is being loaded."""
     outputs, dims = tl.program_id(0) * TILE_N + tl.arange(0, TILE_N), tl.arange(0, TILE_K)
     weights = weight + outputs.to(tl.int64)[:, None] * SIZE + dims[None, :]
     ups: tl.constexpr = NUM_OUTPUTS * SIZE
@@ -83,7 +83,7 @@ def few_rows_kernel(
     epsilon,
     SIZE: tl.constexpr,
     NUM_OUTPUTS: tl.constexpr,
-    ROWS: tl.constexpr,  # at least num_rows, and as many as the matrix units take at least
+    ROWS: tl.constexpr,  # at least num_rows, and at least the minimum of the matrix units
     TILE_N: tl.constexpr,
     TILE_K: tl.constexpr,
     HAS_BIAS: tl.constexpr,
@@ -93,7 +93,7 @@ def few_rows_kernel(
     IS_DEPENDENT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """A few outputs of every row, by the matrix units."""
+    """A few outputs of every row, computed by the matrix units."""
     outputs, dims, members = tl.program_id(0) * TILE_N + tl.arange(0, TILE_N), tl.arange(0, TILE_K), tl.arange(0, ROWS)
     weights = weight + outputs.to(tl.int64)[:, None] * SIZE + dims[None, :]
     rows = inputs + members.to(tl.int64)[:, None] * SIZE + dims[None, :]
@@ -141,7 +141,7 @@ def finish(
     IS_GATED: tl.constexpr,
     ADDS: tl.constexpr,
 ):
-    """Add the bias, or gate (SwiGLU: Shazeer 2020), add to what is there, and store."""
+    """Add the bias, or gate (SwiGLU: Shazeer 2020), add to what the output holds, and store."""
     members, is_output = tl.arange(0, ROWS), outputs < NUM_OUTPUTS
     if HAS_BIAS:
         given += tl.load(bias + outputs, mask=is_output, other=0.0).to(tl.float32)[:, None]

@@ -36,7 +36,7 @@ def measure(scale: Scale, tell: Tell) -> None:
 
 
 def engine_rates(scale: Scale, num_streams: int, num_tokens: int, limits: dict[str, int]) -> tuple[float, ...]:
-    """Prompts and outputs of as many tokens."""
+    """Tokens per second of the engine alone, with prompts and outputs of `num_tokens`. The first run does not count."""
     engine = Engine.of(scale, scale.shape("0.6B"), **limits)
     rates = []
     for _ in range(scale.runs + 1):
@@ -51,7 +51,7 @@ def engine_rates(scale: Scale, num_streams: int, num_tokens: int, limits: dict[s
 
 
 def served_rates(scale: Scale, num_streams: int, num_tokens: int, limits: dict[str, int]) -> tuple[float, ...]:
-    """By the load generator of the command line, against a server of its own."""
+    """The same over HTTP, measured by `millrace bench` against a server that it starts."""
     from tests.bench.random_model import save_model
 
     with tempfile.TemporaryDirectory() as directory:

@@ -64,7 +64,7 @@ def _parsed(text: str) -> Any:
     except RecursionError as error:
         raise refusal("invalid_value", "The arguments of a call are nested too deeply.") from error
     except UnicodeEncodeError as error:
-        message = "The arguments of a call have half of a surrogate pair, which is no character."
+        message = "The arguments of a call contain half of a surrogate pair, which is not a character."
         raise refusal("invalid_value", message) from error
     except ValueError:
         pass
