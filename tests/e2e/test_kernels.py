@@ -94,4 +94,4 @@ def test_kernels_that_are_asked_for_and_cannot_be_had_end_the_start_with_the_rea
     monkeypatch.setenv("CC", "no-such-compiler")
     with started(model.directory, *SMALL, *asked) as server:
         assert server.exit_code(seconds=60) != 0
-        assert re.search(rf"{' '.join(asked)}: there is no C compiler .*gcc libc6-dev", server.output)
+        assert re.search(rf"{' '.join(asked)} cannot run this model .*no C compiler .*gcc libc6-dev", server.output)
