@@ -210,7 +210,7 @@ def test_a_decode_needs_two_tokens() -> None:
         (["--engine", "--url", "http://x", "--slo", "ttft:1"], "--slo, --url does not go with --engine"),
         (["--streams", "4"], "--streams goes with --engine only"),
         (["--backend", "sdpa"], "--backend goes with --engine only; a server takes it in --server-options"),
-        (["--engine", "--block-size", "7"], "block_size"),
+        (["--engine", "--block-size", "7"], "--block-size"),
     ],
 )
 def test_an_option_that_would_be_ignored_ends_with_2(
@@ -288,4 +288,4 @@ def test_speculation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_model_that_cannot_be_served_ends_with_1_and_the_reason(tmp_path: Path) -> None:
     ended = run_command("--model", str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "config.json is missing" in ended.stderr
+    assert "needs config.json, model.safetensors and tokenizer.json" in ended.stderr
