@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.config import Config
 
 if not Path("/dev/nvidia0").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported, by whichever test comes first
 from app.model.native import compiler, library
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """For torch in this process: tiny models gain nothing from more, and wait for them where tests run side by side."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
+import pytest
 import torch
 import transformers as tf
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
@@ -111,6 +112,27 @@ def reference_model(architecture: str) -> PreTrainedModel:
                 parameter.normal_()
     model.generation_config.eos_token_id = None
     return model
+
+
+QUICK = ("Llama", "GPT-2", "Gemma-3", "gpt-oss", "DeepSeek-V3")
+"""Of the architectures those that differ most; the slow tests take all of them."""
+
+
+def on_backends(native: Iterable[str]) -> pytest.MarkDecorator:
+    """Every architecture on transformers' modules, and those of `native` on the fused decoder too."""
+    cases = [(name, False) for name in ARCHITECTURES] + [(name, True) for name in native]
+    return pytest.mark.parametrize(
+        ("architecture", "native"),
+        [
+            pytest.param(
+                name,
+                is_native,
+                id=name + "-native" * is_native,
+                marks=[] if is_native or name in QUICK else pytest.mark.slow,
+            )
+            for name, is_native in cases
+        ],
+    )
 
 
 def make_runner(

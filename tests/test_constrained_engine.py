@@ -44,11 +44,6 @@ FREE = [replace(command, seq_id=command.seq_id + 100, constraint=None) for comma
 Apply = Callable[[torch.Tensor, NDArray[np.uint8], list[int]], torch.Tensor]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def alone(command: Generate, native: bool = False) -> list[int]:
     return World(native=native).run(command)[command.seq_id]
 

@@ -49,6 +49,7 @@ async def test_constrained_streams_survive_a_killed_engine(
     await client.stop(0)
 
 
+@pytest.mark.slow
 async def test_a_model_without_a_tokenizer_serves_all_but_constraints(llama_config: Config) -> None:
     client, _ = await started(llama_config)
     free, constrained = client.generate((5, 6), greedy(9)), client.generate((5, 6), greedy(9), constraint=regex("a+"))

@@ -393,6 +393,7 @@ def test_the_model_says_how_it_likes_to_be_sampled_and_where_texts_and_answers_e
     assert (generation.do_sample, generation.max_length) == (True, CONTEXT_LENGTH)
 
 
+@pytest.mark.slow
 def test_the_model_passes_its_first_exam_and_expects_what_it_should_write() -> None:
     examination = Examination(MODEL, threads=1)
     result = examination.sit(EXAMS[0], count=20, seed=0)

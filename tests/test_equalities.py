@@ -8,28 +8,18 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 
 from app.engine.core import EngineCore
 from app.messages import Generate, SamplingParams
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
-from tests.models import ARCHITECTURES, VOCAB_SIZE, generate_alone, greedy, make_runner
+from tests.models import VOCAB_SIZE, generate_alone, greedy, make_runner, on_backends
 
 BLOCK_SIZE = 8
 NATIVE_BLOCK_SIZE = 16
 MAX_TOKENS = 16
 NATIVE = ("Llama", "Qwen2", "Qwen3", "Mistral")
-CASES = [*((name, False) for name in ARCHITECTURES), *((name, True) for name in NATIVE)]
-
-on_every_backend = pytest.mark.parametrize(
-    ("architecture", "native"), CASES, ids=[name + "-native" * native for name, native in CASES]
-)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+on_every_backend = on_backends(NATIVE)
 
 
 def make_core(

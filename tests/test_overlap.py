@@ -332,7 +332,6 @@ def play(architecture: str, native: bool, overlap: bool, seed: int) -> Given:
     [("Llama", False, 0), ("Llama", True, 1), ("Mistral", True, 2), ("Qwen3", True, 3), ("gpt-oss", False, 4)],
 )
 def test_overlapped_equals_one_step_after_another(architecture: str, native: bool, seed: int) -> None:
-    torch.set_num_threads(1)
     expected = play(architecture, native, overlap=False, seed=seed)
     given = play(architecture, native, overlap=True, seed=seed)
     assert given.of_all_but(GONE) == expected.of_all_but(GONE)

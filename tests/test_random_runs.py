@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 
 from app.engine.core import EngineCore
 from app.messages import Abort, Generate
@@ -19,7 +18,6 @@ BLOCK_SIZE = 8
 
 @pytest.mark.parametrize("seed", range(4))
 def test_survivors_of_a_random_run_get_the_tokens_they_would_have_had_alone(seed: int) -> None:
-    torch.set_num_threads(1)
     rng = random.Random(seed)
     num_blocks = rng.randrange(10, 24)
     core = EngineCore(

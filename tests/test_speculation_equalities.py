@@ -19,20 +19,11 @@ from app.messages import Abort, FinishReason, Generate, SamplingParams, TokenLog
 from app.scheduler.block_pool import BlockPool
 from app.scheduler.scheduler import Scheduler
 from tests.builders import check_blocks
-from tests.models import ARCHITECTURES, VOCAB_SIZE, generate_alone, greedy, make_runner
+from tests.models import VOCAB_SIZE, generate_alone, greedy, make_runner, on_backends
 
 MAX_TOKENS = 24
 NATIVE = ("Llama", "Qwen3", "Mistral")
-CASES = [*((name, False) for name in ARCHITECTURES), *((name, True) for name in NATIVE)]
-
-on_every_backend = pytest.mark.parametrize(
-    ("architecture", "native"), CASES, ids=[name + "-native" * native for name, native in CASES]
-)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+on_every_backend = on_backends(NATIVE)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tests.browser.test_chat import ended, send
 from tests.browser.test_dashboard import generate
 from tests.e2e.server import ServerProcess
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 LOOKS = [("light", 1280), ("dark", 390)]
 OTHER_LOOKS = [pytest.param("light", 390, marks=pytest.mark.slow), pytest.param("dark", 1280, marks=pytest.mark.slow)]

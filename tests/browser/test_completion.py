@@ -8,7 +8,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import OpenPage
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 async def test_a_text_is_continued_shown_token_by_token_and_kept(

@@ -14,7 +14,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_chat import ended, send
 from tests.scripted_engine import EOS, ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 

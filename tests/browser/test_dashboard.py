@@ -12,7 +12,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.browser.conftest import OpenPage
 from tests.e2e.server import ServerProcess
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 async def generate(server: ServerProcess, count: int, max_tokens: int = 12) -> None:

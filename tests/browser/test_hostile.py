@@ -13,7 +13,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_chat import ended, send
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 HOSTILE = {
     "script tags": "<script>alert(1)</script> and <ScRiPt src=//evil>alert(2)</sCrIpT>",

@@ -12,7 +12,7 @@ from tests.browser.test_chat import ended, send
 from tests.browser.test_conversation import answer, talk
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 async def streams(page: Page, engine: ScriptedEngine, index: int = 0) -> None:

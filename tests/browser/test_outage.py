@@ -15,7 +15,7 @@ from tests.browser.watched import Complaints
 from tests.e2e.server import ONE_THREAD, started
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 OPTIONS = ("--kv-cache-memory", "8MiB", *ONE_THREAD)
 
@@ -25,7 +25,6 @@ async def letters(page: Page) -> str:
     return "".join(re.findall(r"\w", await page.locator(".reply-body").first.inner_text()))
 
 
-@pytest.mark.slow
 async def test_a_restart_of_the_server_in_mid_chat_is_explained_and_the_answer_continued(
     open_page: OpenPage, complaints: Complaints
 ) -> None:

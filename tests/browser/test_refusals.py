@@ -16,7 +16,7 @@ from tests.browser.test_conversation import answer
 from tests.browser.watched import LOADING_FAILED, Complaints
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 async def set_field(page: Page, label: str, value: str) -> None:

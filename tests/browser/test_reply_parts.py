@@ -14,7 +14,7 @@ from tests.browser.test_conversation import answer
 from tests.scripted_engine import ScriptedEngine, byte_tokenizer
 from tests.test_api_tools import CALL, TEMPLATE, THOUGHT, TOOL
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(loop_scope="package")

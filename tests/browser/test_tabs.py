@@ -12,7 +12,7 @@ from tests.browser.test_chat import ended, send
 from tests.browser.test_conversation import answer
 from tests.scripted_engine import ScriptedEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
 
 async def test_one_tab_shows_what_the_other_generates_and_does_not_write_meanwhile(

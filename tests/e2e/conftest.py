@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ServerProcess, serving
@@ -34,12 +33,3 @@ def server(model: TextModel) -> Iterator[ServerProcess]:
     with serving(model.directory, *limits, *large_requests, *ONE_THREAD) as process:
         yield process
         print(process.output)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """For transformers in this process; why, `ONE_THREAD` says."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

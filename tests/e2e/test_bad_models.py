@@ -44,7 +44,7 @@ def a_weight_that_is_no_number(directory: Path) -> None:
         (a_truncated_file, "model.safetensors is truncated", False),
         (nothing, "is empty; a model's directory needs config.json", False),
         (a_weight_less, "model.layers.1.mlp.down_proj.weight missing", True),
-        (a_weight_that_is_no_number, "logits are not finite", True),
+        pytest.param(a_weight_that_is_no_number, "logits are not finite", True, marks=pytest.mark.slow),
     ],
     ids=["truncated", "empty", "a weight less", "a weight that is no number"],
 )

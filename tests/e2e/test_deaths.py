@@ -62,6 +62,7 @@ async def test_a_killed_engine_comes_back_and_every_stream_goes_on(
     assert (answer.status_code, answer.json()["choices"][0]["text"]) == (200, model.continuation(PROMPT, 100))
 
 
+@pytest.mark.slow
 async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_not(
     model: TextModel, client: httpx.AsyncClient
 ) -> None:
@@ -90,6 +91,7 @@ async def test_a_signal_lets_streams_finish_for_a_while_and_tells_those_that_do_
         assert "Traceback" not in server.output
 
 
+@pytest.mark.slow
 async def test_a_signal_under_many_streams_loses_none_and_readiness_ends_at_once(
     model: TextModel, client: httpx.AsyncClient
 ) -> None:
@@ -164,7 +166,7 @@ def no_tokenizer(directory: Path, model: TextModel) -> None:
 
 @pytest.mark.parametrize(
     ("fill", "reason"),
-    [(an_encoder_decoder, "encoder"), (no_tokenizer, "no tokenizer")],
+    [pytest.param(an_encoder_decoder, "encoder", marks=pytest.mark.slow), (no_tokenizer, "no tokenizer")],
     ids=["an encoder-decoder", "no tokenizer"],
 )
 def test_a_directory_that_cannot_be_served_is_an_exit_with_the_reason(

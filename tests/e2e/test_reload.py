@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.directories import TextModel
 from tests.e2e.server import ONE_THREAD, ServerProcess, started, until
@@ -16,6 +17,7 @@ def status(server: ServerProcess, key: str) -> int:
     return httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
 
 
+@pytest.mark.slow
 def test_a_hangup_replaces_the_keys_of_a_running_server(model: TextModel, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("alice:sk-one\n")

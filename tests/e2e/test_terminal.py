@@ -77,6 +77,7 @@ def test_ctrl_c_before_anything_is_imported_is_a_line(model: TextModel) -> None:
         assert "Traceback" not in terminal.text
 
 
+@pytest.mark.slow
 def test_every_line_is_an_object_where_the_log_is_json_though_a_terminal_reads_it(tmp_path: Path) -> None:
     with in_terminal("serve", "demo", *SMALL, "--log-format", "json") as terminal:
         terminal.until("Ready after")

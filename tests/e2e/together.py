@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.server import NO_TLS
 from tests.e2e.streams import DONE
 
 Json = dict[str, Any]
@@ -15,7 +16,7 @@ TIMEOUT = 60
 
 def whole(url: str, path: str, body: Json) -> Json:
     """The answer in one piece, without what differs from request to request."""
-    response = httpx.post(f"{url}/v1/{path}", json=body, timeout=TIMEOUT)
+    response = httpx.post(f"{url}/v1/{path}", json=body, timeout=TIMEOUT, verify=NO_TLS)
     assert response.status_code == httpx.codes.OK, response.text
     answer = response.json()
     choices = [_flat(choice) for choice in answer["choices"]]
@@ -25,7 +26,7 @@ def whole(url: str, path: str, body: Json) -> Json:
 def streamed(url: str, path: str, body: Json) -> Json:
     """The same from a stream."""
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    response = httpx.post(f"{url}/v1/{path}", json=body | options, timeout=TIMEOUT)
+    response = httpx.post(f"{url}/v1/{path}", json=body | options, timeout=TIMEOUT, verify=NO_TLS)
     assert response.status_code == httpx.codes.OK, response.text
     data = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line.startswith("data: ")]
     assert data.pop() == DONE, response.text
