@@ -26,7 +26,7 @@ BODIES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def guessing() -> Iterator[ServerProcess]:
-    with serving(DEMO, *LIMITS, "--speculative", "ngram") as process:
+    with serving(DEMO, *LIMITS, "--speculative", "ngram", module="tests.e2e.steady_server") as process:
         yield process
 
 
