@@ -36,7 +36,7 @@ def connect(server: ServerProcess) -> socket.socket:
 
 
 def send_and_close(connection: socket.socket, data: bytes) -> None:
-    """Send it and close the writing side, both at once: an end that comes within an answer means that the client left."""
+    """Send it and close the writing side at once: an end that comes within an answer means that the client left."""
     connection.sendall(data, getattr(socket, "MSG_MORE", 0))
     connection.shutdown(socket.SHUT_WR)
 
