@@ -18,7 +18,7 @@ from app.messages import Generate, SamplingParams  # noqa: E402
 from app.model.device_batch import DeviceBatch  # noqa: E402
 from app.model.first_steps import compile_kernels  # noqa: E402
 from app.model.graphs import DecodeInputs, OnDevice, record_decoding  # noqa: E402
-from app.model.memory import Limits  # noqa: E402
+from app.model.memory import StepLimits  # noqa: E402
 from app.model.runner import ModelRunner  # noqa: E402
 from app.model.triton.attention import NewTokens, Options, attend, attend_whole, write  # noqa: E402
 from app.model.triton.products import add_product, gated_of_norm, of_norm  # noqa: E402
@@ -265,5 +265,5 @@ def test_a_start_takes_steps_of_every_kind_in_a_cache_of_one_block(
     runner = make_runner("Qwen3", num_blocks=1, block_size=16, backend=backend)
     taken: list[float] = []
     assert isinstance(runner.decoder, OnDevice)
-    compile_kernels(runner.decoder, 16, Limits(3, 40, 64), DEVICE, taken.append)
+    compile_kernels(runner.decoder, 16, StepLimits(3, 40, 64), DEVICE, taken.append)
     assert taken[-1] == 1

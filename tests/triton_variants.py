@@ -28,7 +28,7 @@ from app.messages import SamplingParams
 from app.model import device_batch
 from app.model.first_steps import GREEDY, compile_kernels, row_of
 from app.model.graphs import DecodeInputs, OnDevice, batch_sizes, record_decoding
-from app.model.memory import Limits
+from app.model.memory import StepLimits
 from app.model.profile import measure_needs, without_long_contexts
 from app.model.runner import ModelRunner
 from app.model.sampling import draw
@@ -51,7 +51,7 @@ NUM_CANDIDATES = 16
 """For the same reason fewer, of their vocabulary."""
 
 NUCLEUS = SamplingParams(max_tokens=1, top_p=0.9)
-LIMITS = (Limits(1, 64, 256), Limits(4, 200, 256), Limits(256, 2048, 256))
+LIMITS = (StepLimits(1, 64, 256), StepLimits(4, 200, 256), StepLimits(256, 2048, 256))
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Asked:
         return True
 
 
-def start(runner: ModelRunner, limits: Limits, is_recorded: bool) -> None:
+def start(runner: ModelRunner, limits: StepLimits, is_recorded: bool) -> None:
     """What `app.engine.startup.make_engine` has a decoder do on a GPU."""
     device, decoder = CountingDevice(0, 0, 0, [0] * MAX_RECORDINGS), runner.decoder
     assert isinstance(decoder, OnDevice)
@@ -83,7 +83,7 @@ def start(runner: ModelRunner, limits: Limits, is_recorded: bool) -> None:
     warm_up(EngineCore(scheduler, runner), VOCAB_SIZE, limits.length)
 
 
-def later_steps(limits: Limits, block_size: int) -> Iterator[ScheduledBatch]:
+def later_steps(limits: StepLimits, block_size: int) -> Iterator[ScheduledBatch]:
     """Decoding rows, prompts, pieces of prompts and guesses, of any number and length."""
     random = Random(0)
     for _ in range(NUM_STEPS):
@@ -98,7 +98,7 @@ def later_steps(limits: Limits, block_size: int) -> Iterator[ScheduledBatch]:
         yield ScheduledBatch.of([row_of(*each, block_size, params=params) for each in lengths], {}, Admission())
 
 
-def told_of(runner: ModelRunner, limits: Limits, is_recorded: bool) -> dict[str, Any]:
+def told_of(runner: ModelRunner, limits: StepLimits, is_recorded: bool) -> dict[str, Any]:
     at_start, later = Asked(), Asked()
     with torch.inference_mode():
         knobs.runtime.jit_cache_hook = at_start.note
