@@ -22,7 +22,7 @@ serve: $(VENV)/.serve
 	@exec $(VENV)/bin/millrace serve $(MODEL)
 
 test: $(VENV)/.test
-	@echo "Lint, types and tests: about 6 minutes on 2 cores."
+	@echo "Lint, types and tests: 6 to 9 minutes on 2 cores."
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -15,8 +15,7 @@ from tests.e2e.server import ServerProcess
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.slow]
 
-LOOKS = [("light", 1280), ("dark", 390)]
-OTHER_LOOKS = [pytest.param("light", 390, marks=pytest.mark.slow), pytest.param("dark", 1280, marks=pytest.mark.slow)]
+LOOKS = [("light", 1280), ("dark", 390), ("light", 390), ("dark", 1280)]
 
 
 async def wrong(page: Page) -> list[tuple[str, list[str]]]:
@@ -25,7 +24,7 @@ async def wrong(page: Page) -> list[tuple[str, list[str]]]:
     return [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in violations]
 
 
-@pytest.mark.parametrize(("theme", "width"), LOOKS + OTHER_LOOKS)
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 async def test_the_chat_has_no_violation(
     open_page: OpenPage, demo_server: ServerProcess, theme: str, width: int
 ) -> None:
@@ -49,7 +48,7 @@ async def test_the_chat_has_no_violation(
     assert found == []
 
 
-@pytest.mark.parametrize(("theme", "width"), LOOKS + OTHER_LOOKS)
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 async def test_the_dashboard_has_no_violation(
     open_page: OpenPage, demo_server: ServerProcess, theme: str, width: int
 ) -> None:

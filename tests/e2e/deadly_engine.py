@@ -19,6 +19,7 @@ from app.engine import process
 from app.engine.core import EngineCore, Execution, Runner
 from app.messages import Abort, Command, EngineLoading, Event
 from app.scheduler.batch import ScheduledBatch, ScheduledRow
+from tests.e2e.steady_server import fix_step_cost
 
 DEADLY_POSITION = 5
 """The output token that is not computed any more where a decode step kills."""
@@ -117,10 +118,9 @@ def run_deadly_engine(config: Config, commands: Connection, events: Connection, 
     def serve_deadly(core: EngineCore, *arguments: Any) -> None:
         core.runner = DeadlyRunner(core.runner)
         core.__class__ = DeadlyCore
-        if core.scheduler.speculates:
-            core.scheduler.speculation.step_cost = 8.0  # as on a machine that does nothing else
         serve(core, *arguments)
 
+    fix_step_cost()
     process.write_event, process.serve = write_or_die, serve_deadly
     if phase == "starting the process":
         die()

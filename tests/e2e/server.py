@@ -114,23 +114,26 @@ class ServerProcess:
                 continue
         return None
 
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", verify=NO_TLS)
+
     def health(self) -> httpx.Response:
-        return httpx.get(f"{self.url}/health", verify=NO_TLS)
+        return self.get("/health")
 
     def is_ready(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with code {self.process.returncode}:\n{self.output}")
-        return httpx.get(f"{self.url}/ready", verify=NO_TLS).status_code == httpx.codes.OK
+        return self.get("/ready").status_code == httpx.codes.OK
 
     def until_ready(self) -> None:
         until(self.is_ready, "the server is ready", START_SECONDS)
 
     def is_draining(self) -> bool:
-        return httpx.get(f"{self.url}/ready", verify=NO_TLS).json()["state"] == "draining"
+        return self.get("/ready").json()["state"] == "draining"
 
     def metrics(self) -> dict[str, float]:
         """Every sample by its name and labels, as they are written: `name{label="value"}`."""
-        text = httpx.get(f"{self.url}/metrics", verify=NO_TLS).text
+        text = self.get("/metrics").text
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return {_series(sample.name, sample.labels): sample.value for sample in samples}
 

@@ -165,7 +165,7 @@ def test_the_logprobs_of_a_chat_carry_the_bytes_of_its_text(calls: Calls, model:
         ({"extra_body": {"temperatur": 1}}, "temperatur"),
         ({"extra_body": {"response_format": {"type": "json_object"}}}, "response_format"),
     ],
-    ids=["more than fits", "out of range", "a misspelt field", "a field that is not done"],
+    ids=["more than fits", "out of range", "a misspelt field", "a form that no token would end"],
 )
 def test_what_cannot_be_done_is_a_bad_request(calls: Calls, asked: Asked, fields: dict[str, Any], param: str) -> None:
     resource, required = asked

@@ -115,8 +115,9 @@ def test_a_client_that_closes_one_side_and_then_leaves_frees_what_it_held(
     with connect(server) as connection:
         send_and_close(connection, request(BODY | {"max_tokens": ENDLESS, "stream": streamed}))
         until(lambda: server.metrics()["millrace_num_requests_running"] == 1, "it runs")
-    until(lambda: num_gone(server) == before + 1, "it is counted as gone")
+    until(lambda: num_gone(server) > before, "it is counted as gone")
     until(server.is_idle, "nothing runs for a client that has left")
+    assert num_gone(server) == before + 1
 
 
 def test_a_client_that_closes_one_side_reads_what_there_is_and_leaves_frees_what_it_held(server: ServerProcess) -> None:
@@ -124,8 +125,9 @@ def test_a_client_that_closes_one_side_reads_what_there_is_and_leaves_frees_what
     with connect(server) as connection:
         send_and_close(connection, request(BODY | {"max_tokens": ENDLESS}))
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
-    until(lambda: num_gone(server) == before + 1, "it is counted as gone")
+    until(lambda: num_gone(server) > before, "it is counted as gone")
     until(server.is_idle, "nothing runs for a client that has left")
+    assert num_gone(server) == before + 1
 
 
 @pytest.mark.parametrize(
