@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 
 from pydantic import SecretStr
 
@@ -16,7 +21,7 @@ from app.api.wire.sockets import PortUnavailable, listen
 from app.checkpoint.files import BadCheckpoint
 from app.config import Config
 from app.console import StartProgress, open_console
-from app.logs import configure_logging
+from app.logs import ERASE, configure_logging, is_terminal
 from app.options import fail
 from app.startup_checks import check_model
 
@@ -50,9 +55,33 @@ def run(config: Config) -> str | None:
         console = open_console(config.log_format, config.model_name)
         progress = StartProgress(console)
         resources.callback(progress.end)
+        resources.enter_context(interrupts_that_end())
         from app.api.run import run_server
 
         return run_server(config, access, sockets, num_files, console, progress)
+
+
+@contextmanager
+def interrupts_that_end() -> Iterator[None]:
+    """Until the server heeds signals itself, Ctrl-C ends the process at once, unless it is ignored.
+
+    KeyboardInterrupt would not: raised while modules are imported, it can become another error, or be lost, as it is
+    in a destructor. Nothing has begun yet that would have to be ended in order.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _end_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_now(_number: int, _frame: FrameType | None) -> None:
+    erased = ERASE if is_terminal(sys.stderr) else ""  # what is shown of the start
+    os.write(2, f"{erased}millrace: interrupted\n".encode())
+    os._exit(130)
 
 
 def read_access_rules(config: Config) -> AccessRules:

@@ -211,3 +211,23 @@ def test_an_interrupt_that_nobody_heeds_yet_is_a_line_and_no_traceback(
     with pytest.raises(SystemExit) as end:
         __main__.main()
     assert (end.value.code, capsys.readouterr().err) == (130, "millrace: interrupted\n")
+
+
+INTERRUPTED_WHERE_EXCEPTIONS_ARE_LOST = """
+import signal
+from app.serve import interrupts_that_end
+
+class Lost:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+with interrupts_that_end():
+    Lost()
+print("it goes on")
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_is_never_lost() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHERE_EXCEPTIONS_ARE_LOST]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "millrace: interrupted\n")
